@@ -1,0 +1,47 @@
+"""Builds the package and its one C++ extension; a failed build is an error, never a fallback."""
+
+import os
+import re
+from pathlib import Path
+
+from pybind11.setup_helpers import Pybind11Extension, build_ext
+from setuptools import setup
+
+HERE = Path(__file__).parent
+ROOMS = ["cli", "data", "evaluation", "grouping", "inference", "models", "training", "visual"]
+CSRC = Path("simplepose/grouping/csrc")
+
+version = re.search(r'__version__ = "(.+)"', (HERE / "simplepose/__init__.py").read_text(encoding="utf-8"))
+assert version, "simplepose/__init__.py states no __version__"
+
+grouping = Pybind11Extension(
+    "simplepose.grouping._grouping",
+    sources=[str(CSRC / f"{name}.cpp") for name in ("peaks", "limbs", "people", "bindings")],
+    depends=[str(CSRC / "grouping.h")],
+    cxx_std=17,
+    # SIMPLEPOSE_CXXFLAGS: more compiler flags, for example CI's -Wall -Wextra -Werror.
+    extra_compile_args=["-O3", *os.environ.get("SIMPLEPOSE_CXXFLAGS", "").split()],
+)
+
+setup(
+    name="simplepose",
+    version=version[1],
+    description="Bottom-up multi-person pose estimation: fast, complete, permissively licensed",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="MIT",
+    license_files=["LICENSE"],
+    python_requires=">=3.10",
+    packages=["simplepose", *(f"simplepose.{room}" for room in ROOMS)],
+    package_data={
+        "simplepose": ["assets/*", "py.typed"],
+        "simplepose.grouping": ["csrc/*.h"],
+    },
+    ext_modules=[grouping],
+    cmdclass={"build_ext": build_ext},
+    install_requires=[
+        *("torch>=2.6", "torchvision>=0.21", "numpy>=1.26", "opencv-python>=4.8", "pycocotools>=2.0.8"),
+        *("h5py>=3.10", "PyYAML>=6.0", "tqdm>=4.66", "safetensors>=0.4.3", "matplotlib>=3.8"),
+    ],
+    entry_points={"console_scripts": ["simplepose = simplepose.cli:main"]},
+)

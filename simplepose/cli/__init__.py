@@ -1,0 +1,43 @@
+"""The command line: one module a verb, each with `main(argv) -> exit status`: parse, build, call."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Sequence
+
+VERBS = {
+    "prepare": "COCO's pictures and annotations -> one HDF5 file of training samples",
+    "train": "train a network on an HDF5 file",
+    "evaluate": "COCO AP of a model, or a results file for COCO's server",
+    "demo": "find and draw the people in pictures",
+    "convert": "published checkpoints <-> safetensors",
+}
+
+INTERRUPTED = 130
+"""Exit status after Ctrl-C, as shells have it."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The installed command: `simplepose VERB ...`."""
+    args = list(sys.argv[1:] if argv is None else argv)
+    if not args or args[0] in ("-h", "--help"):
+        print("usage: simplepose VERB ... (--help after a verb tells more)\n")
+        print("\n".join(f"  {verb:10}{what}" for verb, what in VERBS.items()))
+        return 0 if args else 2
+    if args[0] not in VERBS:
+        print(f"simplepose: unknown verb {args[0]!r}; one of {', '.join(VERBS)} expected", file=sys.stderr)
+        return 2
+    return door(importlib.import_module(f"simplepose.cli.{args[0]}").main, args[1:])
+
+
+def door(verb: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None = None) -> int:
+    """Run a verb; an error that its user can mend is one line on stderr and exit status 2."""
+    try:
+        return verb(argv)
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED

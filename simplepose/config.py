@@ -1,0 +1,189 @@
+"""Every setting of the project: its name, unit and default, in one place.
+
+Settings are frozen dataclasses, handed from the outside in; there is no global state.
+A YAML file states only what differs from the defaults, which are the published ones
+(arXiv:1911.10529 and its released code, see docs/architecture.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from simplepose import typed_yaml
+
+
+@dataclass(frozen=True)
+class Model:
+    """The shape of the IMHN network; the defaults are the published 129.0 M parameters."""
+
+    stacks: int = 4  # hourglasses in a row
+    stem_width: int = 64  # channels after the first convolution, stride 2
+    width: int = 256  # channels at stride 4
+    growth: int = 128  # channels more at each halving of the resolution
+    head_width: int = 256  # channels of the features before the maps
+    reduction: int = 16  # squeeze-excitation: head_width / reduction hidden units
+    dilations: tuple[int, ...] = (3, 3, 4, 4, 5, 5)  # of the stem's 3x3 convolutions
+
+    def __post_init__(self) -> None:
+        for name in ("stacks", "stem_width", "width", "head_width", "reduction"):
+            _require(getattr(self, name) >= 1, f"{name} of at least 1 expected, got {getattr(self, name)}")
+        _require(self.growth >= 0, f"growth of at least 0 expected, got {self.growth}")
+        _require(self.width % 4 == 0 and self.growth % 2 == 0, "width must be a multiple of 4 and growth of 2")
+        _require(self.head_width >= self.reduction, "reduction must not exceed head_width")
+
+
+@dataclass(frozen=True)
+class Targets:
+    """How joints are drawn into the maps that the network learns."""
+
+    stride: int = 4  # input pixels a cell
+    keypoint_sigma: float = 9.0  # spread of a joint's Gaussian, input pixels
+    limb_sigma: float = 7.0  # spread across a limb, input pixels
+    threshold: float = 0.015  # a Gaussian is cut where it falls to this
+    limb_floor: float = 0.01  # value of a limb's box beyond the cut (published; 0 for the plain L2 result)
+
+
+@dataclass(frozen=True)
+class Loss:
+    """The multi-scale, multi-stack loss."""
+
+    kind: Literal["focal_l2", "l2"] = "focal_l2"
+    gamma: float = 1.0  # focal exponent: 1 in the released code, 2 for the published result
+    scale_weights: tuple[float, ...] = (0.1, 0.2, 0.4, 1.6, 6.4)  # strides 4 to 64
+    stack_weights: tuple[float, ...] = ()  # one a stack; empty: all 1
+    keypoint_weight: float = 3.0
+    person_mask_weight: float = 0.1
+    foreground: float = 0.01  # a target of at least this counts as foreground
+
+    def __post_init__(self) -> None:
+        _require(sum(self.scale_weights) > 0, "scale_weights must have a positive sum")
+
+
+@dataclass(frozen=True)
+class Augment:
+    """How a training sample is cut from its picture."""
+
+    size: tuple[int, int] = (512, 512)  # height, width of a sample, pixels, multiples of 64
+    framing: Literal["person", "picture"] = "person"  # what is brought to the sample's size and centre
+    person_height: float = 0.6  # framing by person: its box height as a share of the sample's
+    scale: tuple[float, float] = (0.7, 1.3)  # random factor on top
+    scale_probability: float = 0.8
+    rotation: float = 40.0  # degrees, either way
+    shift: int = 50  # pixels, either way, in x and in y
+    flip_probability: float = 0.5
+    tint_probability: float = 0.2
+    hue: tuple[int, int] = (-10, 10)  # of 180
+    saturation: tuple[int, int] = (-20, 60)  # of 255
+    value: tuple[int, int] = (-20, 40)  # of 255
+
+    def __post_init__(self) -> None:
+        _require(all(s > 0 and s % 64 == 0 for s in self.size), f"size in multiples of 64 expected, got {self.size}")
+        for name in ("scale", "hue", "saturation", "value"):
+            low, high = getattr(self, name)
+            _require(low <= high, f"{name}: the first value must not exceed the second, got {low}, {high}")
+        _require(self.scale[0] > 0, "scale must be positive")
+
+
+@dataclass(frozen=True)
+class Train:
+    """The optimiser, its schedule, and how the run is kept."""
+
+    batch_size: int = 4
+    epochs: int = 100
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    learning_rate: float = 2.5e-5  # a process
+    momentum: float = 0.9  # SGD's momentum, AdamW's first beta
+    weight_decay: float = 5e-4
+    schedule: Literal["step", "cosine"] = "step"
+    warmup_epochs: float = 3.0  # linear from 0
+    step_epochs: float = 15.0  # step: the rate is multiplied by step_factor each time these pass
+    step_factor: float = 0.2
+    restart_epoch: float | None = 78.0  # step: from here the count starts again ...
+    restart_step_epochs: float = 5.0  # ... with steps of this length
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    loss_limit: float = 2e5  # a step whose loss exceeds this, or is not finite, is skipped
+    skips_in_a_row: int = 50  # so many skipped steps in a row end the run
+    averaging: float = 0.0  # decay of the weights' exponential moving average; 0: none is kept
+    workers: int = 2  # processes that read samples
+    seed: int = 0
+    checkpoint_minutes: float = 15.0  # written this often, at each epoch's end, and on Ctrl-C
+    keep: int = 3  # newest checkpoints kept
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "epochs", "keep"):
+            _require(getattr(self, name) >= 1, f"{name} of at least 1 expected, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True)
+class Grouping:
+    """From maps to people (simplepose.grouping)."""
+
+    stride: float = 4.0  # picture pixels a cell of the maps
+    peak_threshold: float = 0.1  # a joint is a 3 x 3 maximum of at least this
+    max_peaks: int = 256  # a channel's best peaks that are kept
+    limb_samples: int = 20  # samples on a limb at most; one a cell, and one more
+    limb_threshold: float = 0.1  # a sample above this supports the limb
+    limb_support: float = 0.8  # share of the samples that must support it
+    length_ratio: float = 16.0  # a limb may be so many times a person's longest other limb
+    merge_ratio: float = 0.7  # two people merge over a limb at least so strong as their weakest
+    person_score: float = 0.45  # least mean score, joints and limbs, per joint of a person
+    person_joints: int = 2  # a person has at least so many joints
+
+
+@dataclass(frozen=True)
+class Inference:
+    """From a picture to maps."""
+
+    height: int = 640  # pixels that a picture's height is resized to
+    max_height: int = 2600  # but not beyond these
+    max_width: int = 3800
+    scales: tuple[float, ...] = (1.0,)  # factors on the height; the maps' mean is taken
+    flip: bool = True  # average with the mirrored picture's maps
+
+    def __post_init__(self) -> None:
+        _require(self.height >= 1, f"height of at least 1 pixel expected, got {self.height}")
+        _require(len(self.scales) > 0 and min(self.scales) > 0, f"positive scales expected, got {self.scales}")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All settings of a run, as a file in configs/ states them."""
+
+    skeleton: str = "coco"  # or the path of a skeleton's YAML file
+    model: Model = field(default_factory=Model)
+    targets: Targets = field(default_factory=Targets)
+    loss: Loss = field(default_factory=Loss)
+    augment: Augment = field(default_factory=Augment)
+    train: Train = field(default_factory=Train)
+    grouping: Grouping = field(default_factory=Grouping)
+    inference: Inference = field(default_factory=Inference)
+
+
+def load(path: str | Path, overrides: Iterable[str] = ()) -> Settings:
+    """Read a settings file; `overrides` are "key.key=value" strings (`--set`).
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: an unknown key, a wrong type or an impossible value, by name and line.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"settings file {path} not found; the project's own are in configs/")
+    return from_text(Path(path).read_text(encoding="utf-8"), str(path), overrides)
+
+
+def from_text(text: str, source: str, overrides: Iterable[str] = ()) -> Settings:
+    """The settings in a YAML text; `source` names it in errors."""
+    return typed_yaml.read(Settings, text, source, overrides)
+
+
+def to_text(settings: Settings) -> str:
+    """Settings as YAML, every value stated, so that a checkpoint explains itself."""
+    return typed_yaml.write(settings)
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise ValueError(message)

@@ -1,0 +1,305 @@
+"""What a person is made of: joints, limbs, and the order of the network's channels.
+
+A `Skeleton` is plain data. Everything that needs to know what a joint, a limb or a
+channel is asks it by name; no other file repeats an order or a number of it.
+Two orders of joints live side by side:
+
+* *network* joints: one keypoint channel each, in the order of the maps;
+* *annotated* joints: the order of the data set (COCO's 17) and of `People.keypoints`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+Pairs = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Skeleton:
+    """The joints and limbs of one kind of body.
+
+    Attributes:
+        name: what the skeleton is called in messages.
+        joints: network joints, in channel order.
+        limbs: (from, to) joint names of each limb map, in channel order.
+        annotated: joints as the annotations list them (COCO: 17).
+        sigmas: per annotated joint, the spread k/2 of COCO's object keypoint similarity.
+        mirrored: (right, left) names that change places when a picture is mirrored.
+        midpoints: network joints that are not annotated but lie midway between two that are.
+        bones: pairs of annotated joints to connect when a person is drawn.
+    """
+
+    name: str
+    joints: tuple[str, ...]
+    limbs: Pairs
+    annotated: tuple[str, ...]
+    sigmas: tuple[float, ...]
+    mirrored: Pairs
+    midpoints: tuple[tuple[str, tuple[str, str]], ...] = ()
+    bones: Pairs = ()
+
+    def __post_init__(self) -> None:
+        _check(self)
+
+    @cached_property
+    def limb_ends(self) -> np.ndarray:
+        """(L, 2) int32: network joint indices of each limb's two ends."""
+        return np.array([[self.joints.index(a), self.joints.index(b)] for a, b in self.limbs], np.int32)
+
+    @cached_property
+    def annotated_of_joint(self) -> np.ndarray:
+        """(J,) int64: the annotated index of each network joint, -1 where it is a midpoint."""
+        known = {name: i for i, name in enumerate(self.annotated)}
+        return np.array([known.get(name, -1) for name in self.joints], np.int64)
+
+    @cached_property
+    def joint_of_annotated(self) -> np.ndarray:
+        """(A,) int64: the network index of each annotated joint."""
+        return np.array([self.joints.index(name) for name in self.annotated], np.int64)
+
+    @cached_property
+    def midpoint_ends(self) -> tuple[tuple[int, int, int], ...]:
+        """(network joint, first annotated end, second annotated end) of each midpoint."""
+        return tuple(
+            (self.joints.index(name), self.annotated.index(a), self.annotated.index(b))
+            for name, (a, b) in self.midpoints
+        )
+
+    @cached_property
+    def bone_ends(self) -> np.ndarray:
+        """(B, 2) int64: annotated joint indices of each drawn bone."""
+        ends = [[self.annotated.index(a), self.annotated.index(b)] for a, b in self.bones]
+        return np.array(ends, np.int64).reshape(-1, 2)
+
+    # The channels of the maps: limbs, keypoints, person mask, keypoint maximum.
+
+    @property
+    def limb_channels(self) -> slice:
+        """Where the limb maps lie."""
+        return slice(0, len(self.limbs))
+
+    @property
+    def keypoint_channels(self) -> slice:
+        """Where the keypoint maps lie."""
+        return slice(len(self.limbs), len(self.limbs) + len(self.joints))
+
+    @property
+    def person_mask_channel(self) -> int:
+        """Where the person mask lies."""
+        return len(self.limbs) + len(self.joints)
+
+    @property
+    def keypoint_maximum_channel(self) -> int:
+        """Where the maximum over the keypoint maps lies."""
+        return len(self.limbs) + len(self.joints) + 1
+
+    @property
+    def channels(self) -> int:
+        """How many maps the network gives."""
+        return len(self.limbs) + len(self.joints) + 2
+
+    # Mirroring: value i of a mirrored thing is value order[i] of the plain one.
+
+    @cached_property
+    def annotated_flip(self) -> np.ndarray:
+        """(A,) int64: the order of annotated joints in a mirrored picture."""
+        return _flip_order(self.annotated, self._mirror_name)
+
+    @cached_property
+    def joint_flip(self) -> np.ndarray:
+        """(J,) int64: the order of network joints in a mirrored picture."""
+        return _flip_order(self.joints, self._mirror_name)
+
+    @cached_property
+    def limb_flip(self) -> np.ndarray:
+        """(L,) int64: the order of limbs in a mirrored picture (a limb has no direction)."""
+        ends = [frozenset(limb) for limb in self.limbs]
+        mirrored = [frozenset(map(self._mirror_name, limb)) for limb in self.limbs]
+        return np.array([ends.index(limb) for limb in mirrored], np.int64)
+
+    @cached_property
+    def channel_flip(self) -> np.ndarray:
+        """(C,) int64: the order of channels in a mirrored picture."""
+        joints = self.joint_flip + len(self.limbs)
+        rest = [self.person_mask_channel, self.keypoint_maximum_channel]
+        return np.concatenate([self.limb_flip, joints, rest])
+
+    def _mirror_name(self, name: str) -> str:
+        for right, left in self.mirrored:
+            if name in (right, left):
+                return left if name == right else right
+        return name
+
+    def to_network(self, keypoints: np.ndarray) -> np.ndarray:
+        """Annotated keypoints -> network joints, midpoints added.
+
+        Args:
+            keypoints: (P, A, 3) x, y, v with COCO's v: 0 not labelled, 1 hidden, 2 visible.
+
+        Returns:
+            (P, J, 3) float32. A midpoint is labelled where both its ends are and
+            visible where both are visible; what is not labelled is 0, 0, 0.
+        """
+        keypoints = np.asarray(keypoints, np.float32)
+        joints = keypoints[:, self.annotated_of_joint]
+        for joint, a, b in self.midpoint_ends:
+            joints[:, joint, :2] = (keypoints[:, a, :2] + keypoints[:, b, :2]) / 2
+            joints[:, joint, 2] = np.minimum(keypoints[:, a, 2], keypoints[:, b, 2])
+        joints[joints[..., 2] <= 0] = 0
+        return joints
+
+    def to_annotated(self, joints: np.ndarray) -> np.ndarray:
+        """Network joints (P, J, ...) -> annotated joints (P, A, ...); midpoints are dropped."""
+        return joints[:, self.joint_of_annotated]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The skeleton as plain values, in the layout of its YAML file."""
+        return {
+            "name": self.name,
+            "joints": list(self.joints),
+            "limbs": [list(limb) for limb in self.limbs],
+            "annotated": list(self.annotated),
+            "sigmas": list(self.sigmas),
+            "mirrored": [list(pair) for pair in self.mirrored],
+            "midpoints": {name: list(ends) for name, ends in self.midpoints},
+            "bones": [list(bone) for bone in self.bones],
+        }
+
+    @classmethod
+    def from_dict(cls, values: Any) -> Skeleton:
+        """The opposite of `to_dict`. Raises ValueError where a part is missing, unknown or odd."""
+        if not isinstance(values, dict):
+            raise ValueError(f"a skeleton is a mapping of {sorted(_FIELDS)}, got {type(values).__name__}")
+        unknown, missing = set(values) - _FIELDS, _FIELDS - _OPTIONAL - set(values)
+        if unknown or missing:
+            raise ValueError(f"skeleton: unknown keys {sorted(unknown)}, missing keys {sorted(missing)}")
+        try:
+            return cls(
+                name=str(values["name"]),
+                joints=tuple(map(str, values["joints"])),
+                limbs=_pairs(values["limbs"]),
+                annotated=tuple(map(str, values["annotated"])),
+                sigmas=tuple(map(float, values["sigmas"])),
+                mirrored=_pairs(values["mirrored"]),
+                midpoints=tuple((str(k), (str(a), str(b))) for k, (a, b) in values.get("midpoints", {}).items()),
+                bones=_pairs(values.get("bones", [])),
+            )
+        except (TypeError, AttributeError) as error:
+            raise ValueError(f"skeleton {values['name']!r}: a part has the wrong form: {error}") from error
+
+    @classmethod
+    def from_yaml(cls, path: str | Path) -> Skeleton:
+        """Read a skeleton file: the keys of `to_dict`, joints and limbs by name."""
+        try:
+            return cls.from_dict(yaml.safe_load(Path(path).read_text(encoding="utf-8")))
+        except (ValueError, yaml.YAMLError) as error:
+            raise ValueError(f"{path}: {error}") from error
+
+
+_FIELDS = {"name", "joints", "limbs", "annotated", "sigmas", "mirrored", "midpoints", "bones"}
+_OPTIONAL = {"midpoints", "bones"}
+
+
+def _pairs(values: Any) -> Pairs:
+    return tuple((str(a), str(b)) for a, b in values)
+
+
+def _flip_order(names: tuple[str, ...], mirror: Any) -> np.ndarray:
+    return np.array([names.index(mirror(name)) for name in names], np.int64)
+
+
+def _check(skeleton: Skeleton) -> None:
+    """Refuse a skeleton whose parts do not fit together."""
+    name, joints, annotated = skeleton.name, set(skeleton.joints), set(skeleton.annotated)
+    if len(joints) != len(skeleton.joints) or len(annotated) != len(skeleton.annotated):
+        raise ValueError(f"skeleton {name!r}: a joint is listed twice")
+    midpoints = {joint for joint, _ in skeleton.midpoints}
+    if joints != annotated | midpoints or annotated & midpoints:
+        odd = sorted(joints ^ (annotated | midpoints) | (annotated & midpoints))
+        raise ValueError(f"skeleton {name!r}: each joint is either annotated or a midpoint, not so: {odd}")
+    if len(skeleton.sigmas) != len(annotated) or min(skeleton.sigmas, default=1) <= 0:
+        raise ValueError(f"skeleton {name!r}: {len(annotated)} positive sigmas expected, got {skeleton.sigmas}")
+    named = [end for pairs in (skeleton.limbs, skeleton.mirrored) for pair in pairs for end in pair]
+    drawn = [end for _, ends in skeleton.midpoints for end in ends] + [end for bone in skeleton.bones for end in bone]
+    unknown = sorted(set(named) - joints | set(drawn) - annotated)
+    if unknown:
+        raise ValueError(f"skeleton {name!r}: unknown joints {unknown}")
+    limbs = {frozenset(limb) for limb in skeleton.limbs}
+    if len(limbs) != len(skeleton.limbs) or any(len(limb) != 2 for limb in limbs):
+        raise ValueError(f"skeleton {name!r}: each limb joins two different joints, once")
+    for limb in skeleton.limbs:
+        mirrored = tuple(map(skeleton._mirror_name, limb))
+        if frozenset(mirrored) not in limbs:
+            raise ValueError(f"skeleton {name!r}: limb {limb} is there, its mirror {mirrored} is not")
+
+
+_SIDED = ("eye", "ear", "shoulder", "elbow", "wrist", "hip", "knee", "ankle")
+_COCO_SIGMAS = {
+    **{"nose": 0.026, "eye": 0.025, "ear": 0.035, "shoulder": 0.079, "elbow": 0.072},
+    **{"wrist": 0.062, "hip": 0.107, "knee": 0.087, "ankle": 0.089},
+}
+_COCO_ANNOTATED = ("nose", *(f"{side}_{part}" for part in _SIDED for side in ("left", "right")))
+
+COCO = Skeleton(
+    name="coco",
+    joints=(
+        *("nose", "neck"),
+        *("right_shoulder", "right_elbow", "right_wrist", "left_shoulder", "left_elbow", "left_wrist"),
+        *("right_hip", "right_knee", "right_ankle", "left_hip", "left_knee", "left_ankle"),
+        *("right_eye", "left_eye", "right_ear", "left_ear"),
+    ),
+    limbs=(
+        ("neck", "nose"),
+        ("neck", "right_eye"),
+        ("neck", "left_eye"),
+        ("neck", "right_ear"),
+        ("neck", "left_ear"),
+        ("nose", "right_eye"),
+        ("nose", "left_eye"),
+        ("right_eye", "right_ear"),
+        ("left_eye", "left_ear"),
+        ("neck", "right_shoulder"),
+        ("right_shoulder", "right_elbow"),
+        ("right_elbow", "right_wrist"),
+        ("neck", "left_shoulder"),
+        ("left_shoulder", "left_elbow"),
+        ("left_elbow", "left_wrist"),
+        ("neck", "right_hip"),
+        ("right_hip", "right_knee"),
+        ("right_knee", "right_ankle"),
+        ("neck", "left_hip"),
+        ("left_hip", "left_knee"),
+        ("left_knee", "left_ankle"),
+        ("nose", "right_shoulder"),
+        ("nose", "left_shoulder"),
+        ("right_shoulder", "right_hip"),
+        ("right_hip", "left_knee"),
+        ("left_shoulder", "left_hip"),
+        ("left_hip", "right_knee"),
+        ("right_ear", "right_shoulder"),
+        ("left_ear", "left_shoulder"),
+        ("right_hip", "left_hip"),
+    ),
+    annotated=_COCO_ANNOTATED,
+    sigmas=tuple(_COCO_SIGMAS[name.split("_")[-1]] for name in _COCO_ANNOTATED),
+    mirrored=tuple((f"right_{part}", f"left_{part}") for part in _SIDED),
+    midpoints=(("neck", ("left_shoulder", "right_shoulder")),),
+    bones=(
+        *(("nose", "left_eye"), ("nose", "right_eye"), ("left_eye", "left_ear"), ("right_eye", "right_ear")),
+        *(("left_shoulder", "right_shoulder"), ("left_hip", "right_hip")),
+        *(("left_shoulder", "left_hip"), ("right_shoulder", "right_hip")),
+        *(("left_shoulder", "left_elbow"), ("left_elbow", "left_wrist")),
+        *(("right_shoulder", "right_elbow"), ("right_elbow", "right_wrist")),
+        *(("left_hip", "left_knee"), ("left_knee", "left_ankle")),
+        *(("right_hip", "right_knee"), ("right_knee", "right_ankle")),
+    ),
+)
+"""COCO's person: 17 annotated keypoints, a neck between the shoulders, 30 limbs (arXiv:1911.10529, figure 3);
+sigmas as COCO's keypoint evaluation defines them."""
