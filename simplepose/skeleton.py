@@ -303,3 +303,12 @@ COCO = Skeleton(
 )
 """COCO's person: 17 annotated keypoints, a neck between the shoulders, 30 limbs (arXiv:1911.10529, figure 3);
 sigmas as COCO's keypoint evaluation defines them."""
+
+
+def load(name_or_path: str) -> Skeleton:
+    """The skeleton that a settings file names: "coco", or the path of a skeleton's YAML file."""
+    if name_or_path == COCO.name:
+        return COCO
+    if not Path(name_or_path).is_file():
+        raise FileNotFoundError(f"skeleton {name_or_path!r}: expected {COCO.name!r} or the path of a YAML file")
+    return Skeleton.from_yaml(name_or_path)

@@ -1,0 +1,155 @@
+"""Networks from files and into files; nothing that is read can run code.
+
+Three kinds are read: our released weights (safetensors, settings and skeleton in the header),
+our training checkpoints, and checkpoints of the released SimplePose code (`published`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from simplepose import config
+from simplepose.config import Settings
+from simplepose.models import published
+from simplepose.models.imhn import IMHN
+from simplepose.skeleton import COCO, Skeleton
+
+TRAINING_FORMAT = "simplepose-training-1"
+SHOWN = 5
+"""Entries that an error names at most, of each kind."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """A network with what belongs to it."""
+
+    network: IMHN
+    settings: Settings
+    skeleton: Skeleton
+
+
+def load(path: str | Path, device: str | torch.device = "cpu") -> Model:
+    """Read a network, in float32 and evaluation mode, from any of the three kinds of file.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is broken, holds code, or does not fit the network that it names.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"checkpoint {path} not found")
+    model = _read_released(path) if path.suffix == ".safetensors" else _read_pickled(path)
+    model.network.to(device).eval()
+    return model
+
+
+def save_released(path: str | Path, model: Model, dtype: torch.dtype = torch.float32) -> None:
+    """Write safetensors with settings and skeleton in the header; `dtype` of the floating-point tensors."""
+    state = model.network.state_dict()
+    tensors = {name: (t.to(dtype) if t.is_floating_point() else t).contiguous() for name, t in state.items()}
+    header = {"settings": config.to_text(model.settings), "skeleton": json.dumps(model.skeleton.to_dict())}
+    write_atomically(path, lambda temporary: save_file(tensors, temporary, header))
+
+
+def read_training(path: Path) -> dict[str, Any]:
+    """The values of a training checkpoint (see training.checkpointing). Raises ValueError if it is none."""
+    values = read_plain(path)
+    if values.get("format") != TRAINING_FORMAT:
+        raise ValueError(f"{path}: a training checkpoint ({TRAINING_FORMAT}) expected, got {sorted(values)}")
+    return values
+
+
+def read_plain(path: Path) -> dict[str, Any]:
+    """Read a torch file of plain tensors and values; anything else in it is refused."""
+    try:
+        values = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(
+            f"{path}: refused, because it holds code or objects beside plain tensors and values ({reason})"
+        ) from error
+    except (RuntimeError, EOFError, OSError) as error:
+        raise ValueError(f"{path}: not a readable checkpoint, perhaps truncated: {error}") from error
+    if not isinstance(values, dict):
+        raise ValueError(f"{path}: a dict with the network's weights expected, got {type(values).__name__}")
+    return values
+
+
+def fill(network: torch.nn.Module, state: Mapping[str, Tensor], source: str) -> None:
+    """Load every entry of `state`, strictly; floating-point tensors of any width become the network's.
+
+    Raises:
+        ValueError: names the missing, extra and misshapen entries.
+    """
+    wanted = network.state_dict()
+    shapes = [
+        f"{name} is {tuple(state[name].shape)}, expected {tuple(wanted[name].shape)}"
+        for name in wanted
+        if name in state and state[name].shape != wanted[name].shape
+    ]
+    faults = {
+        "missing": [name for name in wanted if name not in state],
+        "extra": [name for name in state if name not in wanted],
+        "misshapen": shapes,
+    }
+    told = [f"{len(names)} {kind}: {', '.join(names[:SHOWN])}" for kind, names in faults.items() if names]
+    if told:
+        raise ValueError(f"{source} is a checkpoint of another network: {'; '.join(told)}")
+    network.load_state_dict(dict(state))
+
+
+def write_atomically(path: str | Path, write: Callable[[Path], None]) -> None:
+    """Write a file under a temporary name, flush it to the disk, and only then give it its name."""
+    path = Path(path)
+    temporary = path.with_name(path.name + ".part")
+    try:
+        write(temporary)
+        with open(temporary, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _read_released(path: Path) -> Model:
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+    except safetensors.SafetensorError as error:
+        raise ValueError(f"{path}: not a readable safetensors file, perhaps truncated: {error}") from error
+    if not {"settings", "skeleton"} <= set(header):
+        raise ValueError(f"{path}: its header lacks settings and skeleton; it was not written by this project")
+    settings = config.from_text(header["settings"], str(path))
+    return _build(settings, Skeleton.from_dict(json.loads(header["skeleton"])), state, path)
+
+
+def _read_pickled(path: Path) -> Model:
+    values = read_plain(path)
+    if values.get("format") == TRAINING_FORMAT:
+        settings = config.from_text(values["settings"], str(path))
+        skeleton = Skeleton.from_dict(json.loads(values["skeleton"]))
+        return _build(settings, skeleton, values["averaged"] or values["weights"], path)
+    if published.WEIGHTS not in values:
+        raise ValueError(f"{path}: no {published.WEIGHTS!r} in it, as a checkpoint has; found {sorted(values)[:SHOWN]}")
+    settings = Settings()
+    network = IMHN.from_settings(settings.model, COCO.channels)
+    fill(network, published.to_ours(values[published.WEIGHTS], network), str(path))
+    return Model(network, settings, COCO)
+
+
+def _build(settings: Settings, skeleton: Skeleton, state: Mapping[str, Tensor], path: Path) -> Model:
+    network = IMHN.from_settings(settings.model, skeleton.channels)
+    fill(network, state, str(path))
+    return Model(network, settings, skeleton)

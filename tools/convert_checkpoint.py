@@ -1,0 +1,8 @@
+"""Checkpoints of the released code and of our training <-> safetensors: the verb `convert`."""
+
+import sys
+
+from simplepose.cli import convert, door
+
+if __name__ == "__main__":
+    sys.exit(door(convert.main))
