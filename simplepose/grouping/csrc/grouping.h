@@ -1,0 +1,68 @@
+// From maps to people, in three steps: find_peaks, connect_limb, assemble_people.
+//
+// Positions are in cells, x to the right and y down, the centre of a map's first cell at 0, 0.
+// Arithmetic is in double and in one fixed order, so that the answer is the same everywhere.
+#pragma once
+
+#include <vector>
+
+namespace simplepose {
+
+// One channel: height x width cells, row after row. A cell that is not finite reads as 0.
+struct Map {
+    const float* cells;
+    int height;
+    int width;
+
+    double at(int x, int y) const;
+    double interpolated(double x, double y) const;  // bilinear; beyond the border, the border's value
+};
+
+struct Limb {
+    int from, to;  // joints
+};
+
+// What the settings of simplepose.config.Grouping mean is said there.
+struct Settings {
+    double stride;
+    double peak_threshold;
+    int max_peaks;
+    int limb_samples;
+    double limb_threshold;
+    double limb_support;
+    double length_ratio;
+    double merge_ratio;
+    double person_score;
+    int person_joints;
+};
+
+struct Peak {
+    double x, y;
+    double score;  // the map's value there
+};
+
+using Peaks = std::vector<std::vector<Peak>>;  // of each joint, best first
+
+// A limb between two peaks.
+struct Connection {
+    int from, to;   // indices among the peaks of the limb's two joints
+    double score;   // mean of the limb map between them, less a penalty for great length
+    double length;  // cells
+};
+
+using Connections = std::vector<std::vector<Connection>>;  // of each limb, best first
+
+struct Person {
+    std::vector<int> peaks;  // of each joint: an index among its peaks, or -1
+    double score;
+};
+
+std::vector<Peak> find_peaks(const Map& map, const Settings& settings);
+
+std::vector<Connection> connect_limb(const Map& map, const std::vector<Peak>& from,
+                                     const std::vector<Peak>& to, const Settings& settings);
+
+std::vector<Person> assemble_people(const Peaks& peaks, const std::vector<Limb>& limbs,
+                                    const Connections& connections, const Settings& settings);
+
+}  // namespace simplepose
