@@ -1,0 +1,132 @@
+"""HDF5 samples -> augmented batches. Each sample's chance depends on (seed, epoch, index) alone,
+so an epoch can be entered anywhere and is the same with any number of workers."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from simplepose.config import Augment, Settings
+from simplepose.data import augment
+from simplepose.data.augment import Parameters, Sample
+from simplepose.data.hdf5 import SampleFile
+from simplepose.skeleton import Skeleton
+
+Place = tuple[int, int]
+"""(epoch, index of a sample)."""
+
+
+class Batch(NamedTuple):
+    """N samples.
+
+    Attributes:
+        images: (N, H, W, 3) uint8 BGR.
+        mask_miss: (N, h, w) uint8, 255 where the loss counts.
+        person_mask: (N, h, w) uint8, 255 on people.
+        joints: (N, P, J, 3) float32 x, y, v; people padded with v = 0.
+    """
+
+    images: Tensor
+    mask_miss: Tensor
+    person_mask: Tensor
+    joints: Tensor
+
+
+class TrainingSamples(Dataset[Sample]):
+    """The samples of one file, each asked for as (epoch, index).
+
+    Args:
+        path: of the HDF5 file.
+        settings: its parts `augment`, `targets` and `train.seed` are used.
+        skeleton: the network's joints.
+        augmented: False gives the framed samples without any chance, for validation.
+    """
+
+    def __init__(self, path: str | Path, settings: Settings, skeleton: Skeleton, augmented: bool = True) -> None:
+        self.file = SampleFile(path)
+        self.settings = settings
+        self.skeleton = skeleton
+        self.augmented = augmented
+        self.indices = _chosen(self.file, settings.augment)
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, place: Place) -> Sample:
+        epoch, index = place
+        parameters = Parameters()
+        if self.augmented:
+            rng = np.random.default_rng([self.settings.train.seed, epoch, index])
+            parameters = augment.draw(rng, self.settings.augment)
+        record = self.file[int(self.indices[index])]
+        return augment.apply(record, parameters, self.settings.augment, self.skeleton, self.settings.targets.stride)
+
+
+class EpochSampler(Sampler[Place]):
+    """Each sample once, in an order drawn from (seed, epoch), from the `start`-th on.
+
+    Set `epoch` and `start` before each pass.
+    """
+
+    def __init__(self, length: int, seed: int, shuffled: bool = True) -> None:
+        self.length, self.seed, self.shuffled = length, seed, shuffled
+        self.epoch, self.start = 0, 0
+
+    def __iter__(self) -> Iterator[Place]:
+        order = np.arange(self.length)
+        if self.shuffled:
+            np.random.default_rng([self.seed, self.epoch]).shuffle(order)
+        return iter([(self.epoch, int(index)) for index in order[self.start :]])
+
+    def __len__(self) -> int:
+        return self.length - self.start
+
+
+def loader(samples: TrainingSamples, sampler: EpochSampler, drop_last: bool) -> DataLoader[Sample]:
+    """Batches of `train.batch_size`, read by `train.workers` processes."""
+    train = samples.settings.train
+    return DataLoader(
+        samples,
+        batch_size=train.batch_size,
+        sampler=sampler,
+        num_workers=train.workers,
+        collate_fn=collate,
+        drop_last=drop_last,
+        persistent_workers=train.workers > 0,
+        worker_init_fn=_start_worker,
+        pin_memory=torch.cuda.is_available(),
+    )
+
+
+def collate(samples: Sequence[Sample]) -> Batch:
+    """Stack samples; people are padded to the largest number among them."""
+    joints = np.zeros((len(samples), max(len(s.joints) for s in samples), *samples[0].joints.shape[1:]), np.float32)
+    for row, sample in zip(joints, samples, strict=True):
+        row[: len(sample.joints)] = sample.joints
+    return Batch(
+        images=torch.from_numpy(np.stack([s.image for s in samples])),
+        mask_miss=torch.from_numpy(np.stack([s.mask_miss for s in samples])),
+        person_mask=torch.from_numpy(np.stack([s.person_mask for s in samples])),
+        joints=torch.from_numpy(joints),
+    )
+
+
+def _chosen(file: SampleFile, settings: Augment) -> np.ndarray:
+    """All samples where each frames its main person; one a picture where the picture is framed."""
+    if settings.framing == "person":
+        return np.arange(len(file))
+    return np.unique(file.sample_pictures, return_index=True)[1]
+
+
+def _start_worker(_: int) -> None:
+    """One core a worker; Ctrl-C is the main process's to answer."""
+    cv2.setNumThreads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

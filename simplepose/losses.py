@@ -1,0 +1,97 @@
+"""The loss of one scale, and its sum over scales and stacks (arXiv:1911.10529, section 3.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from simplepose.config import Loss
+from simplepose.skeleton import Skeleton
+
+
+def focal_l2(maps: Tensor, target: Tensor, weight: Tensor, gamma: float, foreground: float) -> Tensor:
+    """Squared errors, those that are already small counted less (equations 4 and 5).
+
+    Args:
+        maps: (N, C, h, w) what the network gave.
+        target: (N, C, h, w) in [0, 1].
+        weight: broadcastable to (N, C, h, w).
+        gamma: focal exponent.
+        foreground: a target of at least this counts as foreground.
+
+    Returns:
+        The sum, a scalar.
+    """
+    confidence = torch.where(target >= foreground, maps, 1 - maps)
+    return ((maps - target) ** 2 * (1 - confidence).abs() ** gamma * weight).sum()
+
+
+def l2(maps: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    """Squared errors, summed; shapes as in `focal_l2`."""
+    return ((maps - target) ** 2 * weight).sum()
+
+
+class MultiScaleLoss(nn.Module):
+    """The loss of all stacks at all scales, a sample's mean.
+
+    Args:
+        settings: weights and exponent, see `config.Loss`.
+        skeleton: which channels are keypoints and which the person mask.
+    """
+
+    channel_weights: Tensor
+
+    def __init__(self, settings: Loss, skeleton: Skeleton) -> None:
+        super().__init__()
+        self.settings = settings
+        weights = torch.ones(1, skeleton.channels, 1, 1)
+        weights[:, skeleton.keypoint_channels] = settings.keypoint_weight
+        weights[:, skeleton.person_mask_channel] = settings.person_mask_weight
+        self.register_buffer("channel_weights", weights, persistent=False)
+
+    def forward(self, outputs: Sequence[Sequence[Tensor]], target: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Compare the network's maps with the targets; float32 whatever autocast says.
+
+        Args:
+            outputs: for each stack five maps (N, C, h / 2^j, w / 2^j), any float type.
+            target: (N, C, h, w) float32 at stride 4.
+            mask: (N, 1, h, w) float32 in [0, 1], 0 where nothing is known of the truth.
+
+        Returns:
+            The total (a scalar), and each scale's loss summed over the batch, before scale weights (5,).
+
+        Raises:
+            ValueError: stack or scale weights do not fit the outputs.
+        """
+        with torch.autocast(target.device.type, enabled=False):
+            scale_weights = target.new_tensor(self.settings.scale_weights)
+            stack_weights = self._stack_weights(len(outputs))
+            if len(scale_weights) != len(outputs[0]):
+                raise ValueError(f"{len(outputs[0])} loss.scale_weights expected, got {len(scale_weights)}")
+            scales = torch.stack(
+                [self._scale([stack[j] for stack in outputs], stack_weights, target, mask) for j in range(len(scale_weights))]
+            )
+            total = (scale_weights * scales).sum() / scale_weights.sum() / len(target)
+        return total, scales.detach()
+
+    def _scale(self, stacks: list[Tensor], stack_weights: Sequence[float], target: Tensor, mask: Tensor) -> Tensor:
+        size = stacks[0].shape[-2:]
+        target = functional.adaptive_avg_pool2d(target, size)
+        mask = functional.interpolate(mask, size, mode="bilinear", align_corners=False)
+        weight = torch.where(mask < 0.5, 0.0, mask) * self.channel_weights
+        losses = [w * self._one(maps.float(), target, weight) for w, maps in zip(stack_weights, stacks, strict=True)]
+        return torch.stack(losses).sum() / sum(stack_weights)
+
+    def _one(self, maps: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+        if self.settings.kind == "l2":
+            return l2(maps, target, weight)
+        return focal_l2(maps, target, weight, self.settings.gamma, self.settings.foreground)
+
+    def _stack_weights(self, stacks: int) -> Sequence[float]:
+        weights = self.settings.stack_weights or (1.0,) * stacks
+        if len(weights) != stacks:
+            raise ValueError(f"{stacks} loss.stack_weights expected (one a stack), got {len(weights)}")
+        return weights
