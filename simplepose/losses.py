@@ -82,7 +82,7 @@ class MultiScaleLoss(nn.Module):
         target = functional.adaptive_avg_pool2d(target, size)
         mask = functional.interpolate(mask, size, mode="bilinear", align_corners=False)
         weight = torch.where(mask < 0.5, 0.0, mask) * self.channel_weights
-        losses = [w * self._one(maps.float(), target, weight) for w, maps in zip(stack_weights, stacks, strict=True)]
+        losses = [w * self._one(maps.float().contiguous(), target, weight) for w, maps in zip(stack_weights, stacks, strict=True)]
         return torch.stack(losses).sum() / sum(stack_weights)
 
     def _one(self, maps: Tensor, target: Tensor, weight: Tensor) -> Tensor:

@@ -79,17 +79,21 @@ def affine(record: Record, parameters: Parameters, settings: Augment) -> np.ndar
     else:
         rows, columns = record.image.shape[:2]
         center = ((columns - 1) / 2, (rows - 1) / 2)
-        scale = min(height / rows, width / columns)
+        scale = height / rows
     scale *= parameters.scale
     return geometry.compose(
         geometry.translation(-center[0], -center[1]),
         geometry.rotation(parameters.degrees),
         geometry.scaling(-scale if parameters.flip else scale, scale),
-        geometry.translation(width / 2 - 0.5 + parameters.shift_xy[0], height / 2 - 0.5 + parameters.shift_xy[1]),
+        geometry.translation(
+            width / 2 - 0.5 + parameters.shift_xy[0], height / 2 - 0.5 + parameters.shift_xy[1]
+        ),
     )
 
 
-def apply(record: Record, parameters: Parameters, settings: Augment, skeleton: Skeleton, stride: int) -> Sample:
+def apply(
+    record: Record, parameters: Parameters, settings: Augment, skeleton: Skeleton, stride: int
+) -> Sample:
     """Carry out a decision on a record; `stride` is the maps', sample pixels a cell."""
     matrix = affine(record, parameters, settings)
     image = geometry.apply_to_image(matrix, record.image, settings.size, FILL_BGR)
@@ -113,7 +117,9 @@ def tint(image: np.ndarray, hue_saturation_value: tuple[int, int, int]) -> np.nd
     return cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR)
 
 
-def _warp_mask(matrix: np.ndarray, mask: np.ndarray, size: tuple[int, int], stride: int, fill: int) -> np.ndarray:
+def _warp_mask(
+    matrix: np.ndarray, mask: np.ndarray, size: tuple[int, int], stride: int, fill: int
+) -> np.ndarray:
     """Warp at full size, then reduce to the maps by area."""
     warped = geometry.apply_to_image(matrix, mask, size, fill)
     return cv2.resize(warped, (size[1] // stride, size[0] // stride), interpolation=cv2.INTER_AREA)
