@@ -11,7 +11,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from simplepose.data.coco import AnnotatedPicture, prepare_picture, read_annotations
-from simplepose.data.hdf5 import SampleWriter
+from simplepose.data.hdf5_own import SampleWriter
 from simplepose.data.record import PictureFault
 
 NO_MAIN_PERSON = "no main person"
@@ -65,7 +65,7 @@ def _write(pictures: list[AnnotatedPicture], args: argparse.Namespace) -> tuple[
     counts: Counter[str] = Counter()
     skipped: Counter[str] = Counter()
     with SampleWriter(args.output, annotations=args.annotations.name) as writer:
-        for picture in tqdm(pictures, desc=f"preparing {args.output.name}", unit="pictures"):
+        for picture in tqdm(pictures, desc=f"preparing {args.output.name}", unit=" pictures"):
             try:
                 prepared = prepare_picture(picture, args.images)
             except PictureFault as fault:

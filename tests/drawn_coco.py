@@ -1,0 +1,107 @@
+"""Drawn people in COCO's format: small pictures and a `person_keypoints` json to train and judge on."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from simplepose.skeleton import COCO
+
+SIZES_HW = ((240, 320), (320, 240), (256, 256), (200, 360))
+BODY = {  # x to the person's left, y down, in body heights from the middle of the hips
+    "nose": (0, -0.52),
+    "eye": (0.03, -0.55),
+    "ear": (0.06, -0.53),
+    "shoulder": (0.11, -0.4),
+    "elbow": (0.17, -0.2),
+    "wrist": (0.2, -0.02),
+    "hip": (0.07, 0.0),
+    "knee": (0.08, 0.22),
+    "ankle": (0.09, 0.45),
+}
+
+
+def write_drawn_coco(folder: Path, pictures: int = 4, seed: int = 0) -> tuple[Path, Path]:
+    """Write `folder`/person_keypoints.json and `folder`/images/*.jpg.
+
+    Every picture shows one to three stick figures, each joint and each bone in a colour of its own. The first
+    is whole and visible; of the others some joints are hidden, and those beyond the border are not labelled.
+
+    Returns:
+        The json and the folder of pictures.
+    """
+    rng = np.random.default_rng(seed)
+    images_dir = folder / "images"
+    images_dir.mkdir(parents=True)
+    images, annotations = [], []
+    for image_id in range(1, pictures + 1):
+        size_hw = SIZES_HW[image_id % len(SIZES_HW)]
+        picture = np.full((*size_hw, 3), rng.integers(90, 160, 3), np.uint8)
+        for place in range(int(rng.integers(1, 4))):
+            joints = _joints(rng, size_hw, whole=place == 0)
+            _draw(picture, joints)
+            annotations.append(_annotation(joints, size_hw, len(annotations) + 1, image_id))
+        name = f"{image_id:012d}.jpg"
+        cv2.imwrite(str(images_dir / name), picture, [cv2.IMWRITE_JPEG_QUALITY, 95])
+        images.append({"id": image_id, "file_name": name, "height": size_hw[0], "width": size_hw[1]})
+    category = {"id": 1, "name": "person", "supercategory": "person", "keypoints": list(COCO.annotated)}
+    category["skeleton"] = (COCO.bone_ends + 1).tolist()
+    content = {"info": {"description": "drawn people"}, "images": images, "annotations": annotations}
+    path = folder / "person_keypoints.json"
+    path.write_text(json.dumps({**content, "categories": [category]}))
+    return path, images_dir
+
+
+def _joints(rng: np.random.Generator, size_hw: tuple[int, int], whole: bool) -> np.ndarray:
+    """(17, 3) x, y, v of one person; all visible and inside if `whole`."""
+    height, width = size_hw
+    body = height * (rng.uniform(0.6, 0.8) if whole else rng.uniform(0.4, 0.9))
+    margin = 0.25 * body if whole else 0
+    middle_xy = rng.uniform(margin, width - margin), height * 0.55
+    joints = np.zeros((len(COCO.annotated), 3))
+    for row, name in enumerate(COCO.annotated):
+        x, y = BODY[name.split("_")[-1]]
+        side = -1 if name.startswith("right") else 1
+        joints[row, :2] = np.array(middle_xy) + body * (
+            np.array([side * x, y]) + rng.uniform(-0.015, 0.015, 2)
+        )
+    joints[:, 2] = 2 if whole else rng.choice([1, 2], len(joints), p=[0.2, 0.8])
+    inside = (joints[:, :2] >= 0).all(1) & (joints[:, 0] <= width - 1) & (joints[:, 1] <= height - 1)
+    return joints.round(2) * (inside | whole)[:, None]
+
+
+def _draw(picture: np.ndarray, joints: np.ndarray) -> None:
+    """Paint bones, then joints, of what is labelled."""
+    thickness = max(2, len(picture) // 60)
+    points = joints[:, :2].round().astype(int).tolist()
+    for number, (a, b) in enumerate(COCO.bone_ends):
+        if joints[a, 2] and joints[b, 2]:
+            cv2.line(picture, points[a], points[b], _colour(number, len(COCO.bone_ends), 160), thickness)
+    for row, point in enumerate(points):
+        if joints[row, 2]:
+            cv2.circle(picture, point, thickness, _colour(row, len(points), 255), -1)
+
+
+def _colour(number: int, of: int, value: int) -> list[int]:
+    """BGR of a hue of its own."""
+    hsv = np.array([[[180 * number // of, 255, value]]], np.uint8)
+    return cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR)[0, 0].tolist()
+
+
+def _annotation(joints: np.ndarray, size_hw: tuple[int, int], number: int, image_id: int) -> dict:
+    """One entry of `annotations`: the outline is the convex hull of the labelled joints."""
+    labelled = joints[joints[:, 2] > 0, :2]
+    hull = cv2.convexHull(labelled.astype(np.float32)).reshape(-1, 2) if len(labelled) else np.zeros((0, 2))
+    low, high = (hull.min(0), hull.max(0)) if len(hull) else (np.zeros(2), np.ones(2))
+    return {
+        "id": number,
+        "image_id": image_id,
+        "category_id": 1,
+        "iscrowd": 0,
+        "keypoints": joints.ravel().tolist(),
+        "num_keypoints": len(labelled),
+        "bbox": [*low.tolist(), *(high - low).tolist()],
+        "area": float(cv2.contourArea(hull)) if len(hull) >= 3 else 1.0,
+        "segmentation": [hull.ravel().tolist()] if len(hull) >= 3 else [],
+    }
