@@ -109,7 +109,7 @@ class Train:
     averaging: float = 0.0  # decay of the weights' exponential moving average; 0: none is kept
     workers: int = 2  # processes that read samples
     seed: int = 0
-    checkpoint_minutes: float = 15.0  # written this often, at each epoch's end, and on Ctrl-C
+    checkpoint_minutes: float = 15.0  # written this often, at the end, and on Ctrl-C
     keep: int = 3  # newest checkpoints kept
 
     def __post_init__(self) -> None:

@@ -50,7 +50,9 @@ class TrainingSamples(Dataset[Sample]):
         augmented: False gives the framed samples without any chance, for validation.
     """
 
-    def __init__(self, path: str | Path, settings: Settings, skeleton: Skeleton, augmented: bool = True) -> None:
+    def __init__(
+        self, path: str | Path, settings: Settings, skeleton: Skeleton, augmented: bool = True
+    ) -> None:
         self.file = SampleFile(path)
         self.settings = settings
         self.skeleton = skeleton
@@ -67,7 +69,9 @@ class TrainingSamples(Dataset[Sample]):
             rng = np.random.default_rng([self.settings.train.seed, epoch, index])
             parameters = augment.draw(rng, self.settings.augment)
         record = self.file[int(self.indices[index])]
-        return augment.apply(record, parameters, self.settings.augment, self.skeleton, self.settings.targets.stride)
+        return augment.apply(
+            record, parameters, self.settings.augment, self.skeleton, self.settings.targets.stride
+        )
 
 
 class EpochSampler(Sampler[Place]):
@@ -108,7 +112,9 @@ def loader(samples: TrainingSamples, sampler: EpochSampler, drop_last: bool) -> 
 
 def collate(samples: Sequence[Sample]) -> Batch:
     """Stack samples; people are padded to the largest number among them."""
-    joints = np.zeros((len(samples), max(len(s.joints) for s in samples), *samples[0].joints.shape[1:]), np.float32)
+    joints = np.zeros(
+        (len(samples), max(len(s.joints) for s in samples), *samples[0].joints.shape[1:]), np.float32
+    )
     for row, sample in zip(joints, samples, strict=True):
         row[: len(sample.joints)] = sample.joints
     return Batch(

@@ -1,0 +1,5 @@
+"""Networks, and the files that they come from."""
+
+from simplepose.models.imhn import IMHN
+
+__all__ = ["IMHN"]

@@ -252,7 +252,8 @@ class _Loop:
         self.journal.write(kind="epoch", epoch=progress.epoch, step=progress.step, loss=loss, val_loss=held_out)
         told = "" if held_out is None else f", validation {held_out:.1f}"
         tqdm.write(f"epoch {progress.epoch} of {self.settings.epochs}: loss {loss:.1f}{told}")
-        self._save()
+        if progress.epoch == self.settings.epochs:
+            self._save()
 
     def _save(self) -> None:
         self.folder.save(self.trainer.progress.step, self.trainer.state(), self.settings.keep)

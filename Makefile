@@ -1,0 +1,28 @@
+# make demo: find the people in the sample pictures     make test: lint, types and all tests
+# make lint: ruff and mypy alone                        make bench: the speed claims of benchmarks/RESULTS.md
+
+PYTHON := .venv/bin/python
+INSTALLED := .venv/installed
+SOURCES := requirements.txt setup.py pyproject.toml $(wildcard simplepose/grouping/csrc/*)
+
+.PHONY: demo test lint bench
+
+demo: $(INSTALLED)
+	$(PYTHON) tools/demo_image.py --output output
+
+test: lint
+	$(PYTHON) -m pytest
+
+lint: $(INSTALLED)
+	$(PYTHON) -m ruff check
+	$(PYTHON) -m ruff format --check
+	$(PYTHON) -m mypy simplepose
+
+bench: $(INSTALLED)
+	for script in benchmarks/*.py; do $(PYTHON) $$script || exit 1; done
+
+$(INSTALLED): $(SOURCES)
+	test -x $(PYTHON) || python3 -m venv .venv
+	$(PYTHON) -m pip install --quiet -r requirements.txt
+	$(PYTHON) -m pip install --quiet --no-build-isolation --no-deps --editable .
+	touch $@
