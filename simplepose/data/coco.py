@@ -173,8 +173,8 @@ def segmentation_mask(annotation: dict[str, Any], height: int, width: int) -> np
         runs = coco_mask.frPyObjects(segmentation, height, width) if plain else segmentation
     else:
         outlines = [polygon for polygon in segmentation or [] if len(polygon) >= 6]
-        box = np.array([annotation["bbox"]], np.float64)
-        runs = coco_mask.merge(coco_mask.frPyObjects(outlines or box, height, width))
+        shapes = outlines or np.array([annotation["bbox"]], np.float64)
+        runs = coco_mask.merge(coco_mask.frPyObjects(shapes, height, width))
     return coco_mask.decode(runs).astype(bool)
 
 

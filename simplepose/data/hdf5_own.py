@@ -18,6 +18,7 @@ Every data set can grow, so a file can be written piece by piece.
 from __future__ import annotations
 
 import os
+import shutil
 import zlib
 from pathlib import Path
 from types import TracebackType
@@ -30,6 +31,9 @@ from simplepose.data.record import PreparedPicture, Record
 from simplepose.skeleton import COCO
 
 FORMAT, VERSION = "simplepose-samples", 1
+ROOM = 64 * 2**20
+"""Bytes that must stay free on the disk: HDF5 writes some late, and crashes the process where it cannot."""
+
 _BYTES = h5py.vlen_dtype(np.uint8)
 _DATASETS: dict[str, tuple[tuple[int, ...], Any]] = {
     "pictures/image_id": ((), np.int64),
@@ -66,14 +70,24 @@ class SampleWriter:
             raise ValueError(f"{self.path} is a folder; the name of a file to write is expected")
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._temporary = self.path.with_name(f"{self.path.name}.partial")
-        self._file = h5py.File(self._temporary, "w")
+        try:
+            self._file = h5py.File(self._temporary, "w")
+        except OSError as error:
+            raise OSError(
+                f"{self._temporary} cannot be written, or another process does ({error})"
+            ) from error
         self._file.attrs.update(format=FORMAT, version=VERSION, annotations=annotations)
         self._file.attrs["joints"] = list(COCO.annotated)
         for name, (shape, dtype) in _DATASETS.items():
             self._file.create_dataset(name, (0, *shape), dtype, maxshape=(None, *shape), chunks=(256, *shape))
 
     def append(self, picture: PreparedPicture) -> None:
-        """Add a picture and its samples."""
+        """Add a picture and its samples. Raises OSError where the disk is nearly full."""
+        free = shutil.disk_usage(self._temporary).free
+        if free < ROOM + len(picture.encoded):
+            raise OSError(
+                f"{self.path} cannot be finished: {free:,} bytes are free on its disk; make room there"
+            )
         row = len(self._file["pictures/image_id"])
         people_end = len(self._file["people/keypoints"]) + len(picture.keypoints)
         masks = np.packbits(np.stack([picture.mask_miss, picture.mask_all]) > 0)
@@ -110,7 +124,7 @@ class SampleWriter:
                     os.fsync(file.fileno())
                 os.replace(self._temporary, self.path)
         except RuntimeError as fault:  # h5py's word for a write that failed when the file was closed
-            raise OSError(f"{self.path} could not be written, is the disk full? ({fault})") from fault
+            raise OSError(f"{self.path} could not be written: {fault}") from fault
         finally:
             self._temporary.unlink(missing_ok=True)
 
