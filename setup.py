@@ -19,8 +19,9 @@ grouping = Pybind11Extension(
     sources=[str(CSRC / f"{name}.cpp") for name in ("peaks", "limbs", "people", "bindings")],
     depends=[str(CSRC / "grouping.h")],
     cxx_std=17,
+    # No contraction: the same arithmetic, and so the same people, on every processor.
     # SIMPLEPOSE_CXXFLAGS: more compiler flags, for example CI's -Wall -Wextra -Werror.
-    extra_compile_args=["-O3", *os.environ.get("SIMPLEPOSE_CXXFLAGS", "").split()],
+    extra_compile_args=["-O3", "-ffp-contract=off", *os.environ.get("SIMPLEPOSE_CXXFLAGS", "").split()],
 )
 
 setup(

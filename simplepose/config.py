@@ -123,14 +123,24 @@ class Grouping:
 
     stride: float = 4.0  # picture pixels a cell of the maps
     peak_threshold: float = 0.1  # a joint is a 3 x 3 maximum of at least this
-    max_peaks: int = 256  # a channel's best peaks that are kept
+    max_peaks: int = 256  # best peaks of a channel that are kept
     limb_samples: int = 20  # samples on a limb at most; one a cell, and one more
     limb_threshold: float = 0.1  # a sample above this supports the limb
-    limb_support: float = 0.8  # share of the samples that must support it
+    limb_support: float = 0.8  # share of the samples that must; the value they reach is the limb's score
+    max_connections: int = 1024  # best connections of a limb that are kept
     length_ratio: float = 16.0  # a limb may be so many times a person's longest other limb
     merge_ratio: float = 0.7  # two people merge over a limb at least so strong as their weakest
-    person_score: float = 0.45  # least mean score, joints and limbs, per joint of a person
+    person_score: float = 0.45  # least sum of scores, joints and limbs, per joint of a person
     person_joints: int = 2  # a person has at least so many joints
+
+    def __post_init__(self) -> None:
+        for name in ("stride", "peak_threshold", "limb_support"):
+            _require(getattr(self, name) > 0, f"{name} above 0 expected, got {getattr(self, name)}")
+        for name in ("max_peaks", "max_connections", "person_joints"):
+            _require(getattr(self, name) >= 1, f"{name} of at least 1 expected, got {getattr(self, name)}")
+        _require(self.limb_threshold >= 0, f"limb_threshold must not be negative, got {self.limb_threshold}")
+        _require(self.limb_samples >= 2, f"limb_samples of at least 2 expected, got {self.limb_samples}")
+        _require(self.limb_support <= 1, f"limb_support of at most 1 expected, got {self.limb_support}")
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from simplepose.config import Grouping as Settings
-from simplepose.grouping import _grouping
+from simplepose.grouping._grouping import group as _group
 from simplepose.people import People
 from simplepose.skeleton import Skeleton
 
@@ -17,10 +17,10 @@ _DEFAULTS = Settings()
 def group(maps: np.ndarray, skeleton: Skeleton, settings: Settings = _DEFAULTS) -> People:
     """Find people in the maps of one picture.
 
-    The rule is that of arXiv:1911.10529, section 3.4, on maps of the network's own resolution: joints are
-    local maxima of the keypoint maps, candidates for a limb are scored along the limb map between two
-    joints, and limbs that share joints make a person. See `Settings` for each number in it.
-    Safe to call from several threads at once; the interpreter is free meanwhile.
+    As in arXiv:1911.10529, joints are local maxima of the keypoint maps, limbs are scored along the limb
+    map between two joints, and limbs that share joints make a person; but the maps are read as they are,
+    between their cells, and people grow from the strongest links, not limb by limb in a fixed order.
+    Safe to call from several threads at once; other Python threads run meanwhile.
 
     Args:
         maps: (C, h, w) float32, C-contiguous: the skeleton's channels; those after limbs and keypoints
@@ -31,13 +31,14 @@ def group(maps: np.ndarray, skeleton: Skeleton, settings: Settings = _DEFAULTS) 
     Returns:
         People, best first, joints in the skeleton's annotated order. x and y are pixels of the picture
         that the maps were made of: cell k's centre is at k * stride + stride / 2 - 0.5. Where no joint
-        was found: 0, 0, 0. A person's score is the sum of its joints' and limbs' scores by its joints.
+        was found: 0, 0, 0. A person's score is the mean over all the skeleton's joints and limbs, a missing
+        one as 0.
 
     Raises:
         ValueError: maps of another type, shape or layout.
     """
     _check(maps, skeleton)
-    keypoints, scores = _grouping.group(
+    keypoints, scores = _group(
         maps[skeleton.limb_channels], maps[skeleton.keypoint_channels], skeleton.limb_ends, settings
     )
     return People(skeleton.to_annotated(keypoints), scores)
@@ -47,7 +48,9 @@ def _check(maps: np.ndarray, skeleton: Skeleton) -> None:
     needed = skeleton.keypoint_channels.stop
     if not isinstance(maps, np.ndarray) or maps.dtype != np.float32:
         kind = maps.dtype if isinstance(maps, np.ndarray) else type(maps).__name__
-        raise ValueError(f"maps of float32 in a NumPy array expected, got {kind}; convert with .astype(np.float32)")
+        raise ValueError(
+            f"maps in a float32 NumPy array expected, got {kind}; use np.asarray(maps, np.float32)"
+        )
     if maps.ndim != 3 or maps.shape[0] < needed or min(maps.shape[1:]) < 1:
         raise ValueError(
             f"maps (C, h, w) with C at least {needed}, the limbs and joints of skeleton {skeleton.name!r}, "

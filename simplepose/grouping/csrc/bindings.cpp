@@ -20,8 +20,7 @@ Settings read_settings(const py::handle& settings) {
     const auto count = [&](const char* name) { return settings.attr(name).cast<int>(); };
     return {number("stride"),        number("peak_threshold"), count("max_peaks"),
             count("limb_samples"),   number("limb_threshold"), number("limb_support"),
-            number("length_ratio"),  number("merge_ratio"),    number("person_score"),
-            count("person_joints")};
+            count("max_connections"), number("person_score"), count("person_joints")};
 }
 
 std::vector<Limb> read_limbs(const Ints& limb_ends) {

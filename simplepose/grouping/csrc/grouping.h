@@ -30,8 +30,7 @@ struct Settings {
     int limb_samples;
     double limb_threshold;
     double limb_support;
-    double length_ratio;
-    double merge_ratio;
+    int max_connections;
     double person_score;
     int person_joints;
 };
@@ -43,18 +42,17 @@ struct Peak {
 
 using Peaks = std::vector<std::vector<Peak>>;  // of each joint, best first
 
-// A limb between two peaks.
+// A limb that may lie between two peaks.
 struct Connection {
-    int from, to;   // indices among the peaks of the limb's two joints
-    double score;   // mean of the limb map between them, less a penalty for great length
-    double length;  // cells
+    int from, to;  // indices among the peaks of the limb's two joints
+    double score;  // above 0
 };
 
-using Connections = std::vector<std::vector<Connection>>;  // of each limb, best first
+using Connections = std::vector<std::vector<Connection>>;  // of each limb, in no order
 
 struct Person {
     std::vector<int> peaks;  // of each joint: an index among its peaks, or -1
-    double score;
+    double score;            // mean over all joints and limbs; one that is missing counts 0
 };
 
 std::vector<Peak> find_peaks(const Map& map, const Settings& settings);

@@ -1,154 +1,121 @@
-// People: limbs that share joints belong to one person.
+// People: groups of peaks, no two of the same joint, that limbs hold together.
 
 #include <algorithm>
+#include <map>
+#include <queue>
+#include <tuple>
 
 #include "grouping.h"
 
 namespace simplepose {
 namespace {
 
-// A person while it grows. Each limb is counted once, in its own place.
-struct Body {
-    std::vector<int> peaks;          // of each joint, or -1
-    std::vector<double> limb_scores;  // 0 where there is none
-    std::vector<double> limb_lengths;
+// Two groups and the sum of the scores of all limbs between them.
+struct Link {
+    double strength;
+    int low, high;  // low < high
 
-    double longest() const { return *std::max_element(limb_lengths.begin(), limb_lengths.end()); }
-    double weakest() const {
-        double least = 0;
-        for (double score : limb_scores)
-            if (score > 0 && (least == 0 || score < least)) least = score;
-        return least;
+    bool operator<(const Link& other) const {  // the queue's top: the strongest, then the lowest numbers
+        return std::tie(strength, other.low, other.high) < std::tie(other.strength, low, high);
     }
 };
 
-class Assembly {
+// At first each peak is a group of its own; the two that are linked most strongly become one, again
+// and again, unless they hold the same joint twice. All limbs between two groups vote together, so
+// that one false limb is outvoted, whatever the order in which the limbs are listed.
+class Groups {
 public:
-    Assembly(const Peaks& peaks, const std::vector<Limb>& limbs, const Settings& settings)
-        : peaks_(peaks), limbs_(limbs), settings_(settings) {
-        for (const auto& of_joint : peaks) owners_.emplace_back(of_joint.size(), -1);
+    explicit Groups(const Peaks& peaks) {
+        for (size_t joint = 0; joint < peaks.size(); ++joint) {
+            first_.push_back(static_cast<int>(members_.size()));
+            for (size_t i = 0; i < peaks[joint].size(); ++i) {
+                members_.emplace_back(peaks.size(), -1);
+                members_.back()[joint] = static_cast<int>(i);
+            }
+        }
+        links_.resize(members_.size());
     }
 
-    // Gives a connection of limb `k` to whoever holds its ends, if it fits.
-    void add(size_t k, const Connection& connection) {
-        const auto [from, to] = limbs_[k];
-        const int a = owners_[from][connection.from], b = owners_[to][connection.to];
-        if (a < 0 && b < 0) {
-            const int person = static_cast<int>(bodies_.size());
-            bodies_.push_back({std::vector<int>(peaks_.size(), -1), std::vector<double>(limbs_.size()),
-                               std::vector<double>(limbs_.size())});
-            hold(person, from, connection.from);
-            hold(person, to, connection.to);
-            record(person, k, connection);
-        } else if (a == b) {
-            record(a, k, connection);
-        } else if (a >= 0 && b >= 0) {
-            if (may_merge(a, b, connection)) {
-                merge(a, b);
-                record(a, k, connection);
-            }
-        } else if (a >= 0) {
-            extend(a, k, connection, to, connection.to);
-        } else {
-            extend(b, k, connection, from, connection.from);
+    void link(const Limb& limb, const Connection& connection) {
+        strengthen(first_[limb.from] + connection.from, first_[limb.to] + connection.to, connection.score);
+    }
+
+    void merge_all() {
+        while (!queue_.empty()) {
+            const Link top = queue_.top();
+            queue_.pop();
+            const auto found = links_[top.low].find(top.high);
+            if (found == links_[top.low].end() || found->second != top.strength) continue;  // it has changed since
+            links_[top.low].erase(top.high);
+            links_[top.high].erase(top.low);
+            if (!share_a_joint(members_[top.low], members_[top.high])) merge(top.low, top.high);
         }
     }
 
-    std::vector<Person> people() const {
-        std::vector<Person> people;
-        for (const Body& body : bodies_) {
-            int joints = 0;
-            double sum = 0;
-            for (size_t j = 0; j < body.peaks.size(); ++j) {
-                if (body.peaks[j] < 0) continue;
-                ++joints;
-                sum += peaks_[j][body.peaks[j]].score;
-            }
-            for (double score : body.limb_scores) sum += score;
-            if (joints >= std::max(settings_.person_joints, 1) && sum / joints >= settings_.person_score)
-                people.push_back({body.peaks, sum / joints});
-        }
-        std::stable_sort(people.begin(), people.end(),
-                         [](const Person& a, const Person& b) { return a.score > b.score; });
-        return people;
-    }
+    // The groups' peaks, of each joint an index or -1; merged ones are empty.
+    const std::vector<std::vector<int>>& members() const { return members_; }
 
 private:
-    void hold(int person, int joint, int peak) {
-        bodies_[person].peaks[joint] = peak;
-        owners_[joint][peak] = person;
+    void strengthen(int a, int b, double score) {
+        const double strength = links_[a][b] += score;
+        links_[b][a] = strength;
+        queue_.push({strength, std::min(a, b), std::max(a, b)});
     }
 
-    void record(int person, size_t k, const Connection& connection) {
-        bodies_[person].limb_scores[k] = connection.score;
-        bodies_[person].limb_lengths[k] = connection.length;
+    static bool share_a_joint(const std::vector<int>& a, const std::vector<int>& b) {
+        for (size_t joint = 0; joint < a.size(); ++joint)
+            if (a[joint] >= 0 && b[joint] >= 0) return true;
+        return false;
     }
 
-    bool short_enough(const Body& body, double length) const {
-        return length < settings_.length_ratio * body.longest();
-    }
-
-    void extend(int person, size_t k, const Connection& connection, int joint, int peak) {
-        Body& body = bodies_[person];
-        if (!short_enough(body, connection.length)) return;
-        if (body.peaks[joint] >= 0) {
-            if (strongest_limb(body, joint) >= connection.score) return;
-            release(body, joint);
+    void merge(int low, int high) {
+        for (size_t joint = 0; joint < members_[low].size(); ++joint)
+            members_[low][joint] = std::max(members_[low][joint], members_[high][joint]);
+        members_[high].clear();
+        for (const auto& [other, strength] : links_[high]) {
+            links_[other].erase(high);
+            strengthen(low, other, strength);
         }
-        hold(person, joint, peak);
-        record(person, k, connection);
+        links_[high].clear();
     }
 
-    double strongest_limb(const Body& body, int joint) const {
-        double best = 0;
-        for (size_t k = 0; k < limbs_.size(); ++k)
-            if (limbs_[k].from == joint || limbs_[k].to == joint) best = std::max(best, body.limb_scores[k]);
-        return best;
-    }
-
-    void release(Body& body, int joint) {
-        owners_[joint][body.peaks[joint]] = -1;
-        for (size_t k = 0; k < limbs_.size(); ++k)
-            if (limbs_[k].from == joint || limbs_[k].to == joint) body.limb_scores[k] = body.limb_lengths[k] = 0;
-    }
-
-    bool may_merge(int a, int b, const Connection& connection) const {
-        const Body &first = bodies_[a], &second = bodies_[b];
-        for (size_t j = 0; j < first.peaks.size(); ++j)
-            if (first.peaks[j] >= 0 && second.peaks[j] >= 0) return false;
-        const double weakest = std::min(first.weakest(), second.weakest());
-        return connection.score >= settings_.merge_ratio * weakest && short_enough(first, connection.length) &&
-               short_enough(second, connection.length);
-    }
-
-    void merge(int a, int b) {
-        Body& second = bodies_[b];
-        for (size_t j = 0; j < second.peaks.size(); ++j)
-            if (second.peaks[j] >= 0) hold(a, static_cast<int>(j), second.peaks[j]);
-        for (size_t k = 0; k < limbs_.size(); ++k) {
-            if (second.limb_scores[k] == 0) continue;
-            bodies_[a].limb_scores[k] = second.limb_scores[k];
-            bodies_[a].limb_lengths[k] = second.limb_lengths[k];
-        }
-        second = {std::vector<int>(peaks_.size(), -1), std::vector<double>(limbs_.size()),
-                  std::vector<double>(limbs_.size())};
-    }
-
-    const Peaks& peaks_;
-    const std::vector<Limb>& limbs_;
-    const Settings& settings_;
-    std::vector<Body> bodies_;
-    std::vector<std::vector<int>> owners_;  // of each peak of each joint: a person, or -1
+    std::vector<int> first_;                    // of each joint: the group of its first peak
+    std::vector<std::vector<int>> members_;     // of each group
+    std::vector<std::map<int, double>> links_;  // of each group: others, and how strongly
+    std::priority_queue<Link> queue_;           // every link there ever was
 };
+
+double limb_score(const Limb& limb, const std::vector<Connection>& connections, const std::vector<int>& members) {
+    for (const Connection& connection : connections)
+        if (connection.from == members[limb.from] && connection.to == members[limb.to]) return connection.score;
+    return 0;
+}
 
 }  // namespace
 
 std::vector<Person> assemble_people(const Peaks& peaks, const std::vector<Limb>& limbs,
                                     const Connections& connections, const Settings& settings) {
-    Assembly assembly(peaks, limbs, settings);
+    Groups groups(peaks);
     for (size_t k = 0; k < limbs.size(); ++k)
-        for (const Connection& connection : connections[k]) assembly.add(k, connection);
-    return assembly.people();
+        for (const Connection& connection : connections[k]) groups.link(limbs[k], connection);
+    groups.merge_all();
+
+    std::vector<Person> people;
+    for (const std::vector<int>& members : groups.members()) {
+        int joints = 0;
+        double sum = 0;
+        for (size_t joint = 0; joint < members.size(); ++joint) {
+            if (members[joint] < 0) continue;
+            ++joints;
+            sum += peaks[joint][members[joint]].score;
+        }
+        if (joints < settings.person_joints) continue;
+        for (size_t k = 0; k < limbs.size(); ++k) sum += limb_score(limbs[k], connections[k], members);
+        if (sum < settings.person_score * joints) continue;
+        people.push_back({members, sum / static_cast<double>(peaks.size() + limbs.size())});
+    }
+    std::stable_sort(people.begin(), people.end(), [](const Person& a, const Person& b) { return a.score > b.score; });
+    return people;
 }
 
 }  // namespace simplepose
