@@ -1,0 +1,148 @@
+"""Checkpoints: read strictly, without running code, and the same tensors there and back."""
+
+import os
+import pickle
+from dataclasses import replace
+
+import filled
+import pytest
+import torch
+
+from simplepose.cli import convert, door
+from simplepose.config import Settings
+from simplepose.models import IMHN, checkpoints, published
+from simplepose.models.checkpoints import Model
+from simplepose.skeleton import COCO
+
+SMALL = {"stacks": 1, "stem_width": 4, "width": 8, "growth": 4, "head_width": 8, "reduction": 4, "dilations": (2,)}
+
+
+@pytest.fixture
+def small() -> Model:
+    settings = replace(Settings(), model=replace(Settings().model, **SMALL))
+    return Model(IMHN.from_settings(settings.model, COCO.channels), settings, COCO)
+
+
+@pytest.fixture(scope="module")
+def published_file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("published") / "published.pth"
+    weights = {f"module.{name}": tensor for name, tensor in filled.published_weights().items()}
+    optimizer = {"state": {0: {"momentum_buffer": torch.ones(3)}}, "param_groups": [{"lr": 0.1}]}
+    torch.save({"weights": weights, "optimizer_weight": optimizer, "train_loss": 1.5, "epoch": 52}, path)
+    return path
+
+
+def same(a, b):
+    return a.keys() == b.keys() and all(a[k].dtype == b[k].dtype and torch.equal(a[k], b[k]) for k in a)
+
+
+def test_names_of_the_published_state():
+    ours = IMHN().state_dict()
+    theirs = filled.published_weights()
+    assert {published.published_name(n): t.shape for n, t in ours.items()} == {n: t.shape for n, t in theirs.items()}
+
+
+def test_published_to_safetensors_and_back(published_file, tmp_path):
+    ours, back = tmp_path / "ours.safetensors", tmp_path / "back.pth"
+    assert convert.main([str(published_file), str(ours)]) == 0
+    assert convert.main([str(ours), str(back)]) == 0
+    weights = torch.load(back, weights_only=True)["weights"]
+    assert same(weights, filled.published_weights())
+
+
+def test_bare_names_and_no_optimizer_state_load_too(tmp_path):
+    torch.save({"weights": filled.published_weights()}, tmp_path / "bare.pth")
+    model = checkpoints.load(tmp_path / "bare.pth")
+    weights = {published.published_name(name): tensor for name, tensor in model.network.state_dict().items()}
+    assert same(weights, filled.published_weights())
+    assert not model.network.training
+
+
+def test_half_precision_is_read_as_float32(small, tmp_path):
+    path = tmp_path / "half.safetensors"
+    checkpoints.save_released(path, small, torch.float16)
+    loaded = checkpoints.load(path)
+    assert loaded.settings == small.settings
+    assert loaded.skeleton == COCO
+    for name, tensor in loaded.network.state_dict().items():
+        expected = small.network.state_dict()[name]
+        assert tensor.dtype == expected.dtype
+        assert torch.equal(tensor, expected.half().float() if tensor.is_floating_point() else expected)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda w: w.pop("posenet.pre.conv1.weight"), "1 missing: stem.conv.conv.weight"),
+        (lambda w: w.update({"posenet.odd": torch.ones(2)}), "1 extra: posenet.odd"),
+        (lambda w: w.update({"posenet.pre.bn1.bias": torch.ones(2)}), r"stem.conv.bn.bias is \(2,\), expected \(4,\)"),
+    ],
+)
+def test_what_does_not_fit_is_named(small, change, told):
+    weights = {published.published_name(name): t for name, t in small.network.state_dict().items()}
+    change(weights)
+    with pytest.raises(ValueError, match=told) as error:
+        checkpoints.fill(small.network, published.to_ours(weights, small.network), "odd.pth")
+    assert "odd.pth" in str(error.value)
+
+
+def test_another_architecture_is_told(small, tmp_path, capsys):
+    torch.save({"weights": small.network.state_dict()}, tmp_path / "other.pth")
+    assert door(convert.main, [str(tmp_path / "other.pth"), str(tmp_path / "o.safetensors")]) == 2
+    assert "another network" in capsys.readouterr().err
+
+
+class Evil:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+@pytest.mark.parametrize("save", [torch.save, lambda value, path: path.write_bytes(pickle.dumps(value))])
+def test_a_pickle_with_code_is_refused_and_not_run(tmp_path, save):
+    save({"weights": Evil(tmp_path / "pwned")}, tmp_path / "evil.pth")
+    with pytest.raises(ValueError, match=r"evil.pth: refused, because it holds code"):
+        checkpoints.load(tmp_path / "evil.pth")
+    assert not (tmp_path / "pwned").exists()
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+def test_a_truncated_file_is_told(small, published_file, tmp_path, suffix):
+    path = tmp_path / f"cut{suffix}"
+    whole = published_file
+    if suffix == ".safetensors":
+        whole = tmp_path / "whole.safetensors"
+        checkpoints.save_released(whole, small)
+    path.write_bytes(whole.read_bytes()[:3000])
+    with pytest.raises(ValueError, match=f"cut{suffix}"):
+        checkpoints.load(path)
+
+
+@pytest.mark.parametrize("value", [[1, 2], {"epoch": 3}])
+def test_a_file_without_weights_is_told(tmp_path, value):
+    torch.save(value, tmp_path / "odd.pth")
+    with pytest.raises(ValueError, match="weights"):
+        checkpoints.load(tmp_path / "odd.pth")
+
+
+def test_a_missing_file_and_an_odd_target_are_told(tmp_path, capsys):
+    with pytest.raises(FileNotFoundError, match="not found"):
+        checkpoints.load(tmp_path / "nothing.pth")
+    assert door(convert.main, ["a.pth", "b.onnx"]) == 2
+    assert "b.onnx" in capsys.readouterr().err
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path):
+    path = tmp_path / "kept.bin"
+    path.write_bytes(b"old")
+
+    def fail(temporary):
+        temporary.write_bytes(b"half")
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        checkpoints.write_atomically(path, fail)
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]

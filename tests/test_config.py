@@ -1,0 +1,68 @@
+"""Settings: strict, told by name and line, and each file in configs/ is good."""
+
+from pathlib import Path
+
+import pytest
+
+from simplepose import config
+from simplepose.config import Settings
+from simplepose.models import IMHN
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda p: p.name)
+def test_the_files_that_ship_are_good_and_survive_writing(path):
+    settings = config.load(path)
+    assert config.from_text(config.to_text(settings), "again") == settings
+
+
+def test_an_empty_text_gives_the_defaults():
+    assert config.from_text("", "empty") == Settings()
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("train:\n  epochs: 3\n  epochz: 4\n", r"x.yaml, line 3: train: unknown key 'epochz'"),
+        ("model:\n  stacks: two\n", r"x.yaml, line 2: model.stacks: int expected, got 'two'"),
+        ("model:\n  stacks: 2.5\n", r"line 2: model.stacks: int expected"),
+        ("model:\n  stacks: true\n", r"line 2: model.stacks: int expected"),
+        ("model: 3\n", r"line 1: model: a mapping of settings expected"),
+        ("augment:\n  size: [512]\n", r"line 2: augment.size: a list of 2 expected"),
+        ("augment:\n  size: [500, 512]\n", r"line 2: augment: size in multiples of 64"),
+        ("loss:\n  kind: l3\n", r"line 2: loss.kind: one of focal_l2, l2 expected"),
+        ("model:\n  stacks: 0\n", r"stacks of at least 1"),
+        ("train: {epochs: 3, epochs: 4}\n", r"given twice"),
+        ("- 1\n", r"a mapping of settings expected, got a list"),
+        ("model: [1\n", r"not valid YAML"),
+    ],
+)
+def test_what_is_wrong_is_told_by_name_and_line(text, told):
+    with pytest.raises(ValueError, match=told):
+        config.from_text(text, "x.yaml")
+
+
+def test_overrides_win_over_the_file():
+    overrides = ["train.epochs=7", "train.learning_rate=1e-3", "model.dilations=[]", "train.restart_epoch=null"]
+    settings = config.from_text("train: {epochs: 3, batch_size: 9}", "x.yaml", overrides)
+    assert (settings.train.epochs, settings.train.batch_size, settings.train.learning_rate) == (7, 9, 1e-3)
+    assert settings.model.dilations == ()
+    assert settings.train.restart_epoch is None
+
+
+@pytest.mark.parametrize("override", ["train.epocs=3", "train.epochs", "train.epochs=", "=3"])
+def test_a_bad_override_is_told(override):
+    with pytest.raises(ValueError, match="--set"):
+        config.from_text("", "x.yaml", [override])
+
+
+def test_a_missing_file_is_told():
+    with pytest.raises(FileNotFoundError, match="configs/"):
+        config.load("configs/nothing.yaml")
+
+
+def test_the_published_row_has_the_published_size():
+    settings = config.load(CONFIGS / "imhn4_512.yaml")
+    network = IMHN.from_settings(settings.model, 50)
+    assert round(sum(p.numel() for p in network.parameters()) / 1e6, 1) == 129.0

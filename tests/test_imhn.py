@@ -1,0 +1,56 @@
+"""The network: equal to the published one, and any stacks and widths."""
+
+import filled
+import numpy as np
+import pytest
+import torch
+
+from simplepose.models import IMHN, published
+
+SMALL = {"stem_width": 4, "width": 8, "growth": 4, "head_width": 8, "reduction": 4, "dilations": (2,)}
+
+
+@pytest.fixture(scope="module")
+def published_network() -> IMHN:
+    network = IMHN().eval()
+    network.load_state_dict(published.to_ours(filled.published_weights(), network))
+    return network
+
+
+def test_every_output_equals_the_published_one(published_network):
+    with torch.inference_mode():
+        outputs = published_network(filled.picture())
+    with np.load(filled.REFERENCE / "imhn4_outputs.npz") as expected:
+        assert len(expected.files) == 20
+        for name in expected.files:
+            stack, scale = int(name[5]), int(name[-1])
+            assert np.abs(outputs[stack][scale].numpy() - expected[name]).max() < 1e-4, name
+
+
+@pytest.mark.parametrize("stacks", [1, 3])
+def test_shapes_for_any_stacks_and_sizes(stacks):
+    network = IMHN(stacks=stacks, channels=7, **SMALL)
+    outputs = network(torch.rand(2, 3, 64, 192))
+    assert [[tuple(maps.shape) for maps in stack] for stack in outputs] == [
+        [(2, 7, 16, 48), (2, 7, 8, 24), (2, 7, 4, 12), (2, 7, 2, 6), (2, 7, 1, 3)]
+    ] * stacks
+
+
+def test_every_parameter_takes_part():
+    network = IMHN(stacks=2, **SMALL)
+    outputs = network(torch.rand(2, 3, 64, 64))
+    sum(maps.square().sum() for stack in outputs for maps in stack).backward()
+    assert not [name for name, p in network.named_parameters() if p.grad is None or not p.grad.any()]
+
+
+def test_the_embedded_default_is_small():
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from simplepose import config
+
+    network = IMHN.from_settings(config.load("configs/imhn_tiny.yaml").model, 50).eval()
+    counter = FlopCounterMode(display=False)
+    with counter, torch.inference_mode():
+        network(torch.zeros(1, 3, 384, 512))  # 368 x 496, padded
+    assert counter.get_total_flops() <= 10e9
+    assert 2 * sum(tensor.numel() for tensor in network.state_dict().values()) <= 12e6

@@ -1,0 +1,89 @@
+"""The loss: equal to the published one, and to a sum done by hand."""
+
+import filled
+import numpy as np
+import pytest
+import torch
+
+from simplepose.config import Loss
+from simplepose.losses import MultiScaleLoss, focal_l2, l2
+from simplepose.skeleton import COCO
+
+
+@pytest.fixture
+def reference():
+    with np.load(filled.REFERENCE / "loss.npz") as values:
+        return {name: values[name] for name in values.files}
+
+
+def outputs_of(reference):
+    return [
+        [torch.from_numpy(reference[f"pred_{stack}_{scale}"]).requires_grad_() for scale in range(5)]
+        for stack in range(4)
+    ]
+
+
+def loss_of(settings, reference, outputs=None):
+    target, mask = torch.from_numpy(reference["target"]), torch.from_numpy(reference["mask"])
+    return MultiScaleLoss(settings, COCO)(outputs or outputs_of(reference), target, mask)
+
+
+def test_total_scales_and_gradients_equal_the_published_ones(reference):
+    outputs = outputs_of(reference)
+    total, scales = loss_of(Loss(), reference, outputs)
+    total.backward()
+    assert total.item() == pytest.approx(float(reference["loss"]), rel=1e-5)
+    assert scales.numpy() == pytest.approx(reference["per_scale"], rel=1e-5)
+    for stack, scale in ((3, 0), (0, 4)):
+        expected = reference[f"grad_stack{stack}_scale{scale}"]
+        gradient = outputs[stack][scale].grad.numpy()
+        assert np.abs(gradient - expected).max() <= 1e-5 * np.abs(expected).max()
+
+
+def test_plain_l2_equals_the_published_one(reference):
+    _, scales = loss_of(Loss(kind="l2"), reference)
+    assert scales[0].item() == pytest.approx(float(reference["l2_scale0"]), rel=1e-5)
+
+
+def test_one_cell_by_hand():
+    maps, weight = torch.tensor([0.25, 0.25]), torch.tensor([3.0, 1.0])
+    target = torch.tensor([0.75, 0.0])
+    # foreground: (0.5)^2 * (1 - 0.25)^2 * 3; background: (0.25)^2 * (1 - 0.75)^2 * 1
+    assert focal_l2(maps, target, weight, 2.0, 0.01).item() == pytest.approx(0.25 * 0.5625 * 3 + 0.0625 * 0.0625)
+    assert l2(maps, target, weight).item() == pytest.approx(0.25 * 3 + 0.0625)
+
+
+def test_gamma_zero_is_plain_l2(reference):
+    focal, plain = loss_of(Loss(gamma=0), reference), loss_of(Loss(kind="l2"), reference)
+    assert focal[0].item() == pytest.approx(plain[0].item(), rel=1e-6)
+
+
+def test_a_masked_batch_costs_nothing(reference):
+    reference["mask"] = np.zeros_like(reference["mask"])
+    assert loss_of(Loss(), reference)[0].item() == 0
+
+
+def test_it_is_the_mean_over_the_tensors_own_batch(reference):
+    one = {name: value[:1] if value.ndim == 4 else value for name, value in reference.items()}
+    twice = {name: np.concatenate([value] * 2) if value.ndim == 4 else value for name, value in one.items()}
+    assert loss_of(Loss(), one)[0].item() == pytest.approx(loss_of(Loss(), twice)[0].item(), rel=1e-5)
+
+
+def test_it_stays_float32_under_autocast(reference):
+    expected = loss_of(Loss(), reference)[0]
+    with torch.autocast("cpu", torch.bfloat16):
+        total, _ = loss_of(Loss(), reference)
+    assert total.dtype == torch.float32
+    assert total.item() == expected.item()
+
+
+def test_stack_weights_choose_stacks(reference):
+    last, _ = loss_of(Loss(stack_weights=(0, 0, 0, 1)), reference)
+    alone, _ = loss_of(Loss(), reference, outputs_of(reference)[3:])
+    assert last.item() == pytest.approx(alone.item(), rel=1e-6)
+
+
+@pytest.mark.parametrize("settings", [Loss(stack_weights=(1, 1)), Loss(scale_weights=(1, 1))])
+def test_weights_that_do_not_fit_are_told(settings, reference):
+    with pytest.raises(ValueError, match="expected"):
+        loss_of(settings, reference)

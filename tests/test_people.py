@@ -1,0 +1,60 @@
+"""People: shapes, boxes, mirroring, and the way to COCO rows and back."""
+
+import json
+
+import numpy as np
+import pytest
+
+from simplepose.people import People
+from simplepose.skeleton import COCO
+
+
+@pytest.fixture
+def people(rng):
+    keypoints = rng.uniform(1, 300, (3, 17, 3)).astype(np.float32)
+    keypoints[..., 2] = rng.uniform(0.1, 1, (3, 17))
+    keypoints[0, :5] = 0
+    keypoints[2] = 0
+    return People(keypoints, rng.uniform(size=3))
+
+
+def test_boxes_hold_the_found_joints_only(people):
+    found = people.keypoints[0, 5:, :2]
+    assert people.boxes_xyxy.shape == (3, 4)
+    assert np.array_equal(people.boxes_xyxy[0], [*found.min(0), *found.max(0)])
+    assert not people.boxes_xyxy[2].any()
+
+
+def test_nobody():
+    nobody = People.nobody(17)
+    assert len(nobody) == 0
+    assert nobody.boxes_xyxy.shape == (0, 4)
+    assert nobody.to_coco_rows(7) == []
+    assert len(People.from_coco_rows([], 17)) == 0
+    assert len(nobody.flipped(100, COCO.annotated_flip)) == 0
+
+
+def test_flipping_twice_changes_nothing(people):
+    once = people.flipped(301, COCO.annotated_flip)
+    assert np.allclose(once.flipped(301, COCO.annotated_flip).keypoints, people.keypoints)
+    left, right = COCO.annotated.index("left_wrist"), COCO.annotated.index("right_wrist")
+    assert once.keypoints[1, left, 0] == pytest.approx(300 - people.keypoints[1, right, 0])
+
+
+def test_rows_survive_json_and_give_the_same_people(people):
+    rows = json.loads(json.dumps(people.to_coco_rows(42)))
+    assert {row["image_id"] for row in rows} == {42}
+    back = People.from_coco_rows(rows, 17)
+    assert np.allclose(back.keypoints, people.keypoints, atol=1e-3)
+    assert np.allclose(back.scores, people.scores, atol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(17, 3), (2, 17, 2), (3, 17, 3)])
+def test_shapes_that_do_not_fit_are_refused(shape):
+    with pytest.raises(ValueError, match="People needs"):
+        People(np.zeros(shape), np.zeros(2))
+
+
+def test_rows_of_another_skeleton_are_refused():
+    with pytest.raises(ValueError, match="51 keypoint values"):
+        People.from_coco_rows([{"keypoints": [0.0] * 42, "score": 1.0}], 17)
