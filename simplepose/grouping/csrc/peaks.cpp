@@ -20,23 +20,19 @@ struct Cell {
     int x, y;
 };
 
-// Where a parabola through the logarithms of three values in a row has its top, from the middle one:
-// a Gaussian's logarithm is a parabola, so this is exact for a joint drawn as one.
-double top_of_parabola(double left, double middle, double right) {
-    const double bend = left - 2 * middle + right;
-    return bend < 0 ? 0.5 * (left - right) / bend : 0.0;
-}
-
-// The offset of the maximum from `position`, along one axis; `value(i)` reads the map at cell i of `size`.
-// At the border the three cells nearest to it are taken.
+// The offset of the top from cell `position` of `size` along one axis; `value(i)` reads the map at cell i.
+// A Gaussian's logarithm is a parabola, so the top of the one through three cells' logarithms is exact for
+// a joint that was drawn as a Gaussian. At the border these are the three cells nearest to it.
 template <typename Value>
 double offset_along(int position, int size, Value value) {
     if (size < 3) return 0.0;
     const int middle = std::clamp(position, 1, size - 2);
     const double floor = LOG_FLOOR * value(position);
     const auto log_at = [&](int i) { return std::log(std::max(value(i), floor)); };
-    const double top = top_of_parabola(log_at(middle - 1), log_at(middle), log_at(middle + 1));
-    return std::clamp(middle + top - position, -0.5, 0.5);
+    const double left = log_at(middle - 1), right = log_at(middle + 1);
+    const double bend = left - 2 * log_at(middle) + right;
+    if (bend >= 0) return 0.0;
+    return std::clamp(middle + 0.5 * (left - right) / bend - position, -0.5, 0.5);
 }
 
 Peak refined(const Map& map, Cell cell) {
@@ -68,7 +64,7 @@ void add_plateau(const Map& map, Cell start, std::vector<char>& seen, std::vecto
         const Peak part = refined(map, plateau[i]);
         sum.x += part.x;
         sum.y += part.y;
-        around(map, Cell(plateau[i]), [&](Cell cell) {
+        around(map, plateau[i], [&](Cell cell) {
             const double value = map.at(cell.x, cell.y);
             if (value > level) highest = false;
             if (value == level && !mark(cell)) {

@@ -1,0 +1,136 @@
+"""The grouping once more, slowly and plainly: the oracle that the C++ is held against.
+
+Same rules, other code: plateaus are labelled over the whole map, and the strength between two
+groups is summed anew from all their connections at every step.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+
+import numpy as np
+
+from simplepose.config import Grouping
+from simplepose.people import People
+from simplepose.skeleton import Skeleton
+
+LOG_FLOOR = 1e-3
+
+
+def group(maps: np.ndarray, skeleton: Skeleton, settings: Grouping) -> People:
+    """What `simplepose.grouping.group` answers."""
+    keypoint_maps, limb_maps = maps[skeleton.keypoint_channels], maps[skeleton.limb_channels]
+    peaks = [find_peaks(m, settings) for m in keypoint_maps]
+    connections = [
+        connect(m, peaks[a], peaks[b], settings)
+        for m, (a, b) in zip(limb_maps, skeleton.limb_ends, strict=True)
+    ]
+    people = assemble(peaks, skeleton.limb_ends.tolist(), connections, settings)
+    keypoints = np.zeros((len(people), len(peaks), 3))
+    for person, (members, _) in zip(keypoints, people, strict=True):
+        for joint, index in members.items():
+            x, y, score = peaks[joint][index]
+            centre = settings.stride / 2 - 0.5
+            person[joint] = x * settings.stride + centre, y * settings.stride + centre, min(score, 1)
+    return People(skeleton.to_annotated(keypoints), np.array([score for _, score in people]))
+
+
+def find_peaks(map_: np.ndarray, settings: Grouping) -> list[tuple[float, float, float]]:
+    """x, y in cells and score, best first."""
+    values = np.where(np.isfinite(map_), map_, 0).astype(np.float64)
+    seen, peaks = set(), []
+    for y, x in np.argwhere(values >= np.float32(settings.peak_threshold)).tolist():
+        if (y, x) in seen:
+            continue
+        plateau, highest = [(y, x)], True
+        seen.add((y, x))
+        for cell in plateau:
+            for other in neighbours(cell, values.shape):
+                highest = highest and values[other] <= values[cell]
+                if values[other] == values[cell] and other not in seen:
+                    seen.add(other)
+                    plateau.append(other)
+        if highest:
+            places = [(cx + offset(values[cy], cx), cy + offset(values[:, cx], cy)) for cy, cx in plateau]
+            mean_x, mean_y = (sum(p[axis] for p in places) / len(places) for axis in (0, 1))
+            peaks.append((mean_x, mean_y, float(values[y, x])))
+    return sorted(peaks, key=lambda peak: -peak[2])[: settings.max_peaks]
+
+
+def neighbours(cell: tuple[int, int], shape: tuple[int, ...]) -> list[tuple[int, int]]:
+    y, x = cell
+    around = [(y + dy, x + dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if (dy, dx) != (0, 0)]
+    return [(a, b) for a, b in around if 0 <= a < shape[0] and 0 <= b < shape[1]]
+
+
+def offset(line: np.ndarray, position: int) -> float:
+    if len(line) < 3:
+        return 0.0
+    middle = min(max(position, 1), len(line) - 2)
+    floor = LOG_FLOOR * line[position]
+    left, centre, right = (math.log(max(float(v), floor)) for v in line[middle - 1 : middle + 2])
+    bend = left - 2 * centre + right
+    if bend >= 0:
+        return 0.0
+    return min(max(middle + 0.5 * (left - right) / bend - position, -0.5), 0.5)
+
+
+def interpolated(map_: np.ndarray, x: float, y: float) -> float:
+    height, width = map_.shape
+    x, y = min(max(x, 0.0), width - 1.0), min(max(y, 0.0), height - 1.0)
+    left, top = math.floor(x), math.floor(y)
+    right, bottom = min(left + 1, width - 1), min(top + 1, height - 1)
+    a, b = x - left, y - top
+    above = float(map_[top, left]) * (1 - a) + float(map_[top, right]) * a
+    below = float(map_[bottom, left]) * (1 - a) + float(map_[bottom, right]) * a
+    value = above * (1 - b) + below * b
+    return value if math.isfinite(value) else 0.0
+
+
+def connect(map_: np.ndarray, starts: list, ends: list, settings: Grouping) -> list[tuple[int, int, float]]:
+    """(start, end, score) of the pairs of peaks that a limb may connect."""
+    found = []
+    for i, (xa, ya, _) in enumerate(starts):
+        for j, (xb, yb, _) in enumerate(ends):
+            length = math.sqrt((xb - xa) ** 2 + (yb - ya) ** 2)
+            if length == 0:
+                continue
+            n = min(max(math.floor(length + 0.5) + 1, 2), settings.limb_samples)
+            dx, dy = (xb - xa) / (n - 1), (yb - ya) / (n - 1)
+            values = sorted((interpolated(map_, xa + k * dx, ya + k * dy) for k in range(n)), reverse=True)
+            reached = values[math.ceil(settings.limb_support * n - 1e-9) - 1]
+            score = reached if reached > settings.limb_threshold else 0.0
+            score += min(0.5 * map_.shape[0] / length - 1, 0.0)
+            if score > 0:
+                found.append((i, j, score))
+    return sorted(found, key=lambda c: (-c[2], c[0], c[1]))[: settings.max_connections]
+
+
+def assemble(peaks: list, limb_ends: list, connections: list, settings: Grouping) -> list[tuple[dict, float]]:
+    """({joint: peak}, score) of each person, best first."""
+    numbers = [(joint, i) for joint, of_joint in enumerate(peaks) for i in range(len(of_joint))]
+    groups = {n: {joint: i} for n, (joint, i) in enumerate(numbers)}
+    home = {peak: n for n, peak in enumerate(numbers)}
+    links = [
+        ((a, i), (b, j), s) for (a, b), found in zip(limb_ends, connections, strict=True) for i, j, s in found
+    ]
+    while True:
+        strength: dict[tuple[int, int], float] = defaultdict(float)
+        for start, end, score in links:
+            low, high = sorted((home[start], home[end]))
+            if not groups[low].keys() & groups[high].keys():
+                strength[low, high] += score
+        if not strength:
+            break
+        low, high = max(strength, key=lambda pair: (strength[pair], -pair[0], -pair[1]))
+        for peak in groups[high].items():
+            home[peak] = low
+        groups[low] |= groups.pop(high)
+    people = []
+    for number, members in groups.items():
+        total = sum(peaks[joint][i][2] for joint, i in sorted(members.items()))
+        total += sum(score for start, end, score in links if home[start] == home[end] == number)
+        if len(members) >= settings.person_joints and total >= settings.person_score * len(members):
+            people.append((members, total / (len(peaks) + len(limb_ends))))
+    return sorted(people, key=lambda person: -person[1])
