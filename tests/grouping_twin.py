@@ -134,3 +134,11 @@ def assemble(peaks: list, limb_ends: list, connections: list, settings: Grouping
         if len(members) >= settings.person_joints and total >= settings.person_score * len(members):
             people.append((members, total / (len(peaks) + len(limb_ends))))
     return sorted(people, key=lambda person: -person[1])
+
+
+def assert_same(found: People, expected: People) -> None:
+    """The same people and joints, positions to 1e-4 pixels."""
+    assert found.keypoints.shape == expected.keypoints.shape
+    np.testing.assert_array_equal(found.found, expected.found)
+    np.testing.assert_allclose(found.keypoints, expected.keypoints, rtol=0, atol=1e-4)
+    np.testing.assert_allclose(found.scores, expected.scores, rtol=0, atol=1e-5)

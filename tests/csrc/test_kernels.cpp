@@ -1,0 +1,125 @@
+// The grouping kernels on nasty maps, to be built with sanitizers: every answer is checked for sense.
+
+#include <cmath>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <limits>
+
+#include "grouping.h"
+
+using namespace simplepose;
+
+namespace {
+
+#define EXPECT(condition)                                                     \
+    do {                                                                      \
+        if (!(condition)) {                                                   \
+            std::fprintf(stderr, "line %d: %s\n", __LINE__, #condition);      \
+            std::exit(1);                                                     \
+        }                                                                     \
+    } while (false)
+
+Settings lenient() {
+    Settings settings{};
+    settings.stride = 4;
+    settings.peak_threshold = 0.1;
+    settings.max_peaks = 40;
+    settings.limb_samples = 20;
+    settings.limb_threshold = 0.1;
+    settings.limb_support = 0.8;
+    settings.max_connections = 100;
+    settings.person_score = 0;
+    settings.person_joints = 1;
+    return settings;
+}
+
+// The same numbers everywhere: a linear congruential generator.
+struct Random {
+    std::uint32_t state;
+    std::uint32_t next() { return state = state * 1664525U + 1013904223U; }
+    float uniform() { return static_cast<float>(next() >> 8) / 16777216.0F; }
+};
+
+float nasty_value(Random& random) {
+    switch (random.next() >> 28) {
+        case 0: return std::numeric_limits<float>::quiet_NaN();
+        case 1: return std::numeric_limits<float>::infinity();
+        case 2: return -std::numeric_limits<float>::infinity();
+        case 3: return std::numeric_limits<float>::max();
+        case 4: return std::numeric_limits<float>::denorm_min();
+        case 5: return -1;
+        case 6: return 0.5F;
+        default: return random.uniform();
+    }
+}
+
+void check_peaks(const std::vector<Peak>& peaks, int height, int width, const Settings& settings) {
+    EXPECT(peaks.size() <= static_cast<size_t>(settings.max_peaks));
+    for (size_t i = 0; i < peaks.size(); ++i) {
+        EXPECT(peaks[i].x >= -0.5 && peaks[i].x <= width - 0.5);
+        EXPECT(peaks[i].y >= -0.5 && peaks[i].y <= height - 0.5);
+        EXPECT(std::isfinite(peaks[i].score) && peaks[i].score >= static_cast<float>(settings.peak_threshold));
+        EXPECT(i == 0 || peaks[i - 1].score >= peaks[i].score);
+    }
+}
+
+// A ring of joints, each linked to the next, on maps of random values.
+void check_random(int height, int width, int joints, bool nasty, Random& random) {
+    const Settings settings = lenient();
+    const size_t cells = static_cast<size_t>(height) * width;
+    std::vector<float> values(2 * cells * joints);
+    for (float& value : values) value = nasty ? nasty_value(random) : random.uniform();
+    Peaks peaks;
+    for (int j = 0; j < joints; ++j) {
+        peaks.push_back(find_peaks({values.data() + j * cells, height, width}, settings));
+        check_peaks(peaks.back(), height, width, settings);
+    }
+    std::vector<Limb> limbs;
+    Connections connections;
+    for (int j = 0; j < joints && joints > 1; ++j) {
+        limbs.push_back({j, (j + 1) % joints});
+        const Map map{values.data() + (joints + j) * cells, height, width};
+        connections.push_back(connect_limb(map, peaks[limbs[j].from], peaks[limbs[j].to], settings));
+        EXPECT(connections.back().size() <= static_cast<size_t>(settings.max_connections));
+        for (const Connection& connection : connections.back()) EXPECT(connection.score > 0);
+    }
+    std::vector<std::vector<int>> taken;
+    for (const auto& of_joint : peaks) taken.emplace_back(of_joint.size());
+    for (const Person& person : assemble_people(peaks, limbs, connections, settings)) {
+        EXPECT(std::isfinite(person.score));
+        for (int j = 0; j < joints; ++j)
+            if (person.peaks[j] >= 0) EXPECT(taken[j].at(person.peaks[j])++ == 0);
+    }
+    for (const auto& of_joint : taken)
+        for (int times : of_joint) EXPECT(times == 1);  // lenient: each peak is in one person
+}
+
+void check_nothing() {
+    const Settings settings = lenient();
+    const float zero = 0;
+    EXPECT(find_peaks({&zero, 1, 1}, settings).empty());
+    EXPECT(connect_limb({&zero, 1, 1}, {}, {}, settings).empty());
+    EXPECT(assemble_people({}, {}, {}, settings).empty());
+    EXPECT(assemble_people({{}, {}}, {{0, 1}}, {{}}, settings).empty());
+}
+
+void check_whole_plateau() {
+    const std::vector<float> ones(128 * 160, 1.0F);
+    const std::vector<Peak> peaks = find_peaks({ones.data(), 128, 160}, lenient());
+    EXPECT(peaks.size() == 1);
+    EXPECT(std::abs(peaks[0].x - 79.5) < 1e-6 && std::abs(peaks[0].y - 63.5) < 1e-6);
+}
+
+}  // namespace
+
+int main() {
+    Random random{1};
+    check_nothing();
+    check_whole_plateau();
+    const int sizes[][2] = {{1, 1}, {1, 2}, {2, 1}, {2, 2}, {1, 30}, {3, 3}, {17, 5}, {24, 31}};
+    for (const auto& [height, width] : sizes)
+        for (int joints = 1; joints <= 5; joints += 2)
+            for (const bool nasty : {false, true}) check_random(height, width, joints, nasty, random);
+    std::puts("all kernels passed");
+}

@@ -1,0 +1,73 @@
+"""Maps of standing people for the grouping's tests: Gaussians on joints, bands along limbs."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from simplepose.skeleton import COCO, Skeleton
+
+STRIDE = 4
+# x to the person's left (the picture's right) and y, as shares of the person's height
+_POSE = {
+    "nose": (0, 0.08),
+    "eye": (0.03, 0.05),
+    "ear": (0.06, 0.07),
+    "shoulder": (0.11, 0.19),
+    "elbow": (0.16, 0.36),
+    "wrist": (0.18, 0.52),
+    "hip": (0.08, 0.52),
+    "knee": (0.09, 0.74),
+    "ankle": (0.09, 0.95),
+}
+
+
+def person(rng: np.random.Generator, x: float, y: float, height: float) -> np.ndarray:
+    """(17, 3) x, y, v of somebody whose head's top is near x, y; pixels."""
+    sides = [-1 if name.startswith("right") else 1 for name in COCO.annotated]
+    shares = np.array([_POSE[name.split("_")[-1]] for name in COCO.annotated])
+    xy = shares * np.array(sides)[:, None] ** [1, 2] + rng.normal(0, 0.012, (17, 2))
+    angle = rng.uniform(-0.2, 0.2)
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    return np.column_stack([xy @ turn.T * height + (x, y), np.full(17, 2)])
+
+
+def crowd(rng: np.random.Generator, count: int, size_hw: tuple[int, int]) -> np.ndarray:
+    """(count, 17, 3): people in a row, some of them overlapping or cut by the border."""
+    height, width = size_hw
+    heads = (np.arange(count) + rng.uniform(0.2, 0.8, count)) * width / count
+    return np.stack(
+        [person(rng, x, rng.uniform(-0.1, 0.4) * height, height * rng.uniform(0.4, 0.9)) for x in heads]
+    )
+
+
+def inside(people: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
+    """The people with v = 0 on the joints beyond the border."""
+    height, width = size_hw
+    x, y = people[..., 0], people[..., 1]
+    seen = (x > -0.5) & (y > -0.5) & (x < width - 0.5) & (y < height - 0.5)
+    return np.where(seen[..., None], people, 0)
+
+
+def draw(people: np.ndarray, size_hw: tuple[int, int], skeleton: Skeleton = COCO) -> np.ndarray:
+    """(C, h, w) float32 maps of stride 4 of people (P, A, 3); keypoint sigma 9, limb sigma 7 pixels."""
+    rows, columns = (np.arange(side // STRIDE) * STRIDE + STRIDE / 2 - 0.5 for side in size_hw)
+    ys, xs = np.meshgrid(rows, columns, indexing="ij")
+    maps = np.zeros((skeleton.channels, *ys.shape))
+    for joints in skeleton.to_network(people).astype(np.float64):
+        for number, (x, y, v) in enumerate(joints):
+            channel = maps[skeleton.keypoint_channels][number]
+            if v > 0:
+                np.maximum(channel, np.exp(-((xs - x) ** 2 + (ys - y) ** 2) / (2 * 9**2)), out=channel)
+        for number, (a, b) in enumerate(skeleton.limb_ends):
+            if min(joints[a, 2], joints[b, 2]) > 0:
+                channel = maps[skeleton.limb_channels][number]
+                np.maximum(channel, _band(joints[a, :2], joints[b, :2], xs, ys), out=channel)
+    return maps.astype(np.float32)
+
+
+def _band(a: np.ndarray, b: np.ndarray, xs: np.ndarray, ys: np.ndarray) -> np.ndarray:
+    """1 on the segment from a to b, falling off with the distance to it."""
+    along = b - a
+    share = np.clip(((xs - a[0]) * along[0] + (ys - a[1]) * along[1]) / max(along @ along, 1e-9), 0, 1)
+    squared = (xs - a[0] - share * along[0]) ** 2 + (ys - a[1] - share * along[1]) ** 2
+    return np.exp(-squared / (2 * 7**2))

@@ -1,0 +1,135 @@
+"""Grouping is calm about odd maps, refuses wrong ones, and runs in threads and under sanitizers."""
+
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import drawn_maps
+import grouping_twin
+import numpy as np
+import pytest
+
+from simplepose.grouping import Settings, group
+from simplepose.skeleton import COCO
+
+HERE = Path(__file__).resolve().parent
+
+
+@pytest.mark.parametrize("value", [0, 1, -1, np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("size", [(1, 1), (1, 7), (2, 2), (33, 5)])
+def test_flat_maps_hold_nobody(value: float, size: tuple[int, int]) -> None:
+    found = group(np.full((COCO.channels, *size), value, np.float32), COCO)
+    assert found.keypoints.shape == (0, 17, 3)
+
+
+def test_what_is_not_finite_counts_as_nothing(rng: np.random.Generator) -> None:
+    size = (240, 240)
+    maps = drawn_maps.draw(drawn_maps.person(rng, 100, 10, 200)[None], size)
+    expected = group(maps, COCO)
+    empty = maps == 0
+    maps[COCO.limb_channels, 0] = np.nan
+    maps[COCO.keypoint_channels, -1, -3:] = [np.inf, -np.inf, np.nan]
+    maps[COCO.person_mask_channel :] = np.nan
+    assert not empty.all()
+    grouping_twin.assert_same(group(maps, COCO), expected)
+    maps[COCO.limb_channels] = np.inf
+    assert len(group(maps, COCO)) == 0
+
+
+def test_limbs_and_joints_suffice(rng: np.random.Generator) -> None:
+    maps = drawn_maps.draw(drawn_maps.person(rng, 100, 10, 200)[None], (240, 240))
+    grouping_twin.assert_same(group(maps[: COCO.keypoint_channels.stop], COCO), group(maps, COCO))
+
+
+@pytest.mark.parametrize(
+    ("maps", "message"),
+    [
+        (np.zeros((50, 8, 8)), "float32 NumPy array expected, got float64"),
+        ([[[0.0]]], "got list"),
+        (np.zeros((47, 8, 8), np.float32), r"C at least 48.*got shape \(47, 8, 8\)"),
+        (np.zeros((1, 50, 8, 8), np.float32), r"got shape \(1, 50, 8, 8\)"),
+        (np.zeros((50, 0, 8), np.float32), r"at least 1 expected, got shape"),
+        (np.zeros((50, 8, 9), np.float32)[:, :, ::-1], "ascontiguousarray"),
+        (np.zeros((8, 8, 50), np.float32).transpose(2, 0, 1), "ascontiguousarray"),
+    ],
+)
+def test_refuses_other_maps(maps: np.ndarray, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        group(maps, COCO)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *({"stride": 0.0}, {"peak_threshold": 0.0}, {"peak_threshold": float("nan")}, {"max_peaks": 0}),
+        *({"limb_samples": 1}, {"limb_support": 0.0}, {"limb_support": 1.1}, {"limb_threshold": -0.1}),
+        *({"max_connections": 0}, {"person_joints": 0}),
+    ],
+)
+def test_refuses_impossible_settings(wrong: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        Settings(**wrong)
+
+
+def test_threads_get_the_answers_of_one() -> None:
+    size = (240, 480)
+    scenes = [drawn_maps.draw(drawn_maps.crowd(np.random.default_rng(i), 4, size), size) for i in range(4)]
+    alone = [group(maps, COCO) for maps in scenes]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda i: group(scenes[i % 4], COCO), range(40)))
+    for i, answer in enumerate(together):
+        grouping_twin.assert_same(answer, alone[i % 4])
+
+
+def test_other_threads_run_meanwhile(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
+    maps = rng.uniform(0, 1, (COCO.channels, 48, 64)).astype(np.float32)
+    steps: list[int] = []
+    counts: list[int] = []
+
+    def work() -> None:
+        counts.append(len(steps))
+        group(maps, COCO)
+        counts.append(len(steps))
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(60)  # the interpreter changes threads only where one lets it go
+    try:
+        worker = threading.Thread(target=work)
+        worker.start()
+        while worker.is_alive():
+            steps.append(1)
+            time.sleep(1e-4)
+    finally:
+        sys.setswitchinterval(interval)
+    assert counts[1] > counts[0]
+
+
+def test_kernels_under_sanitizers(tmp_path: Path) -> None:
+    compiler = shutil.which(os.environ.get("CXX", "c++"))
+    if compiler is None:
+        pytest.skip("no C++ compiler found (set CXX to one)")
+    kernels = HERE.parent / "simplepose/grouping/csrc"
+    sources = [
+        HERE / "csrc/test_kernels.cpp",
+        *(kernels / f"{name}.cpp" for name in ("peaks", "limbs", "people")),
+    ]
+    flags = ["-std=c++17", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-fno-sanitize-recover=all"]
+    program = tmp_path / "test_kernels"
+    command = [
+        compiler,
+        *flags,
+        "-fsanitize=address,undefined",
+        f"-I{kernels}",
+        *map(str, sources),
+        "-o",
+        str(program),
+    ]
+    subprocess.run(command, check=True, capture_output=True, text=True)
+    done = subprocess.run([program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "all kernels passed" in done.stdout
