@@ -1,0 +1,82 @@
+"""Samples and batches: the same for the same seed, whatever the workers."""
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from drawn_coco import write_drawn_coco
+
+from simplepose import config
+from simplepose.cli import prepare
+from simplepose.data.dataset import EpochSampler, TrainingSamples, collate, loader
+from simplepose.skeleton import COCO
+
+
+@pytest.fixture(scope="module")
+def samples_file(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("drawn")
+    annotations, images = write_drawn_coco(folder, pictures=6)
+    path = folder / "drawn.h5"
+    assert prepare.main(["--annotations", str(annotations), "--images", str(images), "--output", str(path)]) == 0
+    return path
+
+
+def make(path, *overrides, augmented=True):
+    return TrainingSamples(path, config.load("configs/smoke.yaml", overrides), COCO, augmented)
+
+
+def test_a_sample_depends_on_epoch_and_index_alone(samples_file):
+    first, second = make(samples_file), pickle.loads(pickle.dumps(make(samples_file)))
+    assert np.array_equal(first[(3, 1)].image, second[(3, 1)].image)
+    assert not np.array_equal(first[(3, 1)].image, first[(4, 1)].image)
+    other_seed = make(samples_file, "train.seed=1")
+    assert not np.array_equal(first[(3, 1)].image, other_seed[(3, 1)].image)
+
+
+def test_without_augmentation_every_epoch_is_the_same(samples_file):
+    samples = make(samples_file, augmented=False)
+    assert np.array_equal(samples[(0, 0)].image, samples[(9, 0)].image)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_workers_change_nothing(samples_file, workers):
+    def batches(count):
+        samples = make(samples_file, f"train.workers={count}")
+        sampler = EpochSampler(len(samples), 5)
+        sampler.epoch = 2
+        return list(loader(samples, sampler, drop_last=True))
+
+    alone, together = batches(0), batches(workers)
+    assert len(alone) == len(together) > 1
+    for a, b in zip(alone, together, strict=True):
+        assert all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+def test_an_epoch_can_be_entered_anywhere():
+    sampler = EpochSampler(10, 7)
+    sampler.epoch = 1
+    whole = list(sampler)
+    sampler.start = 4
+    assert list(sampler) == whole[4:]
+    assert len(sampler) == 6
+    assert sorted(index for _, index in whole) == list(range(10))
+    sampler.epoch, sampler.start = 2, 0
+    assert [i for _, i in sampler] != [i for _, i in whole]
+
+
+def test_batches_have_the_stated_shapes(samples_file):
+    samples = make(samples_file)
+    batch = collate([samples[(0, i)] for i in range(3)])
+    people = max(len(samples[(0, i)].joints) for i in range(3))
+    assert batch.images.shape == (3, 128, 192, 3)
+    assert batch.mask_miss.shape == batch.person_mask.shape == (3, 32, 48)
+    assert batch.joints.shape == (3, people, 18, 3)
+    assert batch.images.dtype == batch.mask_miss.dtype == torch.uint8
+
+
+def test_framing_by_picture_takes_each_picture_once(samples_file):
+    by_person, by_picture = make(samples_file), make(samples_file, "augment.framing=picture")
+    pictures = set(by_person.file.sample_pictures[by_person.indices].tolist())
+    chosen = by_picture.file.sample_pictures[by_picture.indices].tolist()
+    assert sorted(chosen) == sorted(pictures)
