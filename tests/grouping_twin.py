@@ -99,7 +99,7 @@ def connect(map_: np.ndarray, starts: list, ends: list, settings: Grouping) -> l
             n = min(max(math.floor(length + 0.5) + 1, 2), settings.limb_samples)
             dx, dy = (xb - xa) / (n - 1), (yb - ya) / (n - 1)
             values = sorted((interpolated(map_, xa + k * dx, ya + k * dy) for k in range(n)), reverse=True)
-            reached = values[math.ceil(settings.limb_support * n - 1e-9) - 1]
+            reached = values[math.ceil(settings.limb_support * n) - 1]
             score = reached if reached > settings.limb_threshold else 0.0
             score += min(0.5 * map_.shape[0] / length - 1, 0.0)
             if score > 0:

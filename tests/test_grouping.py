@@ -47,7 +47,13 @@ def test_equals_the_twin_on_random_maps(seed: int) -> None:
     maps = rng.uniform(-0.2, 1.1, (CHAIN.channels, h, w)).astype(np.float32)
     maps[CHAIN.keypoint_channels] = np.round(maps[CHAIN.keypoint_channels], seed % 3 + 1)  # plateaus
     maps[rng.uniform(size=maps.shape) < 0.02] = rng.choice([np.nan, np.inf, -np.inf])
-    settings = replace(LENIENT, max_peaks=int(rng.integers(1, 30)), max_connections=int(rng.integers(1, 90)))
+    settings = replace(
+        LENIENT,
+        max_peaks=int(rng.integers(1, 30)),
+        max_connections=int(rng.integers(1, 90)),
+        limb_samples=int(rng.integers(2, 20)),
+        limb_support=float(rng.choice([0.3, 0.5, 0.8, 1.0])),
+    )
     grouping_twin.assert_same(group(maps, CHAIN, settings), grouping_twin.group(maps, CHAIN, settings))
 
 

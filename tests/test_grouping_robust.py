@@ -106,7 +106,7 @@ def test_other_threads_run_meanwhile(rng: np.random.Generator, monkeypatch: pyte
             time.sleep(1e-4)
     finally:
         sys.setswitchinterval(interval)
-    assert counts[1] > counts[0]
+    assert counts[1] - counts[0] > 20  # NumPy around the kernels lets go a handful of times
 
 
 def test_kernels_under_sanitizers(tmp_path: Path) -> None:

@@ -24,8 +24,6 @@ double Map::interpolated(double x, double y) const {
 
 namespace {
 
-constexpr double ROUNDING = 1e-9;  // so that 80 % of 20 samples are 16 of them
-
 // Limbs longer than half the maps' height lose score, as in the published rule.
 double length_penalty(double length, int height) { return std::min(0.5 * height / length - 1, 0.0); }
 
@@ -35,7 +33,7 @@ double length_penalty(double length, int height) { return std::min(0.5 * height 
 double support(const Map& map, const Peak& from, const Peak& to, double length, const Settings& settings,
                std::vector<double>& values) {
     const int samples = std::clamp(static_cast<int>(std::lround(length)) + 1, 2, settings.limb_samples);
-    const int needed = static_cast<int>(std::ceil(settings.limb_support * samples - ROUNDING));
+    const int needed = static_cast<int>(std::ceil(settings.limb_support * samples));
     const double dx = (to.x - from.x) / (samples - 1), dy = (to.y - from.y) / (samples - 1);
     int missing = 0;
     values.clear();

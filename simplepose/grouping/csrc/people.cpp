@@ -44,9 +44,8 @@ public:
         while (!queue_.empty()) {
             const Link top = queue_.top();
             queue_.pop();
-            const auto found = links_[top.low].find(top.high);
-            if (found == links_[top.low].end() || found->second != top.strength) continue;  // it has changed since
-            links_[top.low].erase(top.high);
+            // A link only grows: what it was once comes after what it is, when it is gone already.
+            if (links_[top.low].erase(top.high) == 0) continue;
             links_[top.high].erase(top.low);
             if (!share_a_joint(members_[top.low], members_[top.high])) merge(top.low, top.high);
         }
