@@ -1,0 +1,105 @@
+"""A predictor over many pictures: go on past unreadable ones, stop cleanly on Ctrl-C, keep what was found."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from simplepose.inference import sources
+from simplepose.inference.sources import Source, UnreadablePicture
+from simplepose.models.checkpoints import write_atomically
+from simplepose.people import People
+
+
+@dataclass
+class Run:
+    """What became of a run.
+
+    Attributes:
+        rows: the people found, in COCO's result format.
+        done: pictures looked at.
+        unreadable: what was wrong with each of the others that were tried.
+        interrupted: Ctrl-C ended it early.
+    """
+
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    done: int = 0
+    unreadable: list[UnreadablePicture] = field(default_factory=list)
+    interrupted: bool = False
+
+    def __str__(self) -> str:
+        told = f"{self.done:,} pictures, {len(self.rows):,} people"
+        told += f"; {len(self.unreadable):,} pictures could not be read" if self.unreadable else ""
+        return told + ("; interrupted, this is a part" if self.interrupted else "")
+
+
+def find_people(
+    predictor: Callable[[np.ndarray], People],
+    pictures: Sequence[Source],
+    turned: bool = True,
+    on_found: Callable[[Source, np.ndarray, People], None] | None = None,
+) -> Run:
+    """Run a predictor over pictures, with a progress bar on stderr.
+
+    Args:
+        predictor: (H, W, 3) uint8 BGR -> People.
+        pictures: what to read; an unreadable one is told on stderr and skipped.
+        turned: as in `sources.read`; False for annotated pictures.
+        on_found: called after each picture, for example to draw it.
+
+    Raises:
+        ValueError: there were pictures, but none that could be read.
+    """
+    run = Run()
+    try:
+        for source in tqdm(pictures, unit=" pictures"):
+            try:
+                image = sources.read(source.path, turned)
+            except UnreadablePicture as fault:
+                tqdm.write(f"skipped {fault}", file=sys.stderr)
+                run.unreadable.append(fault)
+                continue
+            people = predictor(image)
+            if on_found is not None:
+                on_found(source, image, people)
+            run.rows += people.to_coco_rows(source.image_id)
+            run.done += 1
+    except KeyboardInterrupt:
+        run.interrupted = True
+    if run.unreadable and not run.done and not run.interrupted:
+        raise ValueError(
+            f"none of the {len(pictures):,} pictures could be read; the first: {run.unreadable[0]}"
+        )
+    return run
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write plain values as JSON: the whole file or, when killed half way, none of it."""
+    _write(path, (json.dumps(value) + "\n").encode())
+
+
+def write_picture(path: Path, image: np.ndarray) -> None:
+    """Write (H, W, 3) uint8 BGR in the format that the path's suffix names, whole or not at all.
+
+    Raises:
+        ValueError: the format cannot hold the picture.
+    """
+    fits, encoded = cv2.imencode(path.suffix, image)
+    if not fits:
+        raise ValueError(f"{path}: a picture of {image.shape[1]} x {image.shape[0]} does not fit the format")
+    _write(path, encoded.tobytes())
+
+
+def _write(path: Path, content: bytes) -> None:
+    def write(temporary: Path) -> None:
+        temporary.write_bytes(content)
+
+    write_atomically(path, write)

@@ -1,0 +1,127 @@
+"""The command `demo`: drawn pictures and one json, whatever it is given."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from drawn_coco import write_drawn_coco
+from oracle import Nobody, Oracle
+
+import simplepose
+from simplepose import config
+from simplepose.cli import INTERRUPTED, demo, door
+from simplepose.data.samples import SCENES
+from simplepose.models.checkpoints import Model, save_released
+from simplepose.models.imhn import IMHN
+
+
+@pytest.fixture
+def drawn(tmp_path):
+    return write_drawn_coco(tmp_path / "coco", pictures=4)
+
+
+@pytest.fixture
+def run(monkeypatch, tmp_path):
+    """run(model, *arguments) -> exit status; results go to `tmp_path`/out."""
+
+    def run(model, *arguments):
+        monkeypatch.setattr(simplepose, "load", lambda *_, **__: model)
+        return door(demo.main, [*map(str, arguments), "--output", str(tmp_path / "out")])
+
+    return run
+
+
+def people_json(tmp_path):
+    return json.loads((tmp_path / "out/people.json").read_text())
+
+
+def test_a_folder_gives_drawn_pictures_and_rows(run, drawn, tmp_path):
+    oracle = Oracle(*drawn)
+    assert run(oracle, drawn[1]) == 0
+    rows = people_json(tmp_path)
+    assert len(rows) == sum(len(people) for people in oracle.answers.values())
+    assert set(rows[0]) == {"file_name", "image_id", "category_id", "keypoints", "score"}
+    assert {row["file_name"] for row in rows} == {path.name for path in drawn[1].iterdir()}
+    for path in drawn[1].iterdir():
+        image, result = cv2.imread(str(path)), cv2.imread(str(tmp_path / "out" / path.name))
+        assert result.shape == image.shape
+        assert np.abs(result.astype(int) - image).max() > 100
+
+
+def test_nobody_is_a_result(run, drawn, tmp_path):
+    assert run(Nobody(), drawn[1] / "000000000001.jpg") == 0
+    assert people_json(tmp_path) == []
+    assert (tmp_path / "out/000000000001.jpg").is_file()
+
+
+def test_an_unreadable_picture_is_told_and_skipped(run, drawn, tmp_path, capsys):
+    oracle = Oracle(*drawn)
+    damaged = drawn[1] / "000000000002.jpg"
+    damaged.write_bytes(damaged.read_bytes()[:500])
+    assert run(oracle, drawn[1], tmp_path / "missing.png") == 1
+    told = capsys.readouterr().err
+    assert f"skipped {damaged}: 500 bytes" in told
+    assert "missing.png: No such file" in told
+    assert {row["file_name"] for row in people_json(tmp_path)} == {f"{n:012d}.jpg" for n in (1, 3, 4)}
+    assert not (tmp_path / "out" / damaged.name).exists()
+
+
+def test_nothing_readable_is_an_error(run, tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    assert run(Nobody(), tmp_path / "empty", tmp_path / "no.jpg") == 2
+    assert "error: none of the 2 pictures could be read; the first: " in capsys.readouterr().err
+
+
+def test_ctrl_c_keeps_what_was_done(run, drawn, tmp_path, capsys):
+    assert run(Oracle(*drawn, interrupted=3), drawn[1]) == INTERRUPTED
+    assert {row["file_name"] for row in people_json(tmp_path)} == {f"{n:012d}.jpg" for n in (1, 2)}
+    assert sorted(path.name for path in (tmp_path / "out").glob("*.jpg")) == [f"{n:012d}.jpg" for n in (1, 2)]
+    assert "interrupted" in capsys.readouterr().out
+
+
+def test_the_originals_survive_an_output_folder_of_their_own(run, drawn, tmp_path):
+    pictures = tmp_path / "out"
+    drawn[1].rename(pictures)
+    before = {path: path.read_bytes() for path in pictures.iterdir()}
+    assert run(Nobody(), pictures) == 0
+    assert all(path.read_bytes() == content for path, content in before.items())
+    assert (pictures / "000000000001_2.jpg").is_file()
+
+
+def test_without_paths_it_takes_the_samples(run, tmp_path):
+    assert run(Nobody()) == 0
+    assert len(list((tmp_path / "out").glob("*.*g"))) >= len(SCENES)
+    assert (tmp_path / "out/drawn_1.png").is_file()
+
+
+def test_a_real_network_from_a_file(tmp_path, rng):
+    settings = config.from_text(
+        "model: {stacks: 1, stem_width: 8, width: 16, growth: 8, head_width: 16, reduction: 4}\n"
+        "inference: {height: 64}",
+        "test",
+    )
+    torch.manual_seed(0)
+    model = Model(IMHN.from_settings(settings.model, simplepose.COCO.channels), settings, simplepose.COCO)
+    save_released(tmp_path / "model.safetensors", model)
+    sizes_hw = {"one.png": (1, 1), "wide.png": (20, 1200), "tall.jpg": (90, 40)}
+    for name, size_hw in sizes_hw.items():
+        cv2.imwrite(str(tmp_path / name), rng.integers(0, 256, (*size_hw, 3), dtype=np.uint8))
+    paths = [str(tmp_path / name) for name in sizes_hw]
+    options = [
+        "--model",
+        str(tmp_path / "model.safetensors"),
+        "--device",
+        "cpu",
+        "--output",
+        str(tmp_path / "out"),
+    ]
+    assert door(demo.main, [*paths, *options]) == 0
+    for name, size_hw in sizes_hw.items():
+        assert cv2.imread(str(tmp_path / "out" / name)).shape == (*size_hw, 3)
+
+
+def test_an_unknown_model_is_named(tmp_path, capsys):
+    assert door(demo.main, ["a.jpg", "--model", "imhn_gigantic", "--output", str(tmp_path)]) == 2
+    assert "error: model 'imhn_gigantic'" in capsys.readouterr().err

@@ -1,0 +1,115 @@
+"""Pictures from files, folders and patterns, of any kind and state."""
+
+import cv2
+import numpy as np
+import pytest
+
+from simplepose.inference import sources
+from simplepose.inference.sources import UnreadablePicture, images, output_paths, read
+
+EXIF_TURNED = (  # an APP1 segment that says: orientation 6, turn right by 90 degrees to view
+    b"\xff\xe1\x00\x22Exif\x00\x00II*\x00\x08\x00\x00\x00\x01\x00\x12\x01\x03\x00\x01\x00\x00\x00\x06\x00\x00\x00"
+    b"\x00\x00\x00\x00"
+)
+
+
+def write(path, shape=(4, 6, 3), dtype=np.uint8, value=200):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), np.full(shape, value, dtype))
+    return path
+
+
+def names(*paths):
+    return [source.name for source in images(paths)]
+
+
+def test_files_folders_and_patterns_in_order_without_duplicates(tmp_path):
+    for name in ("b.jpg", "a.PNG", "c.jpeg", "deep/er/d.bmp"):
+        write(tmp_path / name)
+    (tmp_path / "notes.txt").write_text("no picture")
+    assert names(tmp_path) == ["a.PNG", "b.jpg", "c.jpeg"]
+    assert names(tmp_path / "c.jpeg", tmp_path, str(tmp_path) + "/./b.jpg") == ["c.jpeg", "a.PNG", "b.jpg"]
+    assert names(tmp_path / "*.jp*g") == ["b.jpg", "c.jpeg"]
+    assert names(f"{tmp_path}/**/*") == ["a.PNG", "b.jpg", "c.jpeg", "d.bmp"]
+    assert [source.image_id for source in images([tmp_path])] == [1, 2, 3]
+
+
+def test_a_name_with_brackets_is_a_file_before_it_is_a_pattern(tmp_path):
+    write(tmp_path / "a[1].png")
+    write(tmp_path / "a1.png")
+    assert names(tmp_path / "a[1].png") == ["a[1].png"]
+
+
+def test_two_pictures_of_one_name_are_told_apart(tmp_path):
+    paths = [write(tmp_path / folder / "a.png") for folder in "xy"]
+    assert names(tmp_path / "x", tmp_path / "y") == [path.as_posix() for path in paths]
+
+
+def test_what_is_not_there_stays_in_the_list_and_says_so_when_read(tmp_path):
+    (tmp_path / "empty").mkdir()
+    for path, said in (
+        (tmp_path / "missing.jpg", "No such file"),
+        (tmp_path / "*.jpg", "No such file"),
+        (tmp_path / "empty", "no picture in this folder"),
+    ):
+        (source,) = images([path])
+        with pytest.raises(UnreadablePicture, match=said):
+            read(source.path)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "dtype", "value"),
+    [
+        ("colour.jpg", (5, 7, 3), np.uint8, 200),
+        ("grey.png", (5, 7), np.uint8, 200),
+        ("grey.pgm", (5, 7), np.uint8, 200),
+        ("transparent.png", (5, 7, 4), np.uint8, 200),
+        ("deep.png", (5, 7, 3), np.uint16, 200 * 257),
+        ("deep_grey.tif", (5, 7), np.uint16, 200 * 257),
+        ("one.bmp", (1, 1, 3), np.uint8, 200),
+        ("wide.png", (200, 12000), np.uint8, 200),
+    ],
+)
+def test_every_kind_of_file_gives_bgr_bytes(tmp_path, name, shape, dtype, value):
+    image = read(write(tmp_path / name, shape, dtype, value))
+    assert image.shape == (*shape[:2], 3)
+    assert image.dtype == np.uint8
+    assert np.abs(image.astype(int) - 200).max() <= 2
+
+
+def test_exif_turns_pictures_of_users_but_not_of_data_sets(tmp_path):
+    stored = np.zeros((40, 80, 3), np.uint8)
+    stored[:20, :20] = 255  # top left as stored, top right when viewed
+    encoded = cv2.imencode(".jpg", stored)[1].tobytes()
+    path = tmp_path / "turned.jpg"
+    path.write_bytes(encoded[:2] + EXIF_TURNED + encoded[2:])
+    upright, kept = read(path), read(path, turned=False)
+    assert upright.shape == (80, 40, 3)
+    assert upright[:15, 25:].min() > 200
+    assert kept.shape == (40, 80, 3)
+    assert kept[:15, :15].min() > 200
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".bmp"])
+@pytest.mark.parametrize("kept", [0, 1, 10, 0.5, -1])
+def test_cut_files_are_unreadable(tmp_path, rng, suffix, kept):
+    path = tmp_path / f"cut{suffix}"
+    cv2.imwrite(str(path), rng.integers(0, 256, (40, 60, 3), dtype=np.uint8))
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(len(whole) * kept) if isinstance(kept, float) else kept])
+    with pytest.raises(UnreadablePicture, match=r"cut\..* bytes that are no picture"):
+        read(path)
+
+
+def test_a_text_named_jpg_is_unreadable(tmp_path):
+    (tmp_path / "a.jpg").write_text("not a picture at all")
+    with pytest.raises(UnreadablePicture, match=r"a\.jpg: 20 bytes"):
+        read(tmp_path / "a.jpg")
+
+
+def test_no_two_outputs_share_a_file_and_none_is_an_input(tmp_path):
+    listed = [tmp_path / "x/a.jpg", tmp_path / "y/a.jpg", tmp_path / "out/b.png", tmp_path / "x/A.JPG"]
+    listed += [tmp_path / "x/c.bmp", tmp_path / "x/c.png"]
+    pictures = [sources.Source(path, path.name, number) for number, path in enumerate(listed)]
+    outputs = [path.name for path in output_paths(pictures, tmp_path / "out").values()]
+    assert outputs == ["a.jpg", "a_2.jpg", "b_2.png", "A_3.JPG", "c.png", "c_2.png"]
