@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from simplepose.data.poses import (
+    EARS_SHOW,
     FACE_SHOWS,
     HEAD_RADII,
     SITTING,
@@ -131,21 +132,16 @@ def _cloth(rng: np.random.Generator) -> Colour:
         return first
 
     def pattern(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        odd = (
-            np.floor(y / width) % 2 if kind == "stripes" else (np.floor(x / width) + np.floor(y / width)) % 2
-        )
-        return np.where(odd[..., None] > 0, first, second)
+        cell = np.floor(y / width) + (np.floor(x / width) if kind == "checks" else 0)
+        return np.where(cell[..., None] % 2 > 0, first, second)
 
     return pattern
 
 
 def _legs(rng: np.random.Generator, points: Points, look: _Look) -> list[Part]:
     """Legs, shoes, and trousers, shorts or a skirt."""
-    kind = (
-        "trousers"
-        if look.pose == SITTING
-        else rng.choice(["trousers", "shorts", "skirt"], p=[0.6, 0.25, 0.15])
-    )
+    shares = [1, 0, 0] if look.pose == SITTING else [0.6, 0.25, 0.15]
+    kind = rng.choice(["trousers", "shorts", "skirt"], p=shares)
     cloth, shoe, girth = _cloth(rng), rng.uniform(10, 230) * np.ones(3), look.girth
     long = kind == "trousers"
     parts = []
@@ -235,7 +231,7 @@ def _face(middle: np.ndarray, look: _Look) -> list[Part]:
     parts = []
     for at, (across, up), colour, layer in features:
         place, normal = on_head(at, middle, look.head_yaw)
-        if normal[2] < FACE_SHOWS:
+        if normal[2] < (EARS_SHOW if abs(at[0]) == 1 else FACE_SHOWS):
             seen = max(0.35, -normal[2] / np.hypot(normal[0], normal[2]))  # foreshortened towards the side
             chain = np.array([[place[0], place[1], across * seen, up]])
             parts.append(Part(chain, middle[2] - 0.02 - 0.001 * layer, HEAD, colour))

@@ -10,8 +10,8 @@ import numpy as np
 
 from simplepose.data.synthetic import draw_scene
 
-SCENES = ((1, (480, 360)), (3, (480, 640)), (6, (480, 640)))
-"""People and (height, width) of each drawn scene; the number of people seeds it."""
+SCENES = ((1, (480, 360), 11), (3, (480, 640), 2), (6, (480, 640), 6))
+"""Of each drawn scene: people, (height, width), and a seed that shows whole people and faces."""
 
 PORTRAIT = "sample_data/grace_hopper.jpg"
 """Rear Admiral Grace Hopper, a photograph of the United States Navy, in the public domain; in matplotlib."""
@@ -26,9 +26,9 @@ def write_samples(folder: str | Path) -> list[Path]:
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     written = []
-    for people, size_hw in SCENES:
+    for people, size_hw, seed in SCENES:
         written.append(folder / f"drawn_{people}.png")
-        _write(written[-1], draw_scene(np.random.default_rng(people), size_hw, people).image)
+        _write(written[-1], draw_scene(np.random.default_rng(seed), size_hw, people).image)
     portrait = Path(matplotlib.get_data_path(), PORTRAIT)
     if portrait.is_file():
         written.append(folder / portrait.name)
