@@ -31,7 +31,9 @@ class Model:
         for name in ("stacks", "stem_width", "width", "head_width", "reduction"):
             _require(getattr(self, name) >= 1, f"{name} of at least 1 expected, got {getattr(self, name)}")
         _require(self.growth >= 0, f"growth of at least 0 expected, got {self.growth}")
-        _require(self.width % 4 == 0 and self.growth % 2 == 0, "width must be a multiple of 4 and growth of 2")
+        _require(
+            self.width % 4 == 0 and self.growth % 2 == 0, "width must be a multiple of 4 and growth of 2"
+        )
         _require(self.head_width >= self.reduction, "reduction must not exceed head_width")
 
 
@@ -67,7 +69,9 @@ class Augment:
     """How a training sample is cut from its picture."""
 
     size: tuple[int, int] = (512, 512)  # height, width of a sample, pixels, multiples of 64
-    framing: Literal["person", "picture"] = "person"  # what is centred and brought to size; a picture: its height
+    framing: Literal["person", "picture"] = (
+        "person"  # what is centred and brought to size; a picture: its height
+    )
     person_height: float = 0.6  # framing by person: its box height as a share of the sample's
     scale: tuple[float, float] = (0.7, 1.3)  # random factor on top
     scale_probability: float = 0.8
@@ -80,7 +84,10 @@ class Augment:
     value: tuple[int, int] = (-20, 40)  # of 255
 
     def __post_init__(self) -> None:
-        _require(all(s > 0 and s % 64 == 0 for s in self.size), f"size in multiples of 64 expected, got {self.size}")
+        _require(
+            all(s > 0 and s % 64 == 0 for s in self.size),
+            f"size in multiples of 64 expected, got {self.size}",
+        )
         for name in ("scale", "hue", "saturation", "value"):
             low, high = getattr(self, name)
             _require(low <= high, f"{name}: the first value must not exceed the second, got {low}, {high}")
@@ -155,7 +162,9 @@ class Inference:
 
     def __post_init__(self) -> None:
         _require(self.height >= 1, f"height of at least 1 pixel expected, got {self.height}")
-        _require(len(self.scales) > 0 and min(self.scales) > 0, f"positive scales expected, got {self.scales}")
+        _require(
+            len(self.scales) > 0 and min(self.scales) > 0, f"positive scales expected, got {self.scales}"
+        )
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,12 @@ def apply_to_image(
     """Warp `image` (H, W[, C]) to `size_hw`, bilinearly; `fill` is what lies outside it."""
     border = fill if isinstance(fill, tuple) else (fill,)
     return cv2.warpAffine(
-        image, matrix, size_hw[::-1], flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=border
+        image,
+        matrix,
+        size_hw[::-1],
+        flags=cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_CONSTANT,
+        borderValue=border,
     )
 
 

@@ -1,4 +1,4 @@
-"""The loss of one scale, and its sum over scales and stacks (arXiv:1911.10529, section 3.3)."""
+"""The loss of one scale, and its sum over scales and stacks (arXiv:1911.10529)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from simplepose.skeleton import Skeleton
 
 
 def focal_l2(maps: Tensor, target: Tensor, weight: Tensor, gamma: float, foreground: float) -> Tensor:
-    """Squared errors, those that are already small counted less (equations 4 and 5).
+    """Squared errors, those that are already small counted less (the focal L2 loss of arXiv:1911.10529).
 
     Args:
         maps: (N, C, h, w) what the network gave.
@@ -52,7 +52,9 @@ class MultiScaleLoss(nn.Module):
         weights[:, skeleton.person_mask_channel] = settings.person_mask_weight
         self.register_buffer("channel_weights", weights, persistent=False)
 
-    def forward(self, outputs: Sequence[Sequence[Tensor]], target: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, outputs: Sequence[Sequence[Tensor]], target: Tensor, mask: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Compare the network's maps with the targets; float32 whatever autocast says.
 
         Args:
@@ -72,17 +74,25 @@ class MultiScaleLoss(nn.Module):
             if len(scale_weights) != len(outputs[0]):
                 raise ValueError(f"{len(outputs[0])} loss.scale_weights expected, got {len(scale_weights)}")
             scales = torch.stack(
-                [self._scale([stack[j] for stack in outputs], stack_weights, target, mask) for j in range(len(scale_weights))]
+                [
+                    self._scale([stack[j] for stack in outputs], stack_weights, target, mask)
+                    for j in range(len(scale_weights))
+                ]
             )
             total = (scale_weights * scales).sum() / scale_weights.sum() / len(target)
         return total, scales.detach()
 
-    def _scale(self, stacks: list[Tensor], stack_weights: Sequence[float], target: Tensor, mask: Tensor) -> Tensor:
-        size = stacks[0].shape[-2:]
+    def _scale(
+        self, stacks: list[Tensor], stack_weights: Sequence[float], target: Tensor, mask: Tensor
+    ) -> Tensor:
+        size = (stacks[0].shape[-2], stacks[0].shape[-1])
         target = functional.adaptive_avg_pool2d(target, size)
         mask = functional.interpolate(mask, size, mode="bilinear", align_corners=False)
         weight = torch.where(mask < 0.5, 0.0, mask) * self.channel_weights
-        losses = [w * self._one(maps.float().contiguous(), target, weight) for w, maps in zip(stack_weights, stacks, strict=True)]
+        losses = [
+            w * self._one(maps.float().contiguous(), target, weight)
+            for w, maps in zip(stack_weights, stacks, strict=True)
+        ]
         return torch.stack(losses).sum() / sum(stack_weights)
 
     def _one(self, maps: Tensor, target: Tensor, weight: Tensor) -> Tensor:

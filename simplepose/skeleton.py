@@ -188,7 +188,9 @@ class Skeleton:
                 annotated=tuple(map(str, values["annotated"])),
                 sigmas=tuple(map(float, values["sigmas"])),
                 mirrored=_pairs(values["mirrored"]),
-                midpoints=tuple((str(k), (str(a), str(b))) for k, (a, b) in values.get("midpoints", {}).items()),
+                midpoints=tuple(
+                    (str(k), (str(a), str(b))) for k, (a, b) in values.get("midpoints", {}).items()
+                ),
                 bones=_pairs(values.get("bones", [])),
             )
         except (TypeError, AttributeError) as error:
@@ -225,9 +227,13 @@ def _check(skeleton: Skeleton) -> None:
         odd = sorted(joints ^ (annotated | midpoints) | (annotated & midpoints))
         raise ValueError(f"skeleton {name!r}: each joint is either annotated or a midpoint, not so: {odd}")
     if len(skeleton.sigmas) != len(annotated) or min(skeleton.sigmas, default=1) <= 0:
-        raise ValueError(f"skeleton {name!r}: {len(annotated)} positive sigmas expected, got {skeleton.sigmas}")
+        raise ValueError(
+            f"skeleton {name!r}: {len(annotated)} positive sigmas expected, got {skeleton.sigmas}"
+        )
     named = [end for pairs in (skeleton.limbs, skeleton.mirrored) for pair in pairs for end in pair]
-    drawn = [end for _, ends in skeleton.midpoints for end in ends] + [end for bone in skeleton.bones for end in bone]
+    drawn = [end for _, ends in skeleton.midpoints for end in ends] + [
+        end for bone in skeleton.bones for end in bone
+    ]
     unknown = sorted(set(named) - joints | set(drawn) - annotated)
     if unknown:
         raise ValueError(f"skeleton {name!r}: unknown joints {unknown}")
@@ -242,10 +248,26 @@ def _check(skeleton: Skeleton) -> None:
 
 _SIDED = ("eye", "ear", "shoulder", "elbow", "wrist", "hip", "knee", "ankle")
 _COCO_SIGMAS = {
-    **{"nose": 0.026, "eye": 0.025, "ear": 0.035, "shoulder": 0.079, "elbow": 0.072},
-    **{"wrist": 0.062, "hip": 0.107, "knee": 0.087, "ankle": 0.089},
+    "nose": 0.026,
+    "eye": 0.025,
+    "ear": 0.035,
+    "shoulder": 0.079,
+    "elbow": 0.072,
+    "wrist": 0.062,
+    "hip": 0.107,
+    "knee": 0.087,
+    "ankle": 0.089,
 }
 _COCO_ANNOTATED = ("nose", *(f"{side}_{part}" for part in _SIDED for side in ("left", "right")))
+_COCO_LIMBS = """
+neck-nose neck-right_eye neck-left_eye neck-right_ear neck-left_ear nose-right_eye nose-left_eye
+right_eye-right_ear left_eye-left_ear neck-right_shoulder right_shoulder-right_elbow
+right_elbow-right_wrist neck-left_shoulder left_shoulder-left_elbow left_elbow-left_wrist
+neck-right_hip right_hip-right_knee right_knee-right_ankle neck-left_hip left_hip-left_knee
+left_knee-left_ankle nose-right_shoulder nose-left_shoulder right_shoulder-right_hip
+right_hip-left_knee left_shoulder-left_hip left_hip-right_knee right_ear-right_shoulder
+left_ear-left_shoulder right_hip-left_hip
+"""
 
 COCO = Skeleton(
     name="coco",
@@ -255,38 +277,7 @@ COCO = Skeleton(
         *("right_hip", "right_knee", "right_ankle", "left_hip", "left_knee", "left_ankle"),
         *("right_eye", "left_eye", "right_ear", "left_ear"),
     ),
-    limbs=(
-        ("neck", "nose"),
-        ("neck", "right_eye"),
-        ("neck", "left_eye"),
-        ("neck", "right_ear"),
-        ("neck", "left_ear"),
-        ("nose", "right_eye"),
-        ("nose", "left_eye"),
-        ("right_eye", "right_ear"),
-        ("left_eye", "left_ear"),
-        ("neck", "right_shoulder"),
-        ("right_shoulder", "right_elbow"),
-        ("right_elbow", "right_wrist"),
-        ("neck", "left_shoulder"),
-        ("left_shoulder", "left_elbow"),
-        ("left_elbow", "left_wrist"),
-        ("neck", "right_hip"),
-        ("right_hip", "right_knee"),
-        ("right_knee", "right_ankle"),
-        ("neck", "left_hip"),
-        ("left_hip", "left_knee"),
-        ("left_knee", "left_ankle"),
-        ("nose", "right_shoulder"),
-        ("nose", "left_shoulder"),
-        ("right_shoulder", "right_hip"),
-        ("right_hip", "left_knee"),
-        ("left_shoulder", "left_hip"),
-        ("left_hip", "right_knee"),
-        ("right_ear", "right_shoulder"),
-        ("left_ear", "left_shoulder"),
-        ("right_hip", "left_hip"),
-    ),
+    limbs=tuple((limb.split("-")[0], limb.split("-")[1]) for limb in _COCO_LIMBS.split()),
     annotated=_COCO_ANNOTATED,
     sigmas=tuple(_COCO_SIGMAS[name.split("_")[-1]] for name in _COCO_ANNOTATED),
     mirrored=tuple((f"right_{part}", f"left_{part}") for part in _SIDED),
@@ -301,7 +292,7 @@ COCO = Skeleton(
         *(("right_hip", "right_knee"), ("right_knee", "right_ankle")),
     ),
 )
-"""COCO's person: 17 annotated keypoints, a neck between the shoulders, 30 limbs (arXiv:1911.10529, figure 3);
+"""COCO's person: 17 annotated keypoints, a neck between the shoulders, 30 limbs (arXiv:1911.10529);
 sigmas as COCO's keypoint evaluation defines them."""
 
 
@@ -310,5 +301,7 @@ def load(name_or_path: str) -> Skeleton:
     if name_or_path == COCO.name:
         return COCO
     if not Path(name_or_path).is_file():
-        raise FileNotFoundError(f"skeleton {name_or_path!r}: expected {COCO.name!r} or the path of a YAML file")
+        raise FileNotFoundError(
+            f"skeleton {name_or_path!r}: expected {COCO.name!r} or the path of a YAML file"
+        )
     return Skeleton.from_yaml(name_or_path)

@@ -31,7 +31,9 @@ def draw(joints: Tensor, person_mask: Tensor, skeleton: Skeleton, settings: Targ
     """
     size = (person_mask.shape[-2], person_mask.shape[-1])
     keypoints = draw_keypoints(joints, size, settings)
-    limbs = draw_limbs(joints, torch.as_tensor(skeleton.limb_ends, device=joints.device).long(), size, settings)
+    limbs = draw_limbs(
+        joints, torch.as_tensor(skeleton.limb_ends, device=joints.device).long(), size, settings
+    )
     mask = -functional.max_pool2d(-person_mask[:, None], 3, stride=1, padding=1)  # erosion, 3 x 3
     maximum = keypoints.amax(1, keepdim=True)
     return torch.cat([limbs, keypoints, mask, maximum], 1).clamp(0, 1)
@@ -46,7 +48,9 @@ def draw_keypoints(joints: Tensor, size: tuple[int, int], settings: Targets) -> 
     height, width = size
     sample, _, kind = (joints[..., 2] > 0).nonzero(as_tuple=True)
     centre = joints[joints[..., 2] > 0][:, :2]
-    reach = math.ceil(settings.keypoint_sigma * math.sqrt(-2 * math.log(settings.threshold)) / settings.stride)
+    reach = math.ceil(
+        settings.keypoint_sigma * math.sqrt(-2 * math.log(settings.threshold)) / settings.stride
+    )
     window = torch.arange(-reach, reach + 1, device=joints.device)
     columns, rows = (torch.round(centre[:, axis, None] / settings.stride).long() + window for axis in (0, 1))
     bell_x = _gaussian(_pixels(columns, settings) - centre[:, :1], settings.keypoint_sigma)

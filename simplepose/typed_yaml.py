@@ -78,7 +78,7 @@ def _override_node(override: str) -> yaml.Node:
 
 
 def _scalar(value: str, source: str) -> yaml.ScalarNode:
-    mark = yaml.Mark(source, 0, 0, 0, None, None)
+    mark = yaml.Mark(source, 0, 0, 0, None, 0)
     tag = "tag:yaml.org,2002:null" if value == "null" else "tag:yaml.org,2002:str"
     return yaml.ScalarNode(tag, value, start_mark=mark)
 

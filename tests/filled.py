@@ -21,7 +21,9 @@ def published_weights() -> dict[str, torch.Tensor]:
 
 def picture() -> torch.Tensor:
     """(1, 3, 128, 192) float32."""
-    return torch.from_numpy(np.random.default_rng(0).uniform(0, 1, (1, 128, 192, 3)).astype(np.float32)).permute(0, 3, 1, 2)
+    return torch.from_numpy(
+        np.random.default_rng(0).uniform(0, 1, (1, 128, 192, 3)).astype(np.float32)
+    ).permute(0, 3, 1, 2)
 
 
 def _fill(name: str, shape: tuple[int, ...]) -> np.ndarray:

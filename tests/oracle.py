@@ -28,7 +28,7 @@ class Oracle:
         annotations = coco.read_annotations(annotations_path)
         self.answers = {}
         for image_id, image in annotations.imgs.items():
-            picture = sources.read(images / image["file_name"], turned=False)
+            picture = sources.read(images / image["file_name"], upright=False)
             self.answers[picture.tobytes()] = labelled_people(annotations, image_id)
         self.calls, self.interrupted = 0, interrupted
 

@@ -6,11 +6,13 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "simplepose"
-FACTS = {"skeleton", "people", "config", "typed_yaml", "geometry"}
+FACTS = {"skeleton", "people", "config", "typed_yaml", "geometry", "atomic", "decoding"}
 MAY_IMPORT = {
     "skeleton": set(),
     "geometry": set(),
     "typed_yaml": set(),
+    "atomic": set(),
+    "decoding": set(),
     "people": set(),
     "config": {"typed_yaml"},
     "data": FACTS,

@@ -124,7 +124,9 @@ def test_the_same_chance_gives_the_same_sample(rng):
     image = rng.integers(0, 256, (240, 320, 3), dtype=np.uint8)
     draws = [augment.draw(np.random.default_rng([3, 1, 4]), Augment(tint_probability=1)) for _ in range(2)]
     assert draws[0] == draws[1]
-    first, second = (augment.apply(record(np.zeros((1, 17, 3)), image), d, Augment(), COCO, 4).image for d in draws)
+    first, second = (
+        augment.apply(record(np.zeros((1, 17, 3)), image), d, Augment(), COCO, 4).image for d in draws
+    )
     assert np.array_equal(first, second)
 
 

@@ -14,7 +14,15 @@ from simplepose.models import IMHN, checkpoints, published
 from simplepose.models.checkpoints import Model
 from simplepose.skeleton import COCO
 
-SMALL = {"stacks": 1, "stem_width": 4, "width": 8, "growth": 4, "head_width": 8, "reduction": 4, "dilations": (2,)}
+SMALL = {
+    "stacks": 1,
+    "stem_width": 4,
+    "width": 8,
+    "growth": 4,
+    "head_width": 8,
+    "reduction": 4,
+    "dilations": (2,),
+}
 
 
 @pytest.fixture
@@ -39,7 +47,9 @@ def same(a, b):
 def test_names_of_the_published_state():
     ours = IMHN().state_dict()
     theirs = filled.published_weights()
-    assert {published.published_name(n): t.shape for n, t in ours.items()} == {n: t.shape for n, t in theirs.items()}
+    assert {published.published_name(n): t.shape for n, t in ours.items()} == {
+        n: t.shape for n, t in theirs.items()
+    }
 
 
 def test_published_to_safetensors_and_back(published_file, tmp_path):
@@ -75,7 +85,10 @@ def test_half_precision_is_read_as_float32(small, tmp_path):
     [
         (lambda w: w.pop("posenet.pre.conv1.weight"), "1 missing: stem.conv.conv.weight"),
         (lambda w: w.update({"posenet.odd": torch.ones(2)}), "1 extra: posenet.odd"),
-        (lambda w: w.update({"posenet.pre.bn1.bias": torch.ones(2)}), r"stem.conv.bn.bias is \(2,\), expected \(4,\)"),
+        (
+            lambda w: w.update({"posenet.pre.bn1.bias": torch.ones(2)}),
+            r"stem.conv.bn.bias is \(2,\), expected \(4,\)",
+        ),
     ],
 )
 def test_what_does_not_fit_is_named(small, change, told):
@@ -132,17 +145,3 @@ def test_a_missing_file_and_an_odd_target_are_told(tmp_path, capsys):
         checkpoints.load(tmp_path / "nothing.pth")
     assert door(convert.main, ["a.pth", "b.onnx"]) == 2
     assert "b.onnx" in capsys.readouterr().err
-
-
-def test_a_failed_write_leaves_the_old_file(tmp_path):
-    path = tmp_path / "kept.bin"
-    path.write_bytes(b"old")
-
-    def fail(temporary):
-        temporary.write_bytes(b"half")
-        raise OSError("disk full")
-
-    with pytest.raises(OSError, match="disk full"):
-        checkpoints.write_atomically(path, fail)
-    assert path.read_bytes() == b"old"
-    assert list(tmp_path.iterdir()) == [path]

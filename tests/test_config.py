@@ -44,7 +44,12 @@ def test_what_is_wrong_is_told_by_name_and_line(text, told):
 
 
 def test_overrides_win_over_the_file():
-    overrides = ["train.epochs=7", "train.learning_rate=1e-3", "model.dilations=[]", "train.restart_epoch=null"]
+    overrides = [
+        "train.epochs=7",
+        "train.learning_rate=1e-3",
+        "model.dilations=[]",
+        "train.restart_epoch=null",
+    ]
     settings = config.from_text("train: {epochs: 3, batch_size: 9}", "x.yaml", overrides)
     assert (settings.train.epochs, settings.train.batch_size, settings.train.learning_rate) == (7, 9, 1e-3)
     assert settings.model.dilations == ()

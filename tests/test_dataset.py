@@ -18,7 +18,9 @@ def samples_file(tmp_path_factory):
     folder = tmp_path_factory.mktemp("drawn")
     annotations, images = write_drawn_coco(folder, pictures=6)
     path = folder / "drawn.h5"
-    assert prepare.main(["--annotations", str(annotations), "--images", str(images), "--output", str(path)]) == 0
+    assert (
+        prepare.main(["--annotations", str(annotations), "--images", str(images), "--output", str(path)]) == 0
+    )
     return path
 
 

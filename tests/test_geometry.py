@@ -58,6 +58,8 @@ def test_singular_matrices_have_no_inverse():
         geometry.inverse(geometry.scaling(0, 1))
 
 
-@pytest.mark.parametrize(("size", "padded"), [((1, 1), (64, 64)), ((64, 65), (64, 128)), ((384, 500), (384, 512))])
+@pytest.mark.parametrize(
+    ("size", "padded"), [((1, 1), (64, 64)), ((64, 65), (64, 128)), ((384, 500), (384, 512))]
+)
 def test_padding(size, padded):
     assert geometry.padded_size(size, 64) == padded

@@ -49,7 +49,9 @@ def test_one_cell_by_hand():
     maps, weight = torch.tensor([0.25, 0.25]), torch.tensor([3.0, 1.0])
     target = torch.tensor([0.75, 0.0])
     # foreground: (0.5)^2 * (1 - 0.25)^2 * 3; background: (0.25)^2 * (1 - 0.75)^2 * 1
-    assert focal_l2(maps, target, weight, 2.0, 0.01).item() == pytest.approx(0.25 * 0.5625 * 3 + 0.0625 * 0.0625)
+    assert focal_l2(maps, target, weight, 2.0, 0.01).item() == pytest.approx(
+        0.25 * 0.5625 * 3 + 0.0625 * 0.0625
+    )
     assert l2(maps, target, weight).item() == pytest.approx(0.25 * 3 + 0.0625)
 
 

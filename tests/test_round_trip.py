@@ -10,8 +10,15 @@ from simplepose.skeleton import COCO
 
 SIZES = ((384, 512), (512, 320), (256, 640), (448, 448))
 UPRIGHT = {  # x to the person's left, y down, in body heights
-    **{"nose": (0, -0.42), "eye": (0.03, -0.45), "ear": (0.07, -0.43), "shoulder": (0.12, -0.3)},
-    **{"elbow": (0.19, -0.13), "wrist": (0.22, 0.04), "hip": (0.08, 0.02), "knee": (0.09, 0.25), "ankle": (0.1, 0.48)},
+    "nose": (0, -0.42),
+    "eye": (0.03, -0.45),
+    "ear": (0.07, -0.43),
+    "shoulder": (0.12, -0.3),
+    "elbow": (0.19, -0.13),
+    "wrist": (0.22, 0.04),
+    "hip": (0.08, 0.02),
+    "knee": (0.09, 0.25),
+    "ankle": (0.1, 0.48),
 }
 
 
@@ -29,7 +36,7 @@ def draw_person(rng, height, x, y):
 
 
 def draw_people(rng, size, count):
-    """(P, 17, 3): people on a jittered grid, the outer ones cut by the border; joints beyond it are unlabelled."""
+    """(P, 17, 3): people on a jittered grid, the outer ones cut by the border (no labels beyond it)."""
     rows = int(np.ceil(np.sqrt(count * size[0] / size[1])))
     columns = -(-count // rows)
     cell = np.array([size[1] / columns, size[0] / rows])
@@ -50,7 +57,7 @@ def draw_people(rng, size, count):
 
 
 def hanging_together(person):
-    """(17,) bool: the largest set of labelled joints that limbs join; what limbs do not join cannot come back."""
+    """(17,) bool: the largest set of labelled joints that limbs join; others cannot come back."""
     joints = COCO.to_network(person[None])[0, :, 2] > 0
     label = np.arange(len(joints))
     for _ in joints:

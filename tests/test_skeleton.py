@@ -24,7 +24,9 @@ def test_flipping_twice_changes_nothing(order):
 
 def test_a_mirrored_limb_joins_the_mirrored_joints():
     mirrored = COCO.joint_flip[COCO.limb_ends]
-    assert [set(ends) for ends in COCO.limb_ends[COCO.limb_flip].tolist()] == [set(e) for e in mirrored.tolist()]
+    assert [set(ends) for ends in COCO.limb_ends[COCO.limb_flip].tolist()] == [
+        set(e) for e in mirrored.tolist()
+    ]
 
 
 def test_agrees_with_the_reference(shared, monkeypatch):

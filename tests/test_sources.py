@@ -83,7 +83,7 @@ def test_exif_turns_pictures_of_users_but_not_of_data_sets(tmp_path):
     encoded = cv2.imencode(".jpg", stored)[1].tobytes()
     path = tmp_path / "turned.jpg"
     path.write_bytes(encoded[:2] + EXIF_TURNED + encoded[2:])
-    upright, kept = read(path), read(path, turned=False)
+    upright, kept = read(path), read(path, upright=False)
     assert upright.shape == (80, 40, 3)
     assert upright[:15, 25:].min() > 200
     assert kept.shape == (40, 80, 3)

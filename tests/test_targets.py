@@ -10,8 +10,10 @@ from simplepose import targets
 from simplepose.config import Targets
 from simplepose.skeleton import COCO
 
+PUBLISHED = Targets()
 
-def draw(joints, size=(32, 48), mask=None, settings=Targets()):
+
+def draw(joints, size=(32, 48), mask=None, settings=PUBLISHED):
     mask = torch.zeros(len(joints), *size) if mask is None else mask
     return targets.draw(torch.as_tensor(joints, dtype=torch.float32), mask, COCO, settings).numpy()
 
@@ -27,7 +29,10 @@ def people(rng, batch=2, persons=3, size=(32, 48)):
 
 def slow_maps(joints, size):
     """One sample, cell by cell, from the rule's text."""
-    pixel = lambda k: 4 * k + 1.5
+
+    def pixel(k):
+        return 4 * k + 1.5
+
     keypoints, limbs = np.zeros((18, *size)), np.zeros((30, *size))
     counts = np.zeros((30, *size))
     reach = math.ceil(math.sqrt(-2 * 81 * math.log(0.015)) / 4)

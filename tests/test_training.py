@@ -26,7 +26,9 @@ def samples_file(tmp_path_factory):
     folder = tmp_path_factory.mktemp("drawn")
     annotations, images = write_drawn_coco(folder, pictures=6)
     path = folder / "drawn.h5"
-    assert prepare.main(["--annotations", str(annotations), "--images", str(images), "--output", str(path)]) == 0
+    assert (
+        prepare.main(["--annotations", str(annotations), "--images", str(images), "--output", str(path)]) == 0
+    )
     return path
 
 
@@ -48,7 +50,9 @@ def batch_of(settings, path, count=2):
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
 def test_the_loss_falls_on_one_batch(samples_file, precision, optimizer):
-    settings = settings_of(f"train.precision={precision}", f"train.optimizer={optimizer}", "train.loss_limit=1e9")
+    settings = settings_of(
+        f"train.precision={precision}", f"train.optimizer={optimizer}", "train.loss_limit=1e9"
+    )
     trainer, batch = trainer_of(settings), batch_of(settings, samples_file)
     rate = 3e-3 if optimizer == "adamw" else 1e-3
     losses = [trainer.step(batch, rate)[0] for _ in range(25)]
@@ -123,7 +127,10 @@ def test_the_command_writes_what_a_run_needs(samples_file, tmp_path, capsys):
     epoch = next(line for line in lines if line["kind"] == "epoch")
     assert math.isfinite(epoch["loss"])
     assert math.isfinite(epoch["val_loss"])
-    released, raw = checkpoints.load(run / "model.safetensors"), checkpoints.load(RunFolder(run, True).checkpoints()[0])
+    released, raw = (
+        checkpoints.load(run / "model.safetensors"),
+        checkpoints.load(RunFolder(run, True).checkpoints()[0]),
+    )
     for name, tensor in released.network.state_dict().items():
         assert torch.equal(tensor, raw.network.state_dict()[name])  # both the average
     assert door(verb.main, args) == 2
@@ -145,7 +152,10 @@ def test_only_the_newest_checkpoints_are_kept(tmp_path):
     folder = RunFolder(tmp_path / "run", False)
     for step in range(5):
         folder.save(step, {"format": checkpoints.TRAINING_FORMAT}, keep=2)
-    assert [path.name for path in folder.checkpoints()] == ["checkpoint_00000004.pt", "checkpoint_00000003.pt"]
+    assert [path.name for path in folder.checkpoints()] == [
+        "checkpoint_00000004.pt",
+        "checkpoint_00000003.pt",
+    ]
 
 
 def test_too_few_samples_for_a_batch_are_told(samples_file, tmp_path):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from simplepose import atomic
 from simplepose.models import checkpoints, published
 
 
@@ -25,6 +26,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         checkpoints.save_released(args.target, model, torch.float16 if args.half else torch.float32)
     else:
         state = model.network.state_dict()
-        checkpoints.write_atomically(args.target, lambda temporary: published.save(temporary, state))
+        atomic.write(args.target, lambda temporary: published.save(temporary, state))
     print(f"{args.target}: {len(model.network.state_dict())} tensors, {args.target.stat().st_size:,} bytes")
     return 0

@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     pictures = [Source(args.images / image["file_name"], image["file_name"], image["id"]) for image in listed]
     predictor = simplepose.load(args.model, args.device, settings_overrides=args.set)
     args.output.mkdir(parents=True, exist_ok=True)
-    run = find_people(predictor, pictures, turned=False)
+    run = find_people(predictor, pictures, upright=False)
     print(run)
     if run.interrupted:
         _write_part(args.output, run)

@@ -27,7 +27,14 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--output", required=True, type=Path, help="the run's folder")
     parser.add_argument("--resume", action="store_true", help="go on with the run in the folder")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="settings that win over the file's")
+    parser.add_argument(
+        "--set",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="KEY=VALUE",
+        help="settings that win over the file's",
+    )
     return parser
 
 

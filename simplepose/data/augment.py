@@ -1,6 +1,6 @@
 """Augmentation in two halves: `draw` decides by chance, `apply` carries out, always the same.
 
-One affine matrix moves the picture, both masks and the joints (METHOD: training samples).
+One affine matrix moves the picture, both masks and the joints.
 """
 
 from __future__ import annotations

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 
-STORED_BGR = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-"""BGR in the frame that the file stores: COCO's annotations lie in it, not in the one that EXIF turns to."""
+from simplepose.decoding import decode
 
 
 class PictureFault(ValueError):
@@ -90,10 +88,7 @@ def decode_picture(encoded: bytes) -> np.ndarray:
     Raises:
         PictureFault: the bytes are no picture, or end too early.
     """
-    # Some decoders fill what is missing with grey; in a whole JPEG an end marker follows the last scan.
-    if encoded.startswith(b"\xff\xd8") and encoded.rfind(b"\xff\xd9") < encoded.rfind(b"\xff\xda"):
-        raise PictureFault("picture damaged", f"the JPEG ends too early, after {len(encoded)} bytes")
-    image = cv2.imdecode(np.frombuffer(encoded, np.uint8), STORED_BGR) if encoded else None
+    image = decode(encoded, upright=False)
     if image is None:
-        raise PictureFault("picture damaged", f"{len(encoded)} bytes that cannot be decoded as a picture")
+        raise PictureFault("picture damaged", f"{len(encoded)} bytes that are no picture, or end too early")
     return image

@@ -68,7 +68,9 @@ class MapMaker:
         """Find the maps of one picture, (H, W, 3) uint8 BGR."""
         picture = (image.shape[0], image.shape[1])
         frame = self._resized_size(picture, 1.0)
-        total = torch.stack([self._in_frame(image, picture, frame, scale) for scale in self.settings.scales]).mean(0)
+        total = torch.stack(
+            [self._in_frame(image, picture, frame, scale) for scale in self.settings.scales]
+        ).mean(0)
         return Maps(total.cpu().numpy(), geometry.resizing(frame, picture))
 
     def _resized_size(self, picture: tuple[int, int], scale: float) -> tuple[int, int]:
@@ -120,5 +122,7 @@ def _resample(maps: Tensor, matrix: np.ndarray, cells: tuple[int, int], stride: 
         centre = (pixels - offset) / stride
         axes.append(torch.as_tensor((2 * centre + 1) / given - 1, dtype=maps.dtype, device=maps.device))
     grid = torch.stack(torch.meshgrid(axes[0], axes[1], indexing="xy"), -1)
-    options = {"mode": "bicubic", "padding_mode": "border", "align_corners": False}
-    return functional.grid_sample(maps[None], grid[None], **options)[0]
+    found = functional.grid_sample(
+        maps[None], grid[None], mode="bicubic", padding_mode="border", align_corners=False
+    )
+    return found[0]

@@ -13,9 +13,9 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from simplepose import atomic
 from simplepose.inference import sources
 from simplepose.inference.sources import Source, UnreadablePicture
-from simplepose.models.checkpoints import write_atomically
 from simplepose.people import People
 
 
@@ -44,7 +44,7 @@ class Run:
 def find_people(
     predictor: Callable[[np.ndarray], People],
     pictures: Sequence[Source],
-    turned: bool = True,
+    upright: bool = True,
     on_found: Callable[[Source, np.ndarray, People], None] | None = None,
 ) -> Run:
     """Run a predictor over pictures, with a progress bar on stderr.
@@ -52,7 +52,7 @@ def find_people(
     Args:
         predictor: (H, W, 3) uint8 BGR -> People.
         pictures: what to read; an unreadable one is told on stderr and skipped.
-        turned: as in `sources.read`; False for annotated pictures.
+        upright: as in `sources.read`; False for annotated pictures.
         on_found: called after each picture, for example to draw it.
 
     Raises:
@@ -62,7 +62,7 @@ def find_people(
     try:
         for source in tqdm(pictures, unit=" pictures"):
             try:
-                image = sources.read(source.path, turned)
+                image = sources.read(source.path, upright)
             except UnreadablePicture as fault:
                 tqdm.write(f"skipped {fault}", file=sys.stderr)
                 run.unreadable.append(fault)
@@ -83,7 +83,7 @@ def find_people(
 
 def write_json(path: Path, value: Any) -> None:
     """Write plain values as JSON: the whole file or, when killed half way, none of it."""
-    _write(path, (json.dumps(value) + "\n").encode())
+    atomic.write_bytes(path, (json.dumps(value) + "\n").encode())
 
 
 def write_picture(path: Path, image: np.ndarray) -> None:
@@ -95,11 +95,4 @@ def write_picture(path: Path, image: np.ndarray) -> None:
     fits, encoded = cv2.imencode(path.suffix, image)
     if not fits:
         raise ValueError(f"{path}: a picture of {image.shape[1]} x {image.shape[0]} does not fit the format")
-    _write(path, encoded.tobytes())
-
-
-def _write(path: Path, content: bytes) -> None:
-    def write(temporary: Path) -> None:
-        temporary.write_bytes(content)
-
-    write_atomically(path, write)
+    atomic.write_bytes(path, encoded.tobytes())

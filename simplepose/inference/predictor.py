@@ -80,9 +80,16 @@ class Predictor:
         Raises:
             ValueError: the array is no such picture.
         """
-        if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        if (
+            not isinstance(image, np.ndarray)
+            or image.dtype != np.uint8
+            or image.ndim != 3
+            or image.shape[2] != 3
+        ):
             got = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
-            raise ValueError(f"a picture is an H x W x 3 uint8 array in BGR, as cv2.imread gives it; got {got}")
+            raise ValueError(
+                f"a picture is an H x W x 3 uint8 array in BGR, as cv2.imread gives it; got {got}"
+            )
         if image.size == 0:
             raise ValueError(f"a picture of at least 1 x 1 pixel expected, got {image.shape}")
         return self._maps(image)
@@ -110,5 +117,9 @@ def load(
     shipped = ASSETS / f"{name_or_path}.safetensors"
     if not path.is_file() and not shipped.is_file():
         names = ", ".join(sorted(file.stem for file in ASSETS.glob("*.safetensors")))
-        raise FileNotFoundError(f"model {str(name_or_path)!r}: no such file, and not one of those that ship: {names}")
-    return Predictor.from_checkpoint(path if path.is_file() else shipped, device, precision, settings_overrides)
+        raise FileNotFoundError(
+            f"model {str(name_or_path)!r}: no such file, and not one of those that ship: {names}"
+        )
+    return Predictor.from_checkpoint(
+        path if path.is_file() else shipped, device, precision, settings_overrides
+    )

@@ -10,8 +10,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
+
+from simplepose.decoding import decode
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 """What counts as a picture in a folder or pattern; a file that is named outright is always tried."""
@@ -79,13 +80,12 @@ def _key(path: Path) -> str:
     return os.path.abspath(path).lower()
 
 
-def read(path: str | Path, turned: bool = True) -> np.ndarray:
+def read(path: str | Path, upright: bool = True) -> np.ndarray:
     """Read one picture: grey, transparent and 16-bit ones too.
 
     Args:
         path: of the file.
-        turned: turn it upright as its EXIF orientation says; False keeps the frame that the file stores,
-            in which data sets are annotated.
+        upright: as in `decoding.decode`; False for annotated pictures.
 
     Returns:
         (H, W, 3) uint8, BGR.
@@ -100,18 +100,7 @@ def read(path: str | Path, turned: bool = True) -> np.ndarray:
         encoded = path.read_bytes()
     except OSError as error:
         raise UnreadablePicture(f"{path}: {error.strerror or error}") from error
-    image = _decode(encoded, cv2.IMREAD_COLOR if turned else cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    image = decode(encoded, upright)
     if image is None:
         raise UnreadablePicture(f"{path}: {len(encoded):,} bytes that are no picture OpenCV reads; cut off?")
     return image
-
-
-def _decode(encoded: bytes, flags: int) -> np.ndarray | None:
-    # A cut JPEG decodes to a picture with grey below; in a whole one an end marker follows the last scan.
-    cut = encoded.startswith(b"\xff\xd8") and encoded.rfind(b"\xff\xd9") < encoded.rfind(b"\xff\xda")
-    if not encoded or cut:
-        return None
-    try:
-        return cv2.imdecode(np.frombuffer(encoded, np.uint8), flags)
-    except cv2.error:  # for example more pixels than OpenCV takes
-        return None

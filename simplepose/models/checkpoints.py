@@ -7,9 +7,8 @@ our training checkpoints, and checkpoints of the released SimplePose code (`publ
 from __future__ import annotations
 
 import json
-import os
 import pickle
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from simplepose import config
+from simplepose import atomic, config
 from simplepose.config import Settings
 from simplepose.models import published
 from simplepose.models.imhn import IMHN
@@ -59,7 +58,7 @@ def save_released(path: str | Path, model: Model, dtype: torch.dtype = torch.flo
     state = model.network.state_dict()
     tensors = {name: (t.to(dtype) if t.is_floating_point() else t).contiguous() for name, t in state.items()}
     header = {"settings": config.to_text(model.settings), "skeleton": json.dumps(model.skeleton.to_dict())}
-    write_atomically(path, lambda temporary: save_file(tensors, temporary, header))
+    atomic.write(path, lambda temporary: save_file(tensors, temporary, header))
 
 
 def read_training(path: Path) -> dict[str, Any]:
@@ -109,19 +108,6 @@ def fill(network: torch.nn.Module, state: Mapping[str, Tensor], source: str) -> 
     network.load_state_dict(dict(state))
 
 
-def write_atomically(path: str | Path, write: Callable[[Path], None]) -> None:
-    """Write a file under a temporary name, flush it to the disk, and only then give it its name."""
-    path = Path(path)
-    temporary = path.with_name(path.name + ".part")
-    try:
-        write(temporary)
-        with open(temporary, "rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def _read_released(path: Path) -> Model:
     try:
         with safetensors.safe_open(path, framework="pt") as file:
@@ -130,7 +116,9 @@ def _read_released(path: Path) -> Model:
     except safetensors.SafetensorError as error:
         raise ValueError(f"{path}: not a readable safetensors file, perhaps truncated: {error}") from error
     if not {"settings", "skeleton"} <= set(header):
-        raise ValueError(f"{path}: its header lacks settings and skeleton; it was not written by this project")
+        raise ValueError(
+            f"{path}: its header lacks settings and skeleton; it was not written by this project"
+        )
     settings = config.from_text(header["settings"], str(path))
     return _build(settings, Skeleton.from_dict(json.loads(header["skeleton"])), state, path)
 
@@ -142,7 +130,9 @@ def _read_pickled(path: Path) -> Model:
         skeleton = Skeleton.from_dict(json.loads(values["skeleton"]))
         return _build(settings, skeleton, values["averaged"] or values["weights"], path)
     if published.WEIGHTS not in values:
-        raise ValueError(f"{path}: no {published.WEIGHTS!r} in it, as a checkpoint has; found {sorted(values)[:SHOWN]}")
+        raise ValueError(
+            f"{path}: no {published.WEIGHTS!r} in it, as a checkpoint has; found {sorted(values)[:SHOWN]}"
+        )
     settings = Settings()
     network = IMHN.from_settings(settings.model, COCO.channels)
     fill(network, published.to_ours(values[published.WEIGHTS], network), str(path))

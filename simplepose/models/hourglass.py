@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+from typing import cast
+
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -31,15 +34,17 @@ class Hourglass(nn.Module):
 
     def __init__(self, widths: tuple[int, ...]) -> None:
         super().__init__()
-        pairs = zip(widths, widths[1:], strict=False)
-        self.levels = nn.ModuleList(Level(w, below, depth == DEPTH - 1) for depth, (w, below) in enumerate(pairs))
+        pairs = itertools.pairwise(widths)
+        self.levels = nn.ModuleList(
+            Level(w, below, depth == DEPTH - 1) for depth, (w, below) in enumerate(pairs)
+        )
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Run the hourglass, finest feature first."""
         return self._run(x, 0)
 
     def _run(self, x: Tensor, depth: int) -> list[Tensor]:
-        level = self.levels[depth]
+        level = cast(Level, self.levels[depth])
         low = level.down(functional.max_pool2d(x, 2))
         below = [level.innermost(low)] if level.innermost is not None else self._run(low, depth + 1)
         back = level.merge(functional.interpolate(level.back(below[0]), scale_factor=2.0, mode="nearest"))

@@ -1,6 +1,8 @@
-"""IMHN, the identity-mapping hourglass network (arXiv:1911.10529, section 3.2 and figure 4)."""
+"""IMHN, the identity-mapping hourglass network (arXiv:1911.10529)."""
 
 from __future__ import annotations
+
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -119,10 +121,15 @@ class IMHN(nn.Module):
             features = hourglass(x)
             if caches:
                 features = [f + cache for f, cache in zip(features, caches, strict=True)]
-            heads = [head(f) for head, f in zip(self.heads[stack], features, strict=True)]
+            heads = [
+                head(f) for head, f in zip(cast(nn.ModuleList, self.heads[stack]), features, strict=True)
+            ]
             outputs.append([maps for _, maps in heads])
             if stack < len(self.merges):
-                caches = [merge(*found) for merge, found in zip(self.merges[stack], heads, strict=True)]
+                caches = [
+                    merge(*found)
+                    for merge, found in zip(cast(nn.ModuleList, self.merges[stack]), heads, strict=True)
+                ]
                 x = x + caches[0]
         return outputs
 

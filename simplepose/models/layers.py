@@ -6,14 +6,21 @@ import torch
 from torch import Tensor, nn
 
 NEGATIVE_SLOPE = 0.01
-"""Of every LeakyReLU in the network (METHOD: the released code's default)."""
+"""Of every LeakyReLU in the network."""
 
 
 class ConvBlock(nn.Module):
     """Convolution that keeps the size at stride 1, batch norm, LeakyReLU; (N, C, H, W) -> (N, C', H', W')."""
 
     def __init__(
-        self, inputs: int, outputs: int, kernel: int, *, stride: int = 1, dilation: int = 1, activate: bool = True
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: int,
+        *,
+        stride: int = 1,
+        dilation: int = 1,
+        activate: bool = True,
     ) -> None:
         super().__init__()
         padding = dilation * (kernel - 1) // 2

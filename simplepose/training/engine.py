@@ -111,8 +111,9 @@ class Trainer:
         self.progress.skipped_in_a_row += 1
         if self.progress.skipped_in_a_row >= self.settings.skips_in_a_row:
             raise ValueError(
-                f"the loss was {loss} in step {self.progress.step} and too large or not finite in all of the last "
-                f"{self.progress.skipped_in_a_row} steps; lower train.learning_rate, or look at the samples"
+                f"the loss was {loss} in step {self.progress.step}, and unusable (beyond train.loss_limit or "
+                f"not finite) in all of the last {self.progress.skipped_in_a_row} steps; "
+                "lower train.learning_rate, or look at the samples"
             )
         return True
 
@@ -156,11 +157,16 @@ def make_optimizer(network: torch.nn.Module, settings: Train) -> torch.optim.Opt
             weight_decay=settings.weight_decay,
         )
     return torch.optim.SGD(
-        network.parameters(), settings.learning_rate, momentum=settings.momentum, weight_decay=settings.weight_decay
+        network.parameters(),
+        settings.learning_rate,
+        momentum=settings.momentum,
+        weight_decay=settings.weight_decay,
     )
 
 
-def train(trainer: Trainer, samples: TrainingSamples, held_out: TrainingSamples | None, folder: RunFolder) -> bool:
+def train(
+    trainer: Trainer, samples: TrainingSamples, held_out: TrainingSamples | None, folder: RunFolder
+) -> bool:
     """Train to the last epoch, or until Ctrl-C.
 
     Args:
@@ -191,7 +197,9 @@ class _Loop:
         self.steps_per_epoch = len(samples) // self.settings.batch_size
         if self.steps_per_epoch == 0:
             raise ValueError(f"{len(samples)} samples do not fill one batch; train.batch_size is too large")
-        self.held_out = held_out and loader(held_out, EpochSampler(len(held_out), 0, shuffled=False), drop_last=False)
+        self.held_out = held_out and loader(
+            held_out, EpochSampler(len(held_out), 0, shuffled=False), drop_last=False
+        )
         self.journal = Journal(folder.journal)
         self.last_saved = self.last_told = time.monotonic()
         self.loss_sum, self.loss_count = 0.0, 0
@@ -249,7 +257,9 @@ class _Loop:
         loss, self.loss_sum, self.loss_count = self.loss_sum / max(self.loss_count, 1), 0.0, 0
         held_out = self.trainer.validate(self.held_out) if self.held_out else None
         progress = self.trainer.progress
-        self.journal.write(kind="epoch", epoch=progress.epoch, step=progress.step, loss=loss, val_loss=held_out)
+        self.journal.write(
+            kind="epoch", epoch=progress.epoch, step=progress.step, loss=loss, val_loss=held_out
+        )
         told = "" if held_out is None else f", validation {held_out:.1f}"
         tqdm.write(f"epoch {progress.epoch} of {self.settings.epochs}: loss {loss:.1f}{told}")
         if progress.epoch == self.settings.epochs:

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from simplepose import config
+from simplepose import atomic, config
 from simplepose.config import Settings
 from simplepose.models import checkpoints
 
@@ -25,7 +25,9 @@ class RunFolder:
     def __init__(self, path: str | Path, resume: bool) -> None:
         self.path = Path(path)
         if self.checkpoints() and not resume:
-            raise ValueError(f"{self.path} holds a run already; go on with it by --resume, or name another folder")
+            raise ValueError(
+                f"{self.path} holds a run already; go on with it by --resume, or name another folder"
+            )
         self.path.mkdir(parents=True, exist_ok=True)
 
     @property
@@ -44,13 +46,12 @@ class RunFolder:
 
     def write_settings(self, settings: Settings) -> None:
         """Keep what the run was asked to do."""
-        text = config.to_text(settings)
-        checkpoints.write_atomically(self.path / "settings.yaml", lambda path: _write_text(path, text))
+        atomic.write_bytes(self.path / "settings.yaml", config.to_text(settings).encode())
 
     def save(self, step: int, values: dict[str, Any], keep: int) -> Path:
         """Write a checkpoint, then remove all but the newest `keep`."""
         path = self.path / f"checkpoint_{step:08d}.pt"
-        checkpoints.write_atomically(path, lambda temporary: torch.save(values, temporary))
+        atomic.write(path, lambda temporary: torch.save(values, temporary))
         for old in self.checkpoints()[keep:]:
             old.unlink()
         return path
@@ -63,7 +64,3 @@ class RunFolder:
             except ValueError as error:
                 logger.warning("%s; the one before it is tried", error)
         return None
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")

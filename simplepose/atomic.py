@@ -1,0 +1,34 @@
+"""Files that are written whole or not at all, whatever kills the writer."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+
+def write(path: str | Path, write_to: Callable[[Path], None]) -> None:
+    """Write a file under a temporary name beside `path`, flush it to the disk, and only then rename it.
+
+    Args:
+        path: the final name; a file that is there is replaced.
+        write_to: writes the content to the path it is given.
+    """
+    path = Path(path)
+    temporary = path.with_name(path.name + ".partial")
+    try:
+        write_to(temporary)
+        with open(temporary, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: str | Path, content: bytes) -> None:
+    """`write` for content that is at hand."""
+
+    def write_to(temporary: Path) -> None:
+        temporary.write_bytes(content)
+
+    write(path, write_to)
