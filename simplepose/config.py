@@ -135,8 +135,6 @@ class Grouping:
     limb_threshold: float = 0.1  # a sample above this supports the limb
     limb_support: float = 0.8  # share of the samples that must; the value they reach is the limb's score
     max_connections: int = 1024  # best connections of a limb that are kept
-    length_ratio: float = 16.0  # a limb may be so many times a person's longest other limb
-    merge_ratio: float = 0.7  # two people merge over a limb at least so strong as their weakest
     person_score: float = 0.45  # least sum of scores, joints and limbs, per joint of a person
     person_joints: int = 2  # a person has at least so many joints
 
