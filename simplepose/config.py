@@ -131,6 +131,7 @@ class Grouping:
     stride: float = 4.0  # picture pixels a cell of the maps
     peak_threshold: float = 0.1  # a joint is a 3 x 3 maximum of at least this
     max_peaks: int = 256  # best peaks of a channel that are kept
+    sure_peak: float = 0.5  # a limb between fainter peaks than this counts less, in proportion
     limb_samples: int = 20  # samples on a limb at most; one a cell, and one more
     limb_threshold: float = 0.1  # a sample above this supports the limb
     limb_support: float = 0.8  # share of the samples that must; the value they reach is the limb's score
@@ -139,7 +140,7 @@ class Grouping:
     person_joints: int = 2  # a person has at least so many joints
 
     def __post_init__(self) -> None:
-        for name in ("stride", "peak_threshold", "limb_support"):
+        for name in ("stride", "peak_threshold", "sure_peak", "limb_support"):
             _require(getattr(self, name) > 0, f"{name} above 0 expected, got {getattr(self, name)}")
         for name in ("max_peaks", "max_connections", "person_joints"):
             _require(getattr(self, name) >= 1, f"{name} of at least 1 expected, got {getattr(self, name)}")

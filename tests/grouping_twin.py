@@ -91,8 +91,8 @@ def interpolated(map_: np.ndarray, x: float, y: float) -> float:
 def connect(map_: np.ndarray, starts: list, ends: list, settings: Grouping) -> list[tuple[int, int, float]]:
     """(start, end, score) of the pairs of peaks that a limb may connect."""
     found = []
-    for i, (xa, ya, _) in enumerate(starts):
-        for j, (xb, yb, _) in enumerate(ends):
+    for i, (xa, ya, start_score) in enumerate(starts):
+        for j, (xb, yb, end_score) in enumerate(ends):
             length = math.sqrt((xb - xa) ** 2 + (yb - ya) ** 2)
             if length == 0:
                 continue
@@ -101,6 +101,7 @@ def connect(map_: np.ndarray, starts: list, ends: list, settings: Grouping) -> l
             values = sorted((interpolated(map_, xa + k * dx, ya + k * dy) for k in range(n)), reverse=True)
             reached = values[math.ceil(settings.limb_support * n) - 1]
             score = reached if reached > settings.limb_threshold else 0.0
+            score *= min(min(start_score, end_score) / settings.sure_peak, 1.0)
             score += min(0.5 * map_.shape[0] / length - 1, 0.0)
             if score > 0:
                 found.append((i, j, score))

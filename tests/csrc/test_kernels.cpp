@@ -25,6 +25,7 @@ Settings lenient() {
     settings.stride = 4;
     settings.peak_threshold = 0.1;
     settings.max_peaks = 40;
+    settings.sure_peak = 0.5;
     settings.limb_samples = 20;
     settings.limb_threshold = 0.1;
     settings.limb_support = 0.8;

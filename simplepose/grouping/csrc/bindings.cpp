@@ -18,9 +18,10 @@ using Ints = py::array_t<int, py::array::c_style>;
 Settings read_settings(const py::handle& settings) {
     const auto number = [&](const char* name) { return settings.attr(name).cast<double>(); };
     const auto count = [&](const char* name) { return settings.attr(name).cast<int>(); };
-    return {number("stride"),        number("peak_threshold"), count("max_peaks"),
-            count("limb_samples"),   number("limb_threshold"), number("limb_support"),
-            count("max_connections"), number("person_score"), count("person_joints")};
+    return {number("stride"),       number("peak_threshold"), count("max_peaks"),
+            number("sure_peak"),    count("limb_samples"),    number("limb_threshold"),
+            number("limb_support"), count("max_connections"), number("person_score"),
+            count("person_joints")};
 }
 
 std::vector<Limb> read_limbs(const Ints& limb_ends) {

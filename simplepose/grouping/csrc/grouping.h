@@ -27,6 +27,7 @@ struct Settings {
     double stride;
     double peak_threshold;
     int max_peaks;
+    double sure_peak;
     int limb_samples;
     double limb_threshold;
     double limb_support;

@@ -27,6 +27,11 @@ namespace {
 // Limbs longer than half the maps' height lose score, as in the published rule.
 double length_penalty(double length, int height) { return std::min(0.5 * height / length - 1, 0.0); }
 
+// A limb is no surer than its weaker end: a faint peak beside a true one lies on the same limb map.
+double sureness(const Peak& from, const Peak& to, const Settings& settings) {
+    return std::min(std::min(from.score, to.score) / settings.sure_peak, 1.0);
+}
+
 // The value that a share of `limb_support` of the samples between two points reaches: a limb is as
 // strong as the map is all along it, however bright a part may be. 0 where that is not above the threshold.
 // `values` is room for the samples.
@@ -56,7 +61,8 @@ std::vector<Connection> connect_limb(const Map& map, const std::vector<Peak>& fr
             const double dx = to[j].x - from[i].x, dy = to[j].y - from[i].y;
             const double length = std::sqrt(dx * dx + dy * dy);
             if (length == 0) continue;
-            const double score = support(map, from[i], to[j], length, settings, values) +
+            const double score = sureness(from[i], to[j], settings) *
+                                     support(map, from[i], to[j], length, settings, values) +
                                  length_penalty(length, map.height);
             if (score > 0) connections.push_back({static_cast<int>(i), static_cast<int>(j), score});
         }

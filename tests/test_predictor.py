@@ -1,0 +1,155 @@
+"""The predictor: any picture to people in its own pixels, the same by every path."""
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import simplepose
+from simplepose import config, geometry
+from simplepose.config import Inference, Settings
+from simplepose.inference.maps import MapMaker
+from simplepose.inference.predictor import Predictor
+from simplepose.models import IMHN, checkpoints
+from simplepose.models.checkpoints import Model
+from simplepose.skeleton import COCO
+
+
+class Brightness(nn.Module):
+    """Stands for a network whose every map shows the picture's own brightness, averaged over each cell."""
+
+    def forward(self, images):
+        maps = nn.functional.avg_pool2d(images.mean(1, keepdim=True), 4).expand(-1, COCO.channels, -1, -1)
+        return [[maps]]
+
+
+def map_maker(**settings):
+    settings = Inference(**{"height": 128, **settings})
+    return MapMaker(Brightness(), COCO, settings, 4, torch.device("cpu"), torch.float32)
+
+
+@pytest.fixture(scope="module")
+def predictor():
+    torch.manual_seed(0)
+    settings = config.load("configs/smoke.yaml")
+    network = IMHN.from_settings(settings.model, COCO.channels).eval()
+    with torch.no_grad():  # wide weights, so that maps are full of peaks
+        for parameter in network.parameters():
+            parameter.mul_(100 if parameter.ndim > 1 else 1)
+    return Predictor(Model(network, settings, COCO))
+
+
+def picture(rng, height, width):
+    coarse = rng.integers(0, 256, (max(2, height // 20), max(2, width // 20), 3), dtype=np.uint8)
+    return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+
+
+@pytest.mark.parametrize(
+    "size", [(1, 1), (1, 300), (300, 1), (97, 203), (240, 320), (12000, 200), (200, 12000)]
+)
+def test_any_size_of_picture_gives_people(predictor, rng, size):
+    people = predictor(picture(rng, *size)[: size[0], : size[1]])
+    assert people.keypoints.shape[1:] == (17, 3)
+    assert np.isfinite(people.keypoints).all()
+
+
+@pytest.mark.parametrize("scales", [(1.0,), (0.5, 1.0, 2.0)])
+@pytest.mark.parametrize("size", [(250, 333), (128, 128), (61, 700)])
+def test_a_bright_spot_in_the_maps_leads_back_to_its_pixel(size, scales, rng):
+    make = map_maker(scales=scales)
+    for _ in range(5):
+        x, y = rng.uniform(0.2, 0.8, 2) * (size[1], size[0])
+        ys, xs = np.mgrid[: size[0], : size[1]]
+        spread = 6 * size[0] / 128  # six pixels of the frame
+        image = 255 * np.exp(-((xs - x) ** 2 + (ys - y) ** 2) / (2 * spread**2))
+        maps = make(np.repeat(image[..., None], 3, 2).astype(np.uint8))
+        values = maps.values[0] * (maps.values[0] > 0.2)
+        rows, columns = np.mgrid[: values.shape[0], : values.shape[1]]
+        cell = np.array([(columns * values).sum(), (rows * values).sum()]) / values.sum()
+        found = geometry.apply_to_points(maps.to_picture, 4 * cell + 1.5)
+        assert np.abs(found - (x, y)).max() < 0.12 * spread
+
+
+def test_padding_is_cut_off(rng):
+    maps = map_maker(flip=False)(np.zeros((100, 130, 3), np.uint8))
+    assert maps.values.shape == (50, 32, -(-round(130 * 1.28) // 4))
+    assert maps.values[:, :, :-2].max() < 1e-3
+
+
+def test_flip_averaging_treats_both_sides_alike(predictor, rng):
+    image = picture(rng, 128, 192)  # its own frame: nothing is resized
+    mirrored = np.ascontiguousarray(image[:, ::-1])
+    plain, other = predictor.maps(image).values, predictor.maps(mirrored).values
+    assert np.abs(plain - other[COCO.channel_flip][:, :, ::-1]).max() < 1e-3 * np.abs(plain).max()
+    once = replace(predictor.settings.inference, flip=False)
+    alone = MapMaker(predictor.network, COCO, once, 4, torch.device("cpu"), torch.float32)(image).values
+    assert np.abs(alone - plain).max() > 1e-2 * np.abs(plain).max()
+
+
+def test_no_size_exceeds_the_limits():
+    seen = []
+
+    class Watching(Brightness):
+        def forward(self, images):
+            seen.append(tuple(images.shape[2:]))
+            return super().forward(images)
+
+    settings = Inference(height=640, max_height=256, max_width=384, scales=(0.5, 2.0))
+    make = MapMaker(Watching(), COCO, settings, 4, torch.device("cpu"), torch.float32)
+    make(np.zeros((10, 1000, 3), np.uint8))
+    make(np.zeros((1000, 10, 3), np.uint8))
+    assert all(height <= 256 and width <= 384 for height, width in seen)
+
+
+@pytest.mark.parametrize(
+    ("image", "told"),
+    [
+        (np.zeros((4, 4), np.uint8), r"uint8 \(4, 4\)"),
+        (np.zeros((4, 4, 4), np.uint8), r"\(4, 4, 4\)"),
+        (np.zeros((4, 4, 3), np.float32), "float32"),
+        (np.zeros((0, 4, 3), np.uint8), "at least 1 x 1"),
+        ([[1, 2, 3]], "list"),
+        (None, "NoneType"),
+    ],
+)
+def test_what_is_no_picture_is_told(predictor, image, told):
+    with pytest.raises(ValueError, match=told):
+        predictor(image)
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_half_precision_is_close(predictor, rng, precision):
+    image = picture(rng, 128, 192)
+    half = Predictor(Model(predictor.network, predictor.settings, COCO), "cpu", precision)
+    plain = predictor.maps(image).values
+    assert np.abs(half.maps(image).values - plain).max() < 0.1 * np.abs(plain).max()
+    assert predictor.network.stem.conv.conv.weight.dtype == torch.float32
+
+
+def test_a_saved_model_answers_the_same(predictor, rng, tmp_path):
+    path = tmp_path / "model.safetensors"
+    checkpoints.save_released(path, Model(predictor.network, predictor.settings, COCO))
+    loaded, image = simplepose.load(path), picture(rng, 90, 130)
+    assert np.array_equal(loaded.maps(image).values, predictor.maps(image).values)
+    assert loaded.settings == predictor.settings
+    other = simplepose.load(path, settings_overrides=["inference.height=64"])
+    assert other.maps(image).values.shape[1] == 16
+    with pytest.raises(ValueError, match="cannot be overridden"):
+        simplepose.load(path, settings_overrides=["model.stacks=3"])
+
+
+def test_unknown_names_and_precisions_are_told():
+    with pytest.raises(FileNotFoundError, match="imhn_tiny"):
+        simplepose.load("imhn_huge")
+    with pytest.raises(ValueError, match="fp32, bf16, fp16"):
+        simplepose.load("imhn_tiny", precision="int4")
+
+
+def test_the_network_of_a_predictor_has_all_its_heads(predictor):
+    outputs = predictor.network(torch.zeros(1, 3, 64, 64))
+    assert [len(stack) for stack in outputs] == [5, 5]
+    assert predictor.settings.model.stacks == 2
+    assert Settings().inference.height == 640
