@@ -21,7 +21,7 @@ COMMANDS = [line for block in BLOCKS for line in block.splitlines() if line]
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """A folder with what the README's reader has: the tools, the settings (made small), COCO, own pictures."""
+    """A folder with what the README's reader has: tools, settings (made small), COCO, own pictures."""
     folder = tmp_path_factory.mktemp("reader")
     for part in ("tools", "configs"):
         shutil.copytree(ROOT / part, folder / part)
