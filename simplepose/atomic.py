@@ -17,7 +17,10 @@ def write(path: str | Path, write_to: Callable[[Path], None]) -> None:
     path = Path(path)
     temporary = path.with_name(path.name + ".partial")
     try:
+        temporary.touch()
+        mode = temporary.stat().st_mode  # some writers leave a file that only its owner may read
         write_to(temporary)
+        temporary.chmod(mode)
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)

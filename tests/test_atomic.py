@@ -19,6 +19,18 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_writer_that_hides_its_file_does_not_hide_ours(tmp_path):
+    plain = tmp_path / "plain"
+    plain.write_bytes(b"")
+
+    def secretive(temporary):
+        temporary.unlink()
+        temporary.touch(mode=0o600)
+
+    atomic.write(tmp_path / "ours", secretive)
+    assert (tmp_path / "ours").stat().st_mode == plain.stat().st_mode
+
+
 def test_an_old_file_is_replaced(tmp_path):
     atomic.write_bytes(tmp_path / "a", b"old")
     atomic.write_bytes(tmp_path / "a", b"new")

@@ -146,6 +146,9 @@ def test_a_torn_newest_checkpoint_is_passed_over(tmp_path, caplog):
     newest.write_bytes(newest.read_bytes()[:5000])
     assert folder.newest()["progress"]["step"] == 0
     assert newest.name in caplog.text
+    folder.checkpoints()[-1].write_bytes(b"torn as well")
+    with pytest.raises(ValueError, match="none of the checkpoints"):
+        folder.newest()
 
 
 def test_only_the_newest_checkpoints_are_kept(tmp_path):

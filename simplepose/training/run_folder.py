@@ -57,10 +57,16 @@ class RunFolder:
         return path
 
     def newest(self) -> dict[str, Any] | None:
-        """The newest checkpoint that can be read, or None if there is none."""
+        """The newest checkpoint that can be read, or None if there is none at all.
+
+        Raises:
+            ValueError: there are some, but none can be read.
+        """
         for path in self.checkpoints():
             try:
                 return checkpoints.read_training(path)
             except ValueError as error:
                 logger.warning("%s; the one before it is tried", error)
+        if self.checkpoints():
+            raise ValueError(f"none of the checkpoints in {self.path} can be read; begin in another folder")
         return None
