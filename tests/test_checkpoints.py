@@ -133,6 +133,14 @@ def test_a_truncated_file_is_told(small, published_file, tmp_path, suffix):
         checkpoints.load(path)
 
 
+@pytest.mark.parametrize("content", [b"", b"torn as well", b"\x80\x02", b"PK\x03\x04", bytes(range(256))])
+def test_bytes_that_are_no_checkpoint_are_told(tmp_path, content):
+    for name in ("odd.pth", "odd.safetensors"):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(ValueError, match=name):
+            checkpoints.load(tmp_path / name)
+
+
 @pytest.mark.parametrize("value", [[1, 2], {"epoch": 3}])
 def test_a_file_without_weights_is_told(tmp_path, value):
     torch.save(value, tmp_path / "odd.pth")

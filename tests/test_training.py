@@ -137,6 +137,24 @@ def test_the_command_writes_what_a_run_needs(samples_file, tmp_path, capsys):
     assert "--resume" in capsys.readouterr().err
 
 
+def test_a_run_can_begin_with_other_weights(samples_file, tmp_path):
+    settings = settings_of()
+    trainer, path = trainer_of(settings), tmp_path / "first.safetensors"
+    checkpoints.save_released(path, trainer.result())
+    args = ["--config", "configs/smoke.yaml", "--train", str(samples_file), "--device", "cpu"]
+    still = ["train.workers=0", "train.learning_rate=0", "train.averaging=0", "augment.size=[64,128]"]
+    assert (
+        verb.main([*args, "--output", str(tmp_path / "run"), "--init-from", str(path), "--set", *still]) == 0
+    )
+    begun = checkpoints.load(tmp_path / "run/model.safetensors").network
+    for name, parameter in trainer.network.named_parameters():
+        assert torch.equal(parameter, begun.get_parameter(name)), name
+    with pytest.raises(ValueError, match="another network"):
+        verb.main(
+            [*args, "--output", str(tmp_path / "b"), "--init-from", str(path), "--set", "model.stacks=1"]
+        )
+
+
 def test_a_torn_newest_checkpoint_is_passed_over(tmp_path, caplog):
     folder = RunFolder(tmp_path / "run", False)
     trainer = trainer_of(settings_of())

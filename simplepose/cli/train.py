@@ -26,6 +26,9 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--val", type=Path, help="samples to tell the loss on after each epoch")
     parser.add_argument("--output", required=True, type=Path, help="the run's folder")
     parser.add_argument("--resume", action="store_true", help="go on with the run in the folder")
+    parser.add_argument(
+        "--init-from", type=Path, metavar="PATH", help="begin with the weights of this checkpoint"
+    )
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument(
         "--set",
@@ -48,6 +51,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     folder = RunFolder(args.output, args.resume)
     torch.manual_seed(settings.train.seed)
     model = Model(IMHN.from_settings(settings.model, body.channels), settings, body)
+    if args.init_from:
+        checkpoints.fill(
+            model.network, checkpoints.load(args.init_from).network.state_dict(), str(args.init_from)
+        )
     trainer = Trainer(model, torch.device(args.device))
     newest = folder.newest()
     if newest is not None:

@@ -78,7 +78,7 @@ def read_plain(path: Path) -> dict[str, Any]:
         raise ValueError(
             f"{path}: refused, because it holds code or objects beside plain tensors and values ({reason})"
         ) from error
-    except (RuntimeError, EOFError, OSError) as error:
+    except Exception as error:  # bytes that are no pickle make the unpickler raise anything
         raise ValueError(f"{path}: not a readable checkpoint, perhaps truncated: {error}") from error
     if not isinstance(values, dict):
         raise ValueError(f"{path}: a dict with the network's weights expected, got {type(values).__name__}")
