@@ -20,22 +20,24 @@ def labelled_people(annotations: coco.Annotations, image_id: int) -> People:
 
 
 class Oracle:
-    """Answers with the annotated people of the picture it is shown; call `interrupted` is met by Ctrl-C."""
+    """Answers with the annotated people of the picture it is shown; call `ending` meets `end` (Ctrl-C)."""
 
     skeleton = COCO
 
-    def __init__(self, annotations_path: Path, images: Path, interrupted: int = -1) -> None:
+    def __init__(
+        self, annotations_path: Path, images: Path, ending: int = -1, end: BaseException | None = None
+    ) -> None:
         annotations = coco.read_annotations(annotations_path)
         self.answers = {}
         for image_id, image in annotations.imgs.items():
             picture = sources.read(images / image["file_name"], upright=False)
             self.answers[picture.tobytes()] = labelled_people(annotations, image_id)
-        self.calls, self.interrupted = 0, interrupted
+        self.calls, self.ending, self.end = 0, ending, end or KeyboardInterrupt()
 
     def __call__(self, image: np.ndarray) -> People:
         self.calls += 1
-        if self.calls == self.interrupted:
-            raise KeyboardInterrupt
+        if self.calls == self.ending:
+            raise self.end
         return self.answers[image.tobytes()]
 
 

@@ -75,10 +75,27 @@ def test_nothing_readable_is_an_error(run, tmp_path, capsys):
 
 
 def test_ctrl_c_keeps_what_was_done(run, drawn, tmp_path, capsys):
-    assert run(Oracle(*drawn, interrupted=3), drawn[1]) == INTERRUPTED
+    assert run(Oracle(*drawn, ending=3), drawn[1]) == INTERRUPTED
     assert {row["file_name"] for row in people_json(tmp_path)} == {f"{n:012d}.jpg" for n in (1, 2)}
     assert sorted(path.name for path in (tmp_path / "out").glob("*.jpg")) == [f"{n:012d}.jpg" for n in (1, 2)]
     assert "interrupted" in capsys.readouterr().out
+
+
+def test_a_fault_of_the_network_keeps_what_was_done(run, drawn, tmp_path, capsys):
+    with pytest.raises(RuntimeError, match="out of memory"):
+        run(Oracle(*drawn, ending=3, end=RuntimeError("out of memory")), drawn[1])
+    assert {row["file_name"] for row in people_json(tmp_path)} == {f"{n:012d}.jpg" for n in (1, 2)}
+    assert "failed, this is a part" in capsys.readouterr().out
+
+
+def test_a_picture_that_cannot_be_written_keeps_the_rows(run, drawn, tmp_path, capsys, monkeypatch):
+    def full(path, image):
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr(demo, "write_picture", full)
+    assert run(Oracle(*drawn), drawn[1]) == 2
+    assert {row["file_name"] for row in people_json(tmp_path)} == {"000000000001.jpg"}
+    assert "error: [Errno 28] No space left" in capsys.readouterr().err
 
 
 def test_the_originals_survive_an_output_folder_of_their_own(run, drawn, tmp_path):
@@ -125,3 +142,10 @@ def test_a_real_network_from_a_file(tmp_path, rng):
 def test_an_unknown_model_is_named(tmp_path, capsys):
     assert door(demo.main, ["a.jpg", "--model", "imhn_gigantic", "--output", str(tmp_path)]) == 2
     assert "error: model 'imhn_gigantic'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:99", "meta", "mtia"])
+def test_a_device_that_does_not_work_is_named(device, tmp_path, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        demo.main(["a.jpg", "--device", device, "--output", str(tmp_path)])
+    assert f"argument --device: '{device}' is no device that works here" in capsys.readouterr().err

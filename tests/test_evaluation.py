@@ -181,7 +181,7 @@ def test_unreadable_pictures_are_told_counted_and_missed(drawn, tmp_path, capsys
 
 def test_ctrl_c_leaves_what_was_found(drawn, tmp_path, capsys, monkeypatch):
     (tmp_path / "metrics.json").write_text("{}")  # of an earlier run
-    oracle = Oracle(*drawn, interrupted=3)
+    oracle = Oracle(*drawn, ending=3)
     assert run(drawn, tmp_path, model=oracle, monkeypatch=monkeypatch) == INTERRUPTED
     rows = json.loads((tmp_path / "results.json").read_text())
     assert {row["image_id"] for row in rows} == {1, 2}
@@ -189,15 +189,28 @@ def test_ctrl_c_leaves_what_was_found(drawn, tmp_path, capsys, monkeypatch):
     assert "interrupted, this is a part" in capsys.readouterr().out
 
 
+def test_a_fault_leaves_what_was_found_and_nothing_of_an_earlier_run(drawn, tmp_path, capsys, monkeypatch):
+    (tmp_path / "metrics.json").write_text("{}")
+    oracle = Oracle(*drawn, ending=3, end=OSError("the disk is gone"))
+    assert run(drawn, tmp_path, model=oracle, monkeypatch=monkeypatch) == 2
+    rows = json.loads((tmp_path / "results.json").read_text())
+    assert {row["image_id"] for row in rows} == {1, 2}
+    assert not (tmp_path / "metrics.json").exists()
+    assert "error: the disk is gone" in capsys.readouterr().err
+
+
 def test_pictures_alone_give_the_servers_file(drawn, tmp_path, capsys, monkeypatch):
     oracle = Oracle(*drawn)
     rewrite(drawn[0], lambda content: content.pop("annotations"))
+    for name in ("metrics.json", "results.json"):
+        (tmp_path / name).write_text("{}")  # of an earlier run
     info = drawn[0].rename(drawn[0].with_name("image_info_test-dev2017.json"))
     assert run((info, drawn[1]), tmp_path, "--name", "ours", model=oracle, monkeypatch=monkeypatch) == 0
     rows = json.loads((tmp_path / "person_keypoints_test-dev2017_ours_results.json").read_text())
     assert {row["image_id"] for row in rows} == {1, 2, 3, 4, 5}
     assert "zip this file and upload it" in capsys.readouterr().out
     assert not (tmp_path / "metrics.json").exists()
+    assert not (tmp_path / "results.json").exists()
 
 
 def test_what_is_missing_is_named(drawn, tmp_path, capsys, monkeypatch):

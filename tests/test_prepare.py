@@ -88,7 +88,7 @@ def test_first_and_rest_are_a_split(drawn, tmp_path, capsys):
 def test_an_odd_number_of_pictures_is_refused(drawn, tmp_path, number, capsys):
     with pytest.raises(SystemExit, match="2"):
         prepare.main(arguments(*drawn, tmp_path / "a.h5", f"--only-first={number}"))
-    assert f"a number of pictures is expected, got '{number}'" in capsys.readouterr().err
+    assert f"a number of pictures, at least 0, is expected, got '{number}'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("more", [["--skip-first", "5"], ["--only-first", "0"]])

@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 
 import simplepose
-from simplepose.cli import INTERRUPTED
+from simplepose.cli import INTERRUPTED, options
 from simplepose.data.samples import write_samples
 from simplepose.inference import sources
 from simplepose.inference.pictures import find_people, write_json, write_picture
@@ -28,7 +27,7 @@ def parser() -> argparse.ArgumentParser:
     add(
         "--output", type=Path, default=Path("output"), metavar="DIR", help="for the results (default: output)"
     )
-    add("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    options.add_device(parser)
     return parser
 
 
@@ -49,6 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         args.output / "people.json", [{"file_name": names[row["image_id"]], **row} for row in run.rows]
     )
     print(f"{run}\ndrawn pictures and people.json are in {args.output}")
+    run.raise_failure()
     if run.interrupted:
         return INTERRUPTED
     return 1 if run.unreadable else 0

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from simplepose.cli import options
 from simplepose.data.coco import AnnotatedPicture, prepare_picture, read_annotations
 from simplepose.data.hdf5_own import SampleWriter
 from simplepose.data.record import PictureFault
@@ -20,10 +21,7 @@ NO_MAIN_PERSON = "no main person"
 def main(argv: Sequence[str] | None = None) -> int:
     """Make the file, print a summary. Exit status 1 when a picture was left out through a fault, else 0."""
     args = _parser().parse_args(argv)
-    if not args.images.is_dir():
-        raise FileNotFoundError(
-            f"no folder of pictures at {args.images}; COCO's is expected, see data/README.md"
-        )
+    options.require_folder_of_pictures(args.images)
     listed = read_annotations(args.annotations)
     end = None if args.only_first is None else args.skip_first + args.only_first
     chosen = listed[args.skip_first : end]
@@ -43,21 +41,18 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--output", type=Path, required=True, metavar="FILE.h5", help="what to write")
     parser.add_argument(
         "--skip-first",
-        type=_count,
+        type=options.count(0),
         default=0,
         metavar="N",
         help="leave out the first N pictures that the json lists",
     )
     parser.add_argument(
-        "--only-first", type=_count, metavar="N", help="take N pictures at most (after those skipped)"
+        "--only-first",
+        type=options.count(0),
+        metavar="N",
+        help="take N pictures at most (after those skipped)",
     )
     return parser
-
-
-def _count(text: str) -> int:
-    if not text.isdigit():
-        raise argparse.ArgumentTypeError(f"a number of pictures is expected, got {text!r}")
-    return int(text)
 
 
 def _write(pictures: list[AnnotatedPicture], args: argparse.Namespace) -> tuple[Counter[str], Counter[str]]:

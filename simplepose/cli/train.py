@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from simplepose import config, skeleton
-from simplepose.cli import INTERRUPTED
+from simplepose.cli import INTERRUPTED, options
 from simplepose.data.dataset import TrainingSamples
 from simplepose.models import checkpoints
 from simplepose.models.checkpoints import Model
@@ -29,7 +29,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--init-from", type=Path, metavar="PATH", help="begin with the weights of this checkpoint"
     )
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    options.add_device(parser)
     parser.add_argument(
         "--set",
         nargs="+",
@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         checkpoints.fill(
             model.network, checkpoints.load(args.init_from).network.state_dict(), str(args.init_from)
         )
-    trainer = Trainer(model, torch.device(args.device))
+    trainer = Trainer(model, args.device)
     newest = folder.newest()
     if newest is not None:
         trainer.load_state(newest, str(folder.path))

@@ -1,4 +1,4 @@
-"""A predictor over many pictures: go on past unreadable ones, stop cleanly on Ctrl-C, keep what was found."""
+"""A predictor over many pictures: go on past unreadable ones; whatever ends the run, keep what was found."""
 
 from __future__ import annotations
 
@@ -28,17 +28,31 @@ class Run:
         done: pictures looked at.
         unreadable: what was wrong with each of the others that were tried.
         interrupted: Ctrl-C ended it early.
+        failure: what else ended it early, for example a full disk.
     """
 
     rows: list[dict[str, Any]] = field(default_factory=list)
     done: int = 0
     unreadable: list[UnreadablePicture] = field(default_factory=list)
     interrupted: bool = False
+    failure: Exception | None = None
+
+    @property
+    def is_part(self) -> bool:
+        """Whether something ended the run early."""
+        return self.interrupted or self.failure is not None
+
+    def raise_failure(self) -> None:
+        """Raise what ended the run, if anything but Ctrl-C did; to be called when the rows are written."""
+        if self.failure is not None:
+            raise self.failure
 
     def __str__(self) -> str:
         told = f"{self.done:,} pictures, {len(self.rows):,} people"
         told += f"; {len(self.unreadable):,} pictures could not be read" if self.unreadable else ""
-        return told + ("; interrupted, this is a part" if self.interrupted else "")
+        if not self.is_part:
+            return told
+        return f"{told}; {'interrupted' if self.interrupted else 'failed'}, this is a part"
 
 
 def find_people(
@@ -55,6 +69,9 @@ def find_people(
         upright: as in `sources.read`; False for annotated pictures.
         on_found: called after each picture, for example to draw it.
 
+    Returns:
+        What was found, also where the predictor or `on_found` failed: see `Run.failure`.
+
     Raises:
         ValueError: there were pictures, but none that could be read.
     """
@@ -68,13 +85,15 @@ def find_people(
                 run.unreadable.append(fault)
                 continue
             people = predictor(image)
-            if on_found is not None:
-                on_found(source, image, people)
             run.rows += people.to_coco_rows(source.image_id)
             run.done += 1
+            if on_found is not None:
+                on_found(source, image, people)
     except KeyboardInterrupt:
         run.interrupted = True
-    if run.unreadable and not run.done and not run.interrupted:
+    except Exception as failure:  # hours of results are not lost to one picture; the caller raises it later
+        run.failure = failure
+    if run.unreadable and not run.done and not run.is_part:
         raise ValueError(
             f"none of the {len(pictures):,} pictures could be read; the first: {run.unreadable[0]}"
         )

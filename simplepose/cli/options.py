@@ -1,0 +1,48 @@
+"""Options that several verbs take, checked where they are read."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """Add `--device`; `args.device` is a torch.device that was tried and works."""
+    default = "cuda" if torch.cuda.is_available() else "cpu"
+    parser.add_argument("--device", type=_device, default=default, help="cpu, cuda, cuda:1, ...")
+
+
+def count(least: int) -> Callable[[str], int]:
+    """An argument's `type`: a number of pictures, at least `least`."""
+
+    def read(text: str) -> int:
+        if not text.isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(
+                f"a number of pictures, at least {least}, is expected, got {text!r}"
+            )
+        return int(text)
+
+    return read
+
+
+def require_folder_of_pictures(path: Path) -> None:
+    """Raises FileNotFoundError where no folder is."""
+    if not path.is_dir():
+        raise FileNotFoundError(f"no folder of pictures at {path}; COCO's is expected, see data/README.md")
+
+
+def _device(text: str) -> torch.device:
+    """Reading a value back tries the driver, and refuses devices that hold no values (meta)."""
+    try:
+        device = torch.device(text)
+        torch.zeros(1, device=device).item()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:  # the last two: not in this torch
+        reason = str(error).splitlines()[0][:160]
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no device that works here ({reason}); "
+            "cpu is expected, or cuda with an NVIDIA driver"
+        ) from error
+    return device
