@@ -189,12 +189,18 @@ def load(path: str | Path, overrides: Iterable[str] = ()) -> Settings:
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"settings file {path} not found; the project's own are in configs/")
-    return from_text(Path(path).read_text(encoding="utf-8"), str(path), overrides)
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: a text in UTF-8 expected ({error})") from error
+    return from_text(text, str(path), overrides)
 
 
-def from_text(text: str, source: str, overrides: Iterable[str] = ()) -> Settings:
-    """The settings in a YAML text; `source` names it in errors."""
-    return typed_yaml.read(Settings, text, source, overrides)
+def from_text(
+    text: str, source: str, overrides: Iterable[str] = (), unknown: Literal["refuse", "warn"] = "refuse"
+) -> Settings:
+    """The settings in a YAML text; arguments and errors as in `typed_yaml.read`."""
+    return typed_yaml.read(Settings, text, source, overrides, unknown)
 
 
 def to_text(settings: Settings) -> str:

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import types
 import typing
 from collections.abc import Iterable
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import yaml
 
 T = TypeVar("T")
+logger = logging.getLogger(__name__)
 
 
-def read(kind: type[T], text: str, source: str, overrides: Iterable[str] = ()) -> T:
+def read(
+    kind: type[T],
+    text: str,
+    source: str,
+    overrides: Iterable[str] = (),
+    unknown: Literal["refuse", "warn"] = "refuse",
+) -> T:
     """Build a `kind` from YAML text; what the text leaves out keeps its default.
 
     Args:
@@ -22,6 +30,7 @@ def read(kind: type[T], text: str, source: str, overrides: Iterable[str] = ()) -
         text: the YAML document; empty means all defaults.
         source: what to call the document in errors, for example its path.
         overrides: "key.key=value" strings that win over the text; values are YAML.
+        unknown: what an unknown key meets: it is refused, or left out and a warning logged.
 
     Raises:
         ValueError: names the source, the line, the key, what was got and what was expected.
@@ -29,9 +38,10 @@ def read(kind: type[T], text: str, source: str, overrides: Iterable[str] = ()) -
     node = _compose(text, source)
     if node is None:
         node = yaml.MappingNode("tag:yaml.org,2002:map", [])
+    place = _Place(source, "", unknown)
     for override in overrides:
-        node = _merge(node, _override_node(override))
-    value = _build(kind, node, _Place(source, ""))
+        node = _merge(node, _override_node(override), place)
+    value = _build(kind, node, place)
     return typing.cast(T, value)
 
 
@@ -44,9 +54,10 @@ def write(settings: Any) -> str:
 class _Place:
     source: str
     key: str
+    unknown: Literal["refuse", "warn"]
 
     def at(self, key: str) -> _Place:
-        return _Place(self.source, f"{self.key}.{key}" if self.key else key)
+        return dataclasses.replace(self, key=f"{self.key}.{key}" if self.key else key)
 
     def error(self, node: yaml.Node, message: str) -> ValueError:
         mark = node.start_mark
@@ -55,14 +66,15 @@ class _Place:
 
 
 def _compose(text: str, source: str) -> yaml.Node | None:
-    loader = yaml.SafeLoader(text)
-    loader.name = source
     try:
+        loader = yaml.SafeLoader(text)
+        loader.name = source
         return loader.get_single_node()
-    except yaml.YAMLError as error:
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise ValueError(f"{source}, line {line}: not valid YAML: {error}") from error
+    except (yaml.YAMLError, RecursionError) as error:
         raise ValueError(f"{source}: not valid YAML: {error}") from error
-    finally:
-        loader.dispose()
 
 
 def _override_node(override: str) -> yaml.Node:
@@ -83,15 +95,27 @@ def _scalar(value: str, source: str) -> yaml.ScalarNode:
     return yaml.ScalarNode(tag, value, start_mark=mark)
 
 
-def _merge(old: yaml.Node, new: yaml.Node) -> yaml.Node:
+def _items(node: yaml.MappingNode, place: _Place) -> dict[str, tuple[yaml.Node, yaml.Node]]:
+    """Key and value by the key's text."""
+    items: dict[str, tuple[yaml.Node, yaml.Node]] = {}
+    for key, value in node.value:
+        if not isinstance(key, yaml.ScalarNode):
+            raise place.error(key, f"the name of a setting expected as key, got {_shown(key)}")
+        if key.value in items:
+            raise place.error(key, f"key {key.value!r} is given twice")
+        items[key.value] = (key, value)
+    return items
+
+
+def _merge(old: yaml.Node, new: yaml.Node, place: _Place) -> yaml.Node:
     """`new` laid over `old`: mappings are merged, anything else is replaced."""
     if not (isinstance(old, yaml.MappingNode) and isinstance(new, yaml.MappingNode)):
         return new
-    pairs = {key.value: (key, value) for key, value in old.value}
-    for key, value in new.value:
-        known = pairs.get(key.value)
-        pairs[key.value] = (key, value if known is None else _merge(known[1], value))
-    return yaml.MappingNode(old.tag, list(pairs.values()), start_mark=old.start_mark)
+    items = _items(old, place)
+    for name, (key, value) in _items(new, place).items():
+        known = items.get(name)
+        items[name] = (key, value if known is None else _merge(known[1], value, place.at(name)))
+    return yaml.MappingNode(old.tag, list(items.values()), start_mark=old.start_mark)
 
 
 def _build(kind: Any, node: yaml.Node, place: _Place) -> Any:
@@ -115,12 +139,14 @@ def _build_dataclass(kind: Any, node: yaml.Node, place: _Place) -> Any:
         raise place.error(node, f"a mapping of settings expected, got {_shown(node)}")
     hints = typing.get_type_hints(kind)
     values = {}
-    for key, value in node.value:
-        if key.value not in hints:
-            raise place.error(key, f"unknown key {key.value!r}; known here: {', '.join(hints)}")
-        if key.value in values:
-            raise place.error(key, f"key {key.value!r} is given twice")
-        values[key.value] = _build(hints[key.value], value, place.at(key.value))
+    for name, (key, value) in _items(node, place).items():
+        if name in hints:
+            values[name] = _build(hints[name], value, place.at(name))
+            continue
+        fault = place.error(key, f"unknown key {name!r}; known here: {', '.join(hints)}")
+        if place.unknown == "refuse":
+            raise fault
+        logger.warning("%s; it is left out", fault)
     try:
         return kind(**values)
     except ValueError as error:
@@ -137,26 +163,21 @@ def _build_tuple(args: tuple[Any, ...], node: yaml.Node, place: _Place) -> tuple
 
 
 def _build_scalar(kind: type, node: yaml.Node, place: _Place) -> Any:
-    value = yaml.safe_load(yaml.serialize(node)) if isinstance(node, yaml.ScalarNode) else node
-    if kind is float and isinstance(value, str):
-        value = _float_or_text(value)
-    fits = isinstance(value, kind) or (kind is float and isinstance(value, int))
-    if not fits or (kind is not bool and isinstance(value, bool)):
-        raise place.error(node, f"{kind.__name__} expected, got {_shown(node)}")
-    return kind(value)
-
-
-def _float_or_text(value: str) -> float | str:
-    """YAML 1.1 reads 1e-4 as text (it wants 1.0e-4); people mean the number."""
     try:
-        return float(value)
-    except ValueError:
-        return value
+        value = yaml.safe_load(yaml.serialize(node)) if isinstance(node, yaml.ScalarNode) else node
+        if kind is float and isinstance(value, (int, str)) and not isinstance(value, bool):
+            value = float(value)  # YAML 1.1 reads 1e-4 as text (it wants 1.0e-4); people mean the number
+    except Exception as error:  # tags that YAML does not know, and values that their tags do not allow
+        raise place.error(node, f"{kind.__name__} expected, got {_shown(node)}") from error
+    if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
+        raise place.error(node, f"{kind.__name__} expected, got {_shown(node)}")
+    return value
 
 
 def _shown(node: yaml.Node) -> str:
     if isinstance(node, yaml.ScalarNode):
-        return repr(node.value)
+        own = node.tag if node.tag.startswith("!") else ""
+        return f"{own} {node.value!r}".strip()
     return "a list" if isinstance(node, yaml.SequenceNode) else "a mapping"
 
 

@@ -36,11 +36,47 @@ def test_an_empty_text_gives_the_defaults():
         ("train: {epochs: 3, epochs: 4}\n", r"given twice"),
         ("- 1\n", r"a mapping of settings expected, got a list"),
         ("model: [1\n", r"not valid YAML"),
+        ("train:\n  epochs: \x01\n", r"x.yaml, line 2: not valid YAML"),
+        ("[" * 3000, r"x.yaml: not valid YAML"),
+        ("train:\n  epochs: !foo 3\n", r"x.yaml, line 2: train.epochs: int expected, got !foo '3'"),
+        ("train:\n  epochs: !!int three\n", r"x.yaml, line 2: train.epochs: int expected, got 'three'"),
+        ("train:\n  epochs: 2026-13-45\n", r"x.yaml, line 2: train.epochs: int expected"),
+        (f"train:\n  learning_rate: {'9' * 400}\n", r"line 2: train.learning_rate: float expected"),
+        (
+            "train:\n  [1, 2]: 3\n",
+            r"x.yaml, line 2: train: the name of a setting expected as key, got a list",
+        ),
     ],
 )
 def test_what_is_wrong_is_told_by_name_and_line(text, told):
     with pytest.raises(ValueError, match=told):
         config.from_text(text, "x.yaml")
+
+
+@pytest.mark.parametrize("text", ["train: {epochs: 3, epochs: 4}", "train: {}\ntrain: {}"])
+def test_a_key_given_twice_is_told_beside_overrides_too(text):
+    with pytest.raises(ValueError, match=r"x.yaml, line [12]: .*given twice"):
+        config.from_text(text, "x.yaml", ["train.epochs=5"])
+
+
+def test_a_list_as_key_is_told_beside_overrides_too():
+    with pytest.raises(ValueError, match=r"x.yaml, line 1: train: the name of a setting expected"):
+        config.from_text("train: {[1]: 2}", "x.yaml", ["train.epochs=5"])
+
+
+def test_a_text_in_another_encoding_is_told(tmp_path):
+    (tmp_path / "x.yaml").write_bytes(b"skeleton: \xff")
+    with pytest.raises(ValueError, match=r"x.yaml: a text in UTF-8 expected"):
+        config.load(tmp_path / "x.yaml")
+
+
+def test_unknown_keys_can_be_left_out_with_a_warning(caplog):
+    settings = config.from_text("train: {epochs: 3, warp: 9}\nextra: 1", "x.yaml", unknown="warn")
+    assert settings == config.from_text("train: {epochs: 3}", "y.yaml")
+    assert "x.yaml, line 1: train: unknown key 'warp'" in caplog.text
+    assert "x.yaml, line 2: unknown key 'extra'" in caplog.text
+    with pytest.raises(ValueError, match="epochs: int expected"):
+        config.from_text("train: {epochs: three}", "x.yaml", unknown="warn")
 
 
 def test_overrides_win_over_the_file():
