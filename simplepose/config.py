@@ -28,9 +28,11 @@ class Model:
     dilations: tuple[int, ...] = (3, 3, 4, 4, 5, 5)  # of the stem's 3x3 convolutions
 
     def __post_init__(self) -> None:
-        for name in ("stacks", "stem_width", "width", "head_width", "reduction"):
-            _require(getattr(self, name) >= 1, f"{name} of at least 1 expected, got {getattr(self, name)}")
-        _require(self.growth >= 0, f"growth of at least 0 expected, got {self.growth}")
+        _at_least(1, self, "stacks", "stem_width", "width", "head_width", "reduction")
+        _at_least(0, self, "growth")
+        _require(
+            min(self.dilations, default=1) >= 1, f"dilations of at least 1 expected, got {self.dilations}"
+        )
         _require(
             self.width % 4 == 0 and self.growth % 2 == 0, "width must be a multiple of 4 and growth of 2"
         )
@@ -47,6 +49,12 @@ class Targets:
     threshold: float = 0.015  # a Gaussian is cut where it falls to this
     limb_floor: float = 0.01  # value of a limb's box beyond the cut (published; 0 for the plain L2 result)
 
+    def __post_init__(self) -> None:
+        _at_least(1, self, "stride")
+        _above(0, self, "keypoint_sigma", "limb_sigma")
+        _require(0 < self.threshold < 1, f"threshold between 0 and 1 expected, got {self.threshold}")
+        _at_least(0, self, "limb_floor")
+
 
 @dataclass(frozen=True)
 class Loss:
@@ -62,6 +70,9 @@ class Loss:
 
     def __post_init__(self) -> None:
         _require(sum(self.scale_weights) > 0, "scale_weights must have a positive sum")
+        _require(
+            not self.stack_weights or sum(self.stack_weights) > 0, "stack_weights must have a positive sum"
+        )
 
 
 @dataclass(frozen=True)
@@ -82,6 +93,7 @@ class Augment:
     hue: tuple[int, int] = (-10, 10)  # of 180
     saturation: tuple[int, int] = (-20, 60)  # of 255
     value: tuple[int, int] = (-20, 40)  # of 255
+    published_crop: int = 512  # files in the published layout: pixels of height that their scales refer to
 
     def __post_init__(self) -> None:
         _require(
@@ -92,6 +104,11 @@ class Augment:
             low, high = getattr(self, name)
             _require(low <= high, f"{name}: the first value must not exceed the second, got {low}, {high}")
         _require(self.scale[0] > 0, "scale must be positive")
+        _above(0, self, "person_height")
+        _at_least(0, self, "rotation", "shift")
+        _at_least(1, self, "published_crop")
+        for name in ("scale_probability", "flip_probability", "tint_probability"):
+            _require(0 <= getattr(self, name) <= 1, f"{name} from 0 to 1 expected, got {getattr(self, name)}")
 
 
 @dataclass(frozen=True)
@@ -120,15 +137,20 @@ class Train:
     keep: int = 3  # newest checkpoints kept
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "epochs", "keep"):
-            _require(getattr(self, name) >= 1, f"{name} of at least 1 expected, got {getattr(self, name)}")
+        _at_least(1, self, "batch_size", "epochs", "skips_in_a_row", "keep")
+        _at_least(0, self, "learning_rate", "weight_decay", "warmup_epochs", "workers", "seed")
+        _above(0, self, "step_epochs", "restart_step_epochs", "loss_limit", "checkpoint_minutes")
+        for name in ("momentum", "averaging"):
+            _require(
+                0 <= getattr(self, name) < 1, f"{name} from 0 to below 1 expected, got {getattr(self, name)}"
+            )
 
 
 @dataclass(frozen=True)
 class Grouping:
     """From maps to people (simplepose.grouping)."""
 
-    stride: float = 4.0  # picture pixels a cell of the maps
+    stride: float = 4.0  # picture pixels a cell of the maps; targets.stride, where both are set
     peak_threshold: float = 0.1  # a joint is a 3 x 3 maximum of at least this
     max_peaks: int = 256  # best peaks of a channel that are kept
     sure_peak: float = 0.5  # a limb between fainter peaks than this counts less, in proportion
@@ -140,12 +162,10 @@ class Grouping:
     person_joints: int = 2  # a person has at least so many joints
 
     def __post_init__(self) -> None:
-        for name in ("stride", "peak_threshold", "sure_peak", "limb_support"):
-            _require(getattr(self, name) > 0, f"{name} above 0 expected, got {getattr(self, name)}")
-        for name in ("max_peaks", "max_connections", "person_joints"):
-            _require(getattr(self, name) >= 1, f"{name} of at least 1 expected, got {getattr(self, name)}")
-        _require(self.limb_threshold >= 0, f"limb_threshold must not be negative, got {self.limb_threshold}")
-        _require(self.limb_samples >= 2, f"limb_samples of at least 2 expected, got {self.limb_samples}")
+        _above(0, self, "stride", "peak_threshold", "sure_peak", "limb_support")
+        _at_least(1, self, "max_peaks", "max_connections", "person_joints")
+        _at_least(0, self, "limb_threshold")
+        _at_least(2, self, "limb_samples")
         _require(self.limb_support <= 1, f"limb_support of at most 1 expected, got {self.limb_support}")
 
 
@@ -160,7 +180,7 @@ class Inference:
     flip: bool = True  # average with the mirrored picture's maps
 
     def __post_init__(self) -> None:
-        _require(self.height >= 1, f"height of at least 1 pixel expected, got {self.height}")
+        _at_least(1, self, "height", "max_height", "max_width")
         _require(
             len(self.scales) > 0 and min(self.scales) > 0, f"positive scales expected, got {self.scales}"
         )
@@ -178,6 +198,13 @@ class Settings:
     train: Train = field(default_factory=Train)
     grouping: Grouping = field(default_factory=Grouping)
     inference: Inference = field(default_factory=Inference)
+
+    def __post_init__(self) -> None:
+        _require(
+            self.grouping.stride == self.targets.stride,
+            f"grouping.stride of {self.grouping.stride:g} and targets.stride of {self.targets.stride}: "
+            "the same expected, the maps are read as they were drawn",
+        )
 
 
 def load(path: str | Path, overrides: Iterable[str] = ()) -> Settings:
@@ -206,6 +233,18 @@ def from_text(
 def to_text(settings: Settings) -> str:
     """Settings as YAML, every value stated, so that a checkpoint explains itself."""
     return typed_yaml.write(settings)
+
+
+def _at_least(least: float, settings: object, *names: str) -> None:
+    for name in names:
+        value = getattr(settings, name)
+        _require(value >= least, f"{name} of at least {least} expected, got {value}")
+
+
+def _above(bound: float, settings: object, *names: str) -> None:
+    for name in names:
+        value = getattr(settings, name)
+        _require(value > bound, f"{name} above {bound} expected, got {value}")
 
 
 def _require(condition: bool, message: str) -> None:

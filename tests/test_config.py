@@ -53,6 +53,43 @@ def test_what_is_wrong_is_told_by_name_and_line(text, told):
         config.from_text(text, "x.yaml")
 
 
+@pytest.mark.parametrize(
+    ("part", "setting", "told"),
+    [
+        ("targets", "stride: 0", "stride of at least 1 expected, got 0"),
+        ("targets", "keypoint_sigma: 0", "keypoint_sigma above 0 expected"),
+        ("targets", "limb_sigma: -1", "limb_sigma above 0 expected"),
+        ("targets", "limb_sigma: .nan", "limb_sigma above 0 expected, got nan"),
+        ("targets", "threshold: 1", "threshold between 0 and 1 expected"),
+        ("targets", "limb_floor: -0.1", "limb_floor of at least 0 expected"),
+        ("train", "step_epochs: 0", "step_epochs above 0 expected"),
+        ("train", "restart_step_epochs: 0", "restart_step_epochs above 0 expected"),
+        ("train", "workers: -1", "workers of at least 0 expected"),
+        ("train", "learning_rate: -1e-3", "learning_rate of at least 0 expected"),
+        ("train", "warmup_epochs: -1", "warmup_epochs of at least 0 expected"),
+        ("train", "averaging: 1", "averaging from 0 to below 1 expected"),
+        ("train", "skips_in_a_row: 0", "skips_in_a_row of at least 1 expected"),
+        ("train", "checkpoint_minutes: 0", "checkpoint_minutes above 0 expected"),
+        ("train", "seed: -1", "seed of at least 0 expected"),
+        ("model", "dilations: [2, 0]", "dilations of at least 1 expected"),
+        ("augment", "shift: -1", "shift of at least 0 expected"),
+        ("augment", "rotation: -1", "rotation of at least 0 expected"),
+        ("augment", "flip_probability: 1.1", "flip_probability from 0 to 1 expected"),
+        ("augment", "person_height: 0", "person_height above 0 expected"),
+        ("loss", "stack_weights: [0, 0]", "stack_weights must have a positive sum"),
+    ],
+)
+def test_impossible_values_are_told(part, setting, told):
+    with pytest.raises(ValueError, match=rf"x.yaml, line 2: {part}: {told}"):
+        config.from_text(f"{part}:\n  {setting}\n", "x.yaml")
+
+
+def test_the_stride_is_one():
+    with pytest.raises(ValueError, match=r"grouping.stride of 4 and targets.stride of 8: the same expected"):
+        config.from_text("targets: {stride: 8}", "x.yaml")
+    assert config.from_text("{targets: {stride: 8}, grouping: {stride: 8}}", "x.yaml").targets.stride == 8
+
+
 @pytest.mark.parametrize("text", ["train: {epochs: 3, epochs: 4}", "train: {}\ntrain: {}"])
 def test_a_key_given_twice_is_told_beside_overrides_too(text):
     with pytest.raises(ValueError, match=r"x.yaml, line [12]: .*given twice"):

@@ -137,8 +137,11 @@ def test_a_saved_model_answers_the_same(predictor, rng, tmp_path):
     assert loaded.settings == predictor.settings
     other = simplepose.load(path, settings_overrides=["inference.height=64"])
     assert other.maps(image).values.shape[1] == 16
-    with pytest.raises(ValueError, match="cannot be overridden"):
-        simplepose.load(path, settings_overrides=["model.stacks=3"])
+    for override in ("model.stacks=3", "train.epochs=3", "skeleton=other"):
+        with pytest.raises(ValueError, match=f"settings of {override[:5]}.* cannot be overridden; inference"):
+            simplepose.load(path, settings_overrides=[override])
+    with pytest.raises(ValueError, match=r"grouping.stride of 2 and targets.stride of 4: the same expected"):
+        simplepose.load(path, settings_overrides=["grouping.stride=2"])
 
 
 def test_unknown_names_and_precisions_are_told():

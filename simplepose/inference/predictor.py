@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,9 @@ ASSETS = Path(__file__).parent.parent / "assets"
 """Where the networks that ship with the package lie."""
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+OVERRIDABLE = ("inference", "grouping")
+"""The parts of the settings that are not the checkpoint's own."""
 
 
 class Predictor:
@@ -70,8 +73,13 @@ class Predictor:
         """
         model = checkpoints.load(path, device)
         settings = config.from_text(config.to_text(model.settings), str(path), overrides)
-        if settings.model != model.settings.model:
-            raise ValueError("model.* settings belong to the checkpoint and cannot be overridden")
+        fixed = [part.name for part in fields(settings) if part.name not in OVERRIDABLE]
+        changed = [name for name in fixed if getattr(settings, name) != getattr(model.settings, name)]
+        if changed:
+            raise ValueError(
+                f"settings of {', '.join(changed)} belong to the checkpoint and cannot be overridden; "
+                "inference.* and grouping.* can"
+            )
         return cls(replace(model, settings=settings), device, precision)
 
     def maps(self, image: np.ndarray) -> Maps:
