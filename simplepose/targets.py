@@ -21,7 +21,7 @@ def draw(joints: Tensor, person_mask: Tensor, skeleton: Skeleton, settings: Targ
 
     Args:
         joints: (N, P, J, 3) float32 x, y in input pixels and v, people padded with v = 0;
-            a joint with v > 0 is labelled (hidden ones are drawn too).
+            a joint with v > 0 is labelled (hidden ones are drawn too); one that is not finite is not.
         person_mask: (N, h, w) float32 in [0, 1], the share of a cell that people cover.
         skeleton: names the channels.
         settings: spreads and cuts.
@@ -30,6 +30,7 @@ def draw(joints: Tensor, person_mask: Tensor, skeleton: Skeleton, settings: Targ
         (N, C, h, w) float32 in [0, 1], channels in the skeleton's order.
     """
     size = (person_mask.shape[-2], person_mask.shape[-1])
+    joints = torch.where(joints.isfinite().all(-1, keepdim=True), joints, 0.0)
     keypoints = draw_keypoints(joints, size, settings)
     limbs = draw_limbs(
         joints, torch.as_tensor(skeleton.limb_ends, device=joints.device).long(), size, settings

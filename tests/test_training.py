@@ -16,8 +16,9 @@ from simplepose.data.dataset import TrainingSamples, collate
 from simplepose.models import IMHN, checkpoints
 from simplepose.models.checkpoints import Model
 from simplepose.training.averaging import MovingAverage
-from simplepose.training.engine import Trainer, train
+from simplepose.training.engine import Trainer
 from simplepose.training.interrupt import Interrupt
+from simplepose.training.loop import train
 from simplepose.training.run_folder import RunFolder
 
 
@@ -47,7 +48,7 @@ def batch_of(settings, path, count=2):
     return collate([samples[(0, i)] for i in range(count)])
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
 def test_the_loss_falls_on_one_batch(samples_file, precision, optimizer):
     settings = settings_of(
@@ -67,10 +68,12 @@ def test_a_step_with_an_unusable_loss_changes_nothing(samples_file, fault):
     if fault == "not finite":
         with torch.no_grad():
             trainer.network.heads[0][0].maps.bias[0] = math.nan
-    before = {name: tensor.clone() for name, tensor in trainer.network.named_parameters()}
+    before = {name: tensor.clone() for name, tensor in trainer.network.state_dict().items()}
+    average = {name: tensor.clone() for name, tensor in trainer.average.state.items()}
     trainer.step(batch, 1e-3)
-    for name, tensor in trainer.network.named_parameters():
-        assert torch.equal(tensor.nan_to_num(), before[name].nan_to_num())
+    for state, kept in ((trainer.network.state_dict(), before), (trainer.average.state, average)):
+        for name, tensor in state.items():
+            assert torch.equal(tensor.nan_to_num(), kept[name].nan_to_num()), name
     assert trainer.progress.skipped == 1
     trainer.step(batch, 1e-3)
     with pytest.raises(ValueError, match=r"3 steps; lower train\.learning_rate"):
@@ -155,6 +158,36 @@ def test_a_run_can_begin_with_other_weights(samples_file, tmp_path):
         )
 
 
+def test_a_run_goes_on_only_with_its_own_settings(samples_file, tmp_path):
+    args = ["--config", "configs/smoke.yaml", "--train", str(samples_file), "--device", "cpu"]
+    args += ["--output", str(tmp_path), "--set", "train.workers=0", "augment.size=[64,128]"]
+    assert verb.main(args) == 0
+    with pytest.raises(ValueError, match=r"train\.weight_decay was 0\.0005 and is 0\.1; give the same"):
+        verb.main([*args, "train.weight_decay=0.1", "--resume"])
+    steps = checkpoints.read_training(RunFolder(tmp_path, True).checkpoints()[0])["progress"]["step"]
+    assert verb.main([*args, "train.epochs=2", "--resume"]) == 0
+    more = checkpoints.read_training(RunFolder(tmp_path, True).checkpoints()[0])["progress"]["step"]
+    assert more == 2 * steps
+
+
+def test_ctrl_c_in_validation_keeps_the_epoch(samples_file, tmp_path):
+    settings = settings_of("train.epochs=2")
+    trainer, folder = trainer_of(settings), RunFolder(tmp_path, False)
+    validate = trainer.validate
+
+    def interrupted(batches):
+        signal.raise_signal(signal.SIGINT)
+        return validate(batches)
+
+    trainer.validate = interrupted
+    samples = TrainingSamples(samples_file, settings, skeleton.COCO)
+    assert not train(trainer, samples, samples, folder)
+    values = folder.newest()["progress"]
+    assert (values["epoch"], values["batches"]) == (1, 0)
+    line = json.loads(folder.journal.read_text().splitlines()[-1])
+    assert (line["epoch"], line["val_loss"]) == (1, None)
+
+
 def test_a_torn_newest_checkpoint_is_passed_over(tmp_path, caplog):
     folder = RunFolder(tmp_path / "run", False)
     trainer = trainer_of(settings_of())
@@ -164,6 +197,7 @@ def test_a_torn_newest_checkpoint_is_passed_over(tmp_path, caplog):
     newest.write_bytes(newest.read_bytes()[:5000])
     assert folder.newest()["progress"]["step"] == 0
     assert newest.name in caplog.text
+    assert newest.with_suffix(".torn").exists()
     folder.checkpoints()[-1].write_bytes(b"torn as well")
     with pytest.raises(ValueError, match="none of the checkpoints"):
         folder.newest()

@@ -1,41 +1,43 @@
-"""The training step and the loop around it."""
+"""The training step, and all that it needs to go on later."""
 
 from __future__ import annotations
 
 import json
 import math
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from simplepose import config, targets
 from simplepose.config import Train
-from simplepose.data.dataset import Batch, EpochSampler, TrainingSamples, loader
+from simplepose.data.dataset import Batch
 from simplepose.losses import MultiScaleLoss
 from simplepose.models import checkpoints
 from simplepose.models.checkpoints import Model
 from simplepose.training.averaging import MovingAverage
-from simplepose.training.interrupt import Interrupt
-from simplepose.training.journal import Journal
-from simplepose.training.run_folder import RunFolder
-from simplepose.training.schedule import lr_at
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-JOURNAL_SECONDS = 10.0
 
 
 @dataclass
 class Progress:
-    """Where a run stands: `step` steps done in all, `epoch` epochs done, `batches` of the next one."""
+    """Where a run stands.
+
+    Attributes:
+        step: steps done in all, skipped ones too.
+        epoch: epochs done.
+        batches: of the next epoch that are done.
+        loss_sum: of these batches, to tell the epoch's mean.
+        skipped, skipped_in_a_row: steps whose loss was unusable.
+    """
 
     step: int = 0
     epoch: int = 0
     batches: int = 0
+    loss_sum: float = 0.0
     skipped: int = 0
     skipped_in_a_row: int = 0
 
@@ -71,10 +73,13 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
         self.network.train()
+        statistics = [buffer.clone() for buffer in self.network.buffers()]
         total, scales = self._forward(batch)
         value = total.item()
         self.progress.step += 1
         if self._must_skip(value):
+            for buffer, before in zip(self.network.buffers(), statistics, strict=True):
+                buffer.copy_(before)  # batch norm has looked at the batch already
             return value, scales
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(total).backward()
@@ -89,7 +94,7 @@ class Trainer:
         """The mean loss of a sample, batch norm in evaluation mode."""
         self.network.eval()
         sums = [(self._forward(batch)[0].item() * len(batch.images), len(batch.images)) for batch in batches]
-        return sum(loss for loss, _ in sums) / sum(count for _, count in sums)
+        return sum(loss for loss, _ in sums) / max(sum(count for _, count in sums), 1)
 
     def _forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
         batch = Batch(*(tensor.to(self.device, non_blocking=True) for tensor in batch))
@@ -162,109 +167,3 @@ def make_optimizer(network: torch.nn.Module, settings: Train) -> torch.optim.Opt
         momentum=settings.momentum,
         weight_decay=settings.weight_decay,
     )
-
-
-def train(
-    trainer: Trainer, samples: TrainingSamples, held_out: TrainingSamples | None, folder: RunFolder
-) -> bool:
-    """Train to the last epoch, or until Ctrl-C.
-
-    Args:
-        trainer: fresh, or with the state of a checkpoint.
-        samples: to learn from.
-        held_out: to tell the loss on, after each epoch.
-        folder: takes the journal and the checkpoints.
-
-    Returns:
-        Whether the run reached its end; if not, a checkpoint was written.
-
-    Raises:
-        ValueError: fewer samples than a batch takes, or a loss that stays unusable.
-    """
-    return _Loop(trainer, samples, held_out, folder).run()
-
-
-class _Loop:
-    """Epochs, progress bar, journal and checkpoints of one run."""
-
-    def __init__(
-        self, trainer: Trainer, samples: TrainingSamples, held_out: TrainingSamples | None, folder: RunFolder
-    ) -> None:
-        self.trainer, self.folder = trainer, folder
-        self.settings = trainer.settings
-        self.sampler = EpochSampler(len(samples), self.settings.seed)
-        self.loader = loader(samples, self.sampler, drop_last=True)
-        self.steps_per_epoch = len(samples) // self.settings.batch_size
-        if self.steps_per_epoch == 0:
-            raise ValueError(f"{len(samples)} samples do not fill one batch; train.batch_size is too large")
-        self.held_out = held_out and loader(
-            held_out, EpochSampler(len(held_out), 0, shuffled=False), drop_last=False
-        )
-        self.journal = Journal(folder.journal)
-        self.last_saved = self.last_told = time.monotonic()
-        self.loss_sum, self.loss_count = 0.0, 0
-
-    def run(self) -> bool:
-        progress = self.trainer.progress
-        total = self.settings.epochs * self.steps_per_epoch
-        bar = tqdm(total=total, initial=progress.epoch * self.steps_per_epoch + progress.batches, unit="step")
-        with Interrupt() as interrupt, bar:
-            while progress.epoch < self.settings.epochs:
-                self._epoch(bar, interrupt)
-                if interrupt.asked:
-                    break
-                progress.epoch, progress.batches = progress.epoch + 1, 0
-                self._end_of_epoch()
-        self.journal.close()
-        return not interrupt.asked
-
-    def _epoch(self, bar: tqdm[Any], interrupt: Interrupt) -> None:
-        progress = self.trainer.progress
-        self.sampler.epoch, self.sampler.start = progress.epoch, progress.batches * self.settings.batch_size
-        started, done = time.monotonic(), 0
-        for batch in self.loader:
-            place = progress.epoch * self.steps_per_epoch + progress.batches
-            rate = lr_at(place, self.steps_per_epoch, self.settings)
-            loss, scales = self.trainer.step(batch, rate)
-            progress.batches += 1
-            done += len(batch.images)
-            self.loss_sum, self.loss_count = self.loss_sum + loss, self.loss_count + 1
-            self._tell(bar, loss, scales, rate, done / (time.monotonic() - started))
-            if interrupt.asked or time.monotonic() - self.last_saved > 60 * self.settings.checkpoint_minutes:
-                self._save()
-            if interrupt.asked:
-                return
-
-    def _tell(self, bar: tqdm[Any], loss: float, scales: Tensor, rate: float, speed: float) -> None:
-        bar.set_postfix_str(f"loss {loss:.1f}, {speed:.1f} samples/s, lr {rate:.2e}", refresh=False)
-        bar.update()
-        if time.monotonic() - self.last_told < JOURNAL_SECONDS:
-            return
-        self.last_told = time.monotonic()
-        progress = self.trainer.progress
-        self.journal.write(
-            kind="step",
-            step=progress.step,
-            epoch=progress.epoch,
-            loss=loss,
-            scales=scales.tolist(),
-            lr=rate,
-            samples_per_second=round(speed, 2),
-            skipped=progress.skipped,
-        )
-
-    def _end_of_epoch(self) -> None:
-        loss, self.loss_sum, self.loss_count = self.loss_sum / max(self.loss_count, 1), 0.0, 0
-        held_out = self.trainer.validate(self.held_out) if self.held_out else None
-        progress = self.trainer.progress
-        self.journal.write(
-            kind="epoch", epoch=progress.epoch, step=progress.step, loss=loss, val_loss=held_out
-        )
-        told = "" if held_out is None else f", validation {held_out:.1f}"
-        tqdm.write(f"epoch {progress.epoch} of {self.settings.epochs}: loss {loss:.1f}{told}")
-        if progress.epoch == self.settings.epochs:
-            self._save()
-
-    def _save(self) -> None:
-        self.folder.save(self.trainer.progress.step, self.trainer.state(), self.settings.keep)
-        self.last_saved = time.monotonic()

@@ -29,6 +29,8 @@ class RunFolder:
                 f"{self.path} holds a run already; go on with it by --resume, or name another folder"
             )
         self.path.mkdir(parents=True, exist_ok=True)
+        for left_by_a_kill in self.path.glob("*.partial"):
+            left_by_a_kill.unlink()
 
     @property
     def journal(self) -> Path:
@@ -59,14 +61,22 @@ class RunFolder:
     def newest(self) -> dict[str, Any] | None:
         """The newest checkpoint that can be read, or None if there is none at all.
 
+        Torn ones that are newer are put aside (`*.torn`), with a warning.
+
         Raises:
             ValueError: there are some, but none can be read.
         """
+        torn = []
         for path in self.checkpoints():
             try:
-                return checkpoints.read_training(path)
+                values = checkpoints.read_training(path)
             except ValueError as error:
                 logger.warning("%s; the one before it is tried", error)
-        if self.checkpoints():
+                torn.append(path)
+                continue
+            for path in torn:
+                path.rename(path.with_suffix(".torn"))
+            return values
+        if torn:
             raise ValueError(f"none of the checkpoints in {self.path} can be read; begin in another folder")
         return None

@@ -1,0 +1,43 @@
+"""Whether a run may go on under other settings: only where the steps would have been the same."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from simplepose.config import Settings
+
+MAY_CHANGE = (
+    *("inference.", "grouping."),
+    *("train.epochs", "train.workers", "train.keep", "train.checkpoint_minutes"),
+)
+"""Settings, or their beginnings, that change neither the steps done nor how a step is done."""
+
+
+def check(before: Settings, now: Settings) -> None:
+    """Compare the settings of a checkpoint with those of the run that would go on from it.
+
+    Raises:
+        ValueError: names each setting that differs and may not.
+    """
+    told = [
+        f"{key} was {old!r} and is {new!r}"
+        for key, old, new in _differences("", before, now)
+        if not key.startswith(MAY_CHANGE)
+    ]
+    if told:
+        raise ValueError(
+            f"the run was begun with other settings: {'; '.join(told)}; "
+            "give the same, or begin another run with --init-from"
+        )
+
+
+def _differences(prefix: str, before: Any, now: Any) -> list[tuple[str, Any, Any]]:
+    found = []
+    for field in dataclasses.fields(before):
+        old, new = getattr(before, field.name), getattr(now, field.name)
+        if dataclasses.is_dataclass(old):
+            found += _differences(f"{prefix}{field.name}.", old, new)
+        elif old != new:
+            found.append((prefix + field.name, old, new))
+    return found
