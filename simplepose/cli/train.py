@@ -14,7 +14,9 @@ from simplepose.data.dataset import TrainingSamples
 from simplepose.models import checkpoints
 from simplepose.models.checkpoints import Model
 from simplepose.models.imhn import IMHN
-from simplepose.training.engine import Trainer, train
+from simplepose.training import resuming
+from simplepose.training.engine import Trainer
+from simplepose.training.loop import train
 from simplepose.training.run_folder import RunFolder
 
 
@@ -27,7 +29,10 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--output", required=True, type=Path, help="the run's folder")
     parser.add_argument("--resume", action="store_true", help="go on with the run in the folder")
     parser.add_argument(
-        "--init-from", type=Path, metavar="PATH", help="begin with the weights of this checkpoint"
+        "--init-from",
+        type=Path,
+        metavar="PATH",
+        help="begin with the weights of this checkpoint (not when a run goes on)",
     )
     options.add_device(parser)
     parser.add_argument(
@@ -51,13 +56,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     folder = RunFolder(args.output, args.resume)
     torch.manual_seed(settings.train.seed)
     model = Model(IMHN.from_settings(settings.model, body.channels), settings, body)
-    if args.init_from:
-        checkpoints.fill(
-            model.network, checkpoints.load(args.init_from).network.state_dict(), str(args.init_from)
-        )
-    trainer = Trainer(model, args.device)
     newest = folder.newest()
+    if args.init_from and newest is None:
+        weights = checkpoints.load(args.init_from).network.state_dict()
+        checkpoints.fill(model.network, weights, str(args.init_from))
+    trainer = Trainer(model, args.device)
     if newest is not None:
+        resuming.check(config.from_text(newest["settings"], str(folder.path)), settings)
         trainer.load_state(newest, str(folder.path))
     folder.write_settings(settings)
     if not train(trainer, samples, held_out, folder):
