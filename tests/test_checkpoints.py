@@ -2,17 +2,20 @@
 
 import os
 import pickle
+import re
 from dataclasses import replace
 
 import filled
 import pytest
 import torch
 
+from simplepose import config
 from simplepose.cli import convert, door
 from simplepose.config import Settings
 from simplepose.models import IMHN, checkpoints, published
 from simplepose.models.checkpoints import Model
 from simplepose.skeleton import COCO
+from simplepose.training.engine import Trainer
 
 SMALL = {
     "stacks": 1,
@@ -139,6 +142,51 @@ def test_bytes_that_are_no_checkpoint_are_told(tmp_path, content):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(ValueError, match=name):
             checkpoints.load(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        ({"weights": 3}, "weights by name expected, got int"),
+        ({"weights": {"a": 3}}, r"weights that are no named tensors: a \(int\)"),
+        ({"weights": {5: torch.ones(1)}}, r"weights that are no named tensors: 5 \(Tensor\)"),
+        ({"format": "simplepose-training-1"}, "a training checkpoint that lacks settings, skeleton, weights"),
+        ({1: 2, "a": 3}, "no 'weights' in it.*found 1, a"),
+    ],
+)
+def test_values_of_another_kind_are_told(tmp_path, value, told):
+    torch.save(value, tmp_path / "odd.pth")
+    with pytest.raises(ValueError, match=f"odd.pth: {told}"):
+        checkpoints.load(tmp_path / "odd.pth")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("settings", 3), ("settings", "model: {stacks: 0}"), ("skeleton", "{"), ("skeleton", "[]")],
+)
+def test_odd_settings_or_skeletons_in_a_training_checkpoint_are_told(small, tmp_path, name, value):
+    values = {**Trainer(small, torch.device("cpu")).state(), name: value}
+    torch.save(values, tmp_path / "odd.pt")
+    with pytest.raises(ValueError, match=r"odd.pt: its settings or skeleton cannot be read"):
+        checkpoints.load(tmp_path / "odd.pt")
+
+
+def test_settings_that_this_version_does_not_know_are_left_out(small, tmp_path, monkeypatch, caplog):
+    later = config.to_text(small.settings) + "warp: {speed: 9}\n"
+    monkeypatch.setattr(config, "to_text", lambda settings: later)
+    checkpoints.save_released(tmp_path / "later.safetensors", small)
+    torch.save(Trainer(small, torch.device("cpu")).state(), tmp_path / "later.pt")
+    for name in ("later.safetensors", "later.pt"):
+        assert checkpoints.load(tmp_path / name).settings == small.settings
+        assert re.search(rf"{name} .*unknown key 'warp'", caplog.text)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e30])
+def test_weights_that_are_not_finite_are_not_released(small, tmp_path, value):
+    small.network.stem.conv.conv.weight.data[0] = value
+    with pytest.raises(ValueError, match=r"float16, 1 tensors .* not finite: stem.conv.conv.weight"):
+        checkpoints.save_released(tmp_path / "odd.safetensors", small, torch.float16)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("value", [[1, 2], {"epoch": 3}])

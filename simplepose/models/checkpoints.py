@@ -25,6 +25,10 @@ from simplepose.models.imhn import IMHN
 from simplepose.skeleton import COCO, Skeleton
 
 TRAINING_FORMAT = "simplepose-training-1"
+TRAINING_VALUES = (
+    *("settings", "skeleton", "weights", "averaged"),
+    *("average_updates", "optimizer", "scaler", "progress"),
+)
 SHOWN = 5
 """Entries that an error names at most, of each kind."""
 
@@ -54,18 +58,31 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> Model:
 
 
 def save_released(path: str | Path, model: Model, dtype: torch.dtype = torch.float32) -> None:
-    """Write safetensors with settings and skeleton in the header; `dtype` of the floating-point tensors."""
+    """Write safetensors with settings and skeleton in the header; `dtype` of the floating-point tensors.
+
+    Raises:
+        ValueError: a tensor holds a value that is not finite, in the network or once it is of `dtype`.
+    """
     state = model.network.state_dict()
     tensors = {name: (t.to(dtype) if t.is_floating_point() else t).contiguous() for name, t in state.items()}
+    odd = [name for name, tensor in tensors.items() if not tensor.isfinite().all()]
+    if odd:
+        raise ValueError(
+            f"{path} is not written: as {dtype}, {len(odd)} tensors hold values that are not finite: "
+            f"{', '.join(odd[:SHOWN])}"
+        )
     header = {"settings": config.to_text(model.settings), "skeleton": json.dumps(model.skeleton.to_dict())}
     atomic.write(path, lambda temporary: save_file(tensors, temporary, header))
 
 
 def read_training(path: Path) -> dict[str, Any]:
-    """The values of a training checkpoint (see training.checkpointing). Raises ValueError if it is none."""
+    """What training.engine.Trainer.state gave. Raises ValueError if the file is no training checkpoint."""
     values = read_plain(path)
     if values.get("format") != TRAINING_FORMAT:
-        raise ValueError(f"{path}: a training checkpoint ({TRAINING_FORMAT}) expected, got {sorted(values)}")
+        raise ValueError(
+            f"{path}: a training checkpoint ({TRAINING_FORMAT}) expected, got {_first_names(values)}"
+        )
+    _require_whole(values, path)
     return values
 
 
@@ -89,8 +106,9 @@ def fill(network: torch.nn.Module, state: Mapping[str, Tensor], source: str) -> 
     """Load every entry of `state`, strictly; floating-point tensors of any width become the network's.
 
     Raises:
-        ValueError: names the missing, extra and misshapen entries.
+        ValueError: names the missing, extra and misshapen entries, and those that are no tensor.
     """
+    _require_tensors(state, source)
     wanted = network.state_dict()
     shapes = [
         f"{name} is {tuple(state[name].shape)}, expected {tuple(wanted[name].shape)}"
@@ -119,27 +137,55 @@ def _read_released(path: Path) -> Model:
         raise ValueError(
             f"{path}: its header lacks settings and skeleton; it was not written by this project"
         )
-    settings = config.from_text(header["settings"], str(path))
-    return _build(settings, Skeleton.from_dict(json.loads(header["skeleton"])), state, path)
+    return _build(header["settings"], header["skeleton"], state, path)
 
 
 def _read_pickled(path: Path) -> Model:
     values = read_plain(path)
     if values.get("format") == TRAINING_FORMAT:
-        settings = config.from_text(values["settings"], str(path))
-        skeleton = Skeleton.from_dict(json.loads(values["skeleton"]))
-        return _build(settings, skeleton, values["averaged"] or values["weights"], path)
+        _require_whole(values, path)
+        state = values["weights"] if values["averaged"] is None else values["averaged"]
+        return _build(values["settings"], values["skeleton"], state, path)
     if published.WEIGHTS not in values:
         raise ValueError(
-            f"{path}: no {published.WEIGHTS!r} in it, as a checkpoint has; found {sorted(values)[:SHOWN]}"
+            f"{path}: no {published.WEIGHTS!r} in it, as a checkpoint has; found {_first_names(values)}"
         )
+    _require_tensors(values[published.WEIGHTS], str(path))
     settings = Settings()
     network = IMHN.from_settings(settings.model, COCO.channels)
     fill(network, published.to_ours(values[published.WEIGHTS], network), str(path))
     return Model(network, settings, COCO)
 
 
-def _build(settings: Settings, skeleton: Skeleton, state: Mapping[str, Tensor], path: Path) -> Model:
+def _build(settings_yaml: str, skeleton_json: str, state: Mapping[str, Tensor], path: Path) -> Model:
+    """A model from what its file says of itself; settings that this version does not know are left out."""
+    try:
+        settings = config.from_text(settings_yaml, f"{path} (settings)", unknown="warn")
+        skeleton = Skeleton.from_dict(json.loads(skeleton_json))
+    except (ValueError, TypeError, AttributeError, LookupError) as error:
+        raise ValueError(f"{path}: its settings or skeleton cannot be read: {error}") from error
     network = IMHN.from_settings(settings.model, skeleton.channels)
     fill(network, state, str(path))
     return Model(network, settings, skeleton)
+
+
+def _require_whole(values: Mapping[str, Any], path: Path) -> None:
+    lacking = [name for name in TRAINING_VALUES if name not in values]
+    if lacking:
+        raise ValueError(f"{path}: a training checkpoint that lacks {', '.join(lacking)}")
+
+
+def _require_tensors(state: Any, source: str) -> None:
+    if not isinstance(state, Mapping):
+        raise ValueError(f"{source}: weights by name expected, got {type(state).__name__}")
+    odd = [
+        f"{name} ({type(value).__name__})"
+        for name, value in state.items()
+        if not (isinstance(name, str) and torch.is_tensor(value))
+    ]
+    if odd:
+        raise ValueError(f"{source}: weights that are no named tensors: {', '.join(odd[:SHOWN])}")
+
+
+def _first_names(values: Mapping[Any, Any]) -> str:
+    return ", ".join(sorted(map(str, values))[:SHOWN]) or "nothing"
