@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from drawn_coco import write_drawn_coco
+from places import CONFIGS
 
 from simplepose import config
 from simplepose.cli import prepare
@@ -25,7 +26,7 @@ def samples_file(tmp_path_factory):
 
 
 def make(path, *overrides, augmented=True):
-    return TrainingSamples(path, config.load("configs/smoke.yaml", overrides), COCO, augmented)
+    return TrainingSamples(path, config.load(CONFIGS / "smoke.yaml", overrides), COCO, augmented)
 
 
 def test_a_sample_depends_on_epoch_and_index_alone(samples_file):

@@ -4,7 +4,10 @@ import filled
 import numpy as np
 import pytest
 import torch
+from places import CONFIGS
+from torch.utils.flop_counter import FlopCounterMode
 
+from simplepose import config
 from simplepose.models import IMHN, published
 
 SMALL = {"stem_width": 4, "width": 8, "growth": 4, "head_width": 8, "reduction": 4, "dilations": (2,)}
@@ -12,8 +15,9 @@ SMALL = {"stem_width": 4, "width": 8, "growth": 4, "head_width": 8, "reduction":
 
 @pytest.fixture(scope="module")
 def published_network() -> IMHN:
-    network = IMHN().eval()
-    network.load_state_dict(published.to_ours(filled.published_weights(), network))
+    with torch.device("meta"):  # its own random weights would only be thrown away
+        network = IMHN().eval()
+    network.load_state_dict(published.to_ours(filled.published_weights(), network), assign=True)
     return network
 
 
@@ -44,11 +48,7 @@ def test_every_parameter_takes_part():
 
 
 def test_the_embedded_default_is_small():
-    from torch.utils.flop_counter import FlopCounterMode
-
-    from simplepose import config
-
-    network = IMHN.from_settings(config.load("configs/imhn_tiny.yaml").model, 50).eval()
+    network = IMHN.from_settings(config.load(CONFIGS / "imhn_tiny.yaml").model, 50).eval()
     counter = FlopCounterMode(display=False)
     with counter, torch.inference_mode():
         network(torch.zeros(1, 3, 384, 512))  # 368 x 496, padded
