@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "simplepose"
-FACTS = {"skeleton", "people", "config", "typed_yaml", "geometry", "atomic", "decoding"}
+FACTS = {"skeleton", "people", "config", "typed_yaml", "geometry", "atomic", "decoding", "coco_json"}
 MAY_IMPORT = {
     "skeleton": set(),
     "geometry": set(),
@@ -14,6 +14,7 @@ MAY_IMPORT = {
     "atomic": set(),
     "decoding": set(),
     "people": set(),
+    "coco_json": {"people"},
     "config": {"typed_yaml"},
     "data": FACTS,
     "models": FACTS,

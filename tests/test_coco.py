@@ -307,7 +307,13 @@ class TestReadAnnotations:
             ({"images": [{"id": 1}], "annotations": []}, "'file_name'"),
             ({"images": [{**image, "height": "tall"}], "annotations": []}, "not in COCO's format"),
             ({"images": [image], "annotations": [person()]}, "'image_id'"),
-            ({"images": [image], "annotations": [5]}, "not in COCO's format"),
+            (
+                {"images": [image], "annotations": [5]},
+                r"not in COCO's format: annotations\[0\] is no mapping",
+            ),
+            ({"images": [image, 5], "annotations": []}, r"not in COCO's format: images\[1\] is no mapping"),
+            ({"images": [{**image, "id": [1]}], "annotations": []}, r"images\[0\] lacks 'id', or"),
+            ("[" * 100000, "not a whole json"),
         ],
     )
     def test_what_is_no_keypoint_json_is_named_with_what_is_expected(self, tmp_path, content, message):

@@ -101,6 +101,12 @@ def test_ids_that_pycocotools_trips_over(drawn):
     assert coco.evaluate_rows(annotations, rows_of_truth(annotations))["AP"] == 1
 
 
+def test_people_without_a_category_are_people(drawn):
+    rewrite(drawn[0], lambda content: [a.pop("category_id") for a in content["annotations"]])
+    annotations = coco.read_annotations(drawn[0])
+    assert coco.evaluate_rows(annotations, rows_of_truth(annotations))["AP"] == 1
+
+
 def test_rows_that_do_not_fit_are_refused(drawn):
     row = {"image_id": 77, "category_id": 1, "keypoints": [0.0] * 51, "score": 1.0}
     with pytest.raises(ValueError, match=r"do not list: \[77\]"):
@@ -115,8 +121,16 @@ def test_rows_that_do_not_fit_are_refused(drawn):
     ("content", "said"),
     [
         (b'{"images": [', "not a whole json file"),
-        (b"[]", "lists no 'images'"),
-        (b'{"images": [{"id": 1}]}', "lists no 'images' with id and file_name"),
+        (b"[]", "holds no list of 'images'"),
+        (b'{"images": [{"id": 1}]}', r"images\[0\] lacks 'file_name'"),
+        (b'{"images": [5]}', r"images\[0\] is no mapping"),
+        (b'{"images": [], "annotations": [5]}', r"annotations\[0\] is no mapping"),
+        (b'{"images": [], "annotations": {"a": 5}}', "no list of 'annotations'"),
+        (
+            b'{"images": [], "annotations": [{"image_id": 1, "keypoints": 5, "num_keypoints": 1, '
+            b'"bbox": [0, 0, 1, 1], "area": 1}]}',
+            "keypoints, num_keypoints, bbox, area are not all numbers",
+        ),
         (
             b'{"images": [], "annotations": [{"image_id": 1, "category_id": 1, "bbox": [], "area": 1}]}',
             "people without keypoints, num_keypoints",

@@ -7,7 +7,6 @@ crowd regions.
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as coco_mask
 
+from simplepose import coco_json
 from simplepose.data.record import PictureFault, PreparedPicture, decode_picture
 from simplepose.people import PERSON_CATEGORY
 from simplepose.skeleton import COCO
@@ -44,27 +44,23 @@ def read_annotations(path: str | Path) -> list[AnnotatedPicture]:
         FileNotFoundError: there is no such file.
         ValueError: it is no such file, is cut off, or holds no person with keypoints.
     """
-    path = Path(path)
-    content = _read_json(path)
+    content = coco_json.read(path, _EXPECTED, annotated=True)
     persons = defaultdict(list)
+    for annotation in coco_json.persons(content):
+        persons[annotation["image_id"]].append(annotation)
     try:
-        for annotation in content["annotations"]:
-            if annotation.get("category_id", PERSON_CATEGORY) == PERSON_CATEGORY:
-                persons[annotation["image_id"]].append(annotation)
         pictures = [
             AnnotatedPicture(
                 int(image["id"]),
-                str(image["file_name"]),
+                image["file_name"],
                 int(image["height"]),
                 int(image["width"]),
                 tuple(persons[image["id"]]),
             )
             for image in content["images"]
         ]
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: not in COCO's format ({error!r}); {_EXPECTED}") from error
-    if len({picture.image_id for picture in pictures}) < len(pictures):
-        raise ValueError(f"{path}: a picture id is listed twice; {_EXPECTED}")
     if not any(person.get("keypoints") for picture in pictures for person in picture.persons):
         raise ValueError(
             f"{path}: {len(pictures)} pictures and {len(content['annotations'])} annotations, "
@@ -74,22 +70,6 @@ def read_annotations(path: str | Path) -> list[AnnotatedPicture]:
 
 
 _EXPECTED = "COCO's person_keypoints_*.json is expected (see data/README.md)"
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    """The json at `path`, with the lists that COCO's format has."""
-    if not path.is_file():
-        raise FileNotFoundError(f"no annotations at {path}; {_EXPECTED}")
-    try:
-        content = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise ValueError(
-            f"{path}: not a whole json file ({error}); download it again, {_EXPECTED}"
-        ) from error
-    for key in ("images", "annotations"):
-        if not isinstance(content, dict) or not isinstance(content.get(key), list):
-            raise ValueError(f"{path}: holds no list of {key!r}; {_EXPECTED}")
-    return content
 
 
 def prepare_picture(picture: AnnotatedPicture, images: str | Path) -> PreparedPicture | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import numpy as np
 from pycocotools.coco import COCO as Annotations
 from pycocotools.cocoeval import COCOeval
 
+from simplepose import coco_json
 from simplepose.people import PERSON_CATEGORY
 from simplepose.skeleton import COCO
 
@@ -30,30 +30,25 @@ def read_annotations(path: str | Path) -> Annotations:
         FileNotFoundError: there is no such file.
         ValueError: it is no such json, or its people have no keypoints.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"no annotations at {path}; {_EXPECTED}")
-    try:
-        content = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise ValueError(
-            f"{path}: not a whole json file ({error}); download it again, {_EXPECTED}"
-        ) from error
-    images = content.get("images") if isinstance(content, dict) else None
-    if not isinstance(images, list) or not all({"id", "file_name"} <= set(image) for image in images):
-        raise ValueError(f"{path}: lists no 'images' with id and file_name; {_EXPECTED}")
-    people = [a for a in content.get("annotations") or [] if a.get("category_id") == PERSON_CATEGORY]
-    wanted = {"image_id", "keypoints", "num_keypoints", "bbox", "area"}
-    lacking = sorted({key for person in people for key in wanted - set(person)})
-    if lacking or (content.get("annotations") and not people):
+    content = coco_json.read(path, _EXPECTED, annotated=False)
+    people = coco_json.persons(content)
+    lacking = sorted({key for person in people for key in _JUDGED if key not in person})
+    if lacking or (content["annotations"] and not people):
         raise ValueError(f"{path}: people without {', '.join(lacking) or 'annotations'}; {_EXPECTED}")
+    for person in people:
+        if not _is_judgeable(person):
+            raise ValueError(f"{path}: {', '.join(_JUDGED)} are not all numbers in {person}; {_EXPECTED}")
     # pycocotools takes a match with annotation 0 for none, and of two with one id it sees one.
-    numbered = [{"iscrowd": 0, **person, "id": number} for number, person in enumerate(people, 1)]
+    numbered = [
+        {"iscrowd": 0, **person, "category_id": PERSON_CATEGORY, "id": number}
+        for number, person in enumerate(people, 1)
+    ]
     return _indexed(
         {**content, "annotations": numbered, "categories": [{"id": PERSON_CATEGORY, "name": "person"}]}
     )
 
 
+_JUDGED = ("keypoints", "num_keypoints", "bbox", "area")
 _EXPECTED = "COCO's person_keypoints_*.json is expected, or image_info_test-dev2017.json (see data/README.md)"
 
 
@@ -115,6 +110,14 @@ def server_file_name(annotations: str | Path, name: str) -> str:
     """The file name that COCO's server takes; the split's name is taken from the annotations'."""
     split = Path(annotations).stem.removeprefix("image_info_").removeprefix("person_keypoints_")
     return f"person_keypoints_{split}_{name}_results.json"
+
+
+def _is_judgeable(person: Row) -> bool:
+    try:
+        values = [*person["keypoints"], person["num_keypoints"], *person["bbox"], person["area"]]
+        return len(person["bbox"]) == 4 and bool(np.isfinite(values).all()) and np.ndim(values) == 1
+    except (TypeError, ValueError):
+        return False
 
 
 def _results(truth: Annotations, rows: Sequence[Row]) -> Annotations:
