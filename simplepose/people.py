@@ -12,7 +12,7 @@ PERSON_CATEGORY = 1
 """COCO's category id of a person."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class People:
     """P people with J joints each.
 

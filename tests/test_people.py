@@ -1,10 +1,15 @@
 """People: shapes, boxes, mirroring, and the way to COCO rows and back."""
 
+import dataclasses
+import importlib
 import json
+import pkgutil
+import sys
 
 import numpy as np
 import pytest
 
+import simplepose
 from simplepose.people import People
 from simplepose.skeleton import COCO
 
@@ -58,3 +63,15 @@ def test_shapes_that_do_not_fit_are_refused(shape):
 def test_rows_of_another_skeleton_are_refused():
     with pytest.raises(ValueError, match="51 keypoint values"):
         People.from_coco_rows([{"keypoints": [0.0] * 42, "score": 1.0}], 17)
+
+
+def test_values_that_hold_arrays_are_equal_to_themselves_alone():
+    """Arrays answer == with an array, so a generated __eq__ would raise, and __hash__ too."""
+    for module in pkgutil.walk_packages(simplepose.__path__, "simplepose."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+    kept = [c for name, m in sys.modules.items() if name.startswith("simplepose.") for c in vars(m).values()]
+    classes = {c for c in kept if dataclasses.is_dataclass(c) and isinstance(c, type)}
+    arrays = [c for c in classes if any("np.ndarray" in str(f.type) for f in dataclasses.fields(c))]
+    assert {"People", "Record", "Sample", "Maps"} <= {c.__name__ for c in arrays}
+    assert not [c for c in arrays if c.__eq__ is not object.__eq__]

@@ -38,7 +38,7 @@ class Parameters:
     tint: tuple[int, int, int] | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Sample:
     """What the network learns from, at the size of `Augment.size`.
 

@@ -36,7 +36,7 @@ Colour = np.ndarray | Callable[[np.ndarray, np.ndarray], np.ndarray]
 """BGR of 0 to 255, or a function of x and y, each (h, w), that gives (h, w, 3) of them."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Part:
     """Something to paint: a chain of ellipses, each two neighbours joined by their hull.
 
@@ -53,7 +53,7 @@ class Part:
     colour: Colour
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Body:
     """A person to paint.
 
@@ -68,7 +68,7 @@ class Body:
     ground: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Look:
     """What sets a person apart; angles in radians, colours BGR of 0 to 255."""
 

@@ -21,7 +21,7 @@ class PictureFault(ValueError):
         self.reason = reason
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Record:
     """One training sample, everything at picture size.
 
@@ -45,7 +45,7 @@ class Record:
     image_id: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PreparedPicture:
     """One picture and all that its training samples need.
 

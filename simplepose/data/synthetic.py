@@ -26,7 +26,7 @@ SEEN_ON = {  # indices of GROUPS: the parts that show a joint; on others it is h
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Scene:
     """A drawn picture and the truth about it.
 

@@ -25,7 +25,7 @@ PADDING = 128
 """Grey that a picture is padded with, right and below."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Maps:
     """What the network sees in one picture.
 
