@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import cv2
 import numpy as np
+
+_JPEG_START, _JPEG_END = b"\xff\xd8", b"\xd9"
+_JPEG_MARKER = re.compile(rb"\xff([^\x00\x01\xd0-\xd8\xff])")
+"""The end marker, or one that a length follows; what scans hold (a stuffed 0, restarts) is neither."""
 
 
 def decode(encoded: bytes, upright: bool) -> np.ndarray | None:
@@ -27,5 +33,17 @@ def decode(encoded: bytes, upright: bool) -> np.ndarray | None:
 
 
 def _is_cut_jpeg(encoded: bytes) -> bool:
-    """Decoders fill what is missing with grey; in a whole JPEG an end marker follows the last scan."""
-    return encoded.startswith(b"\xff\xd8") and encoded.rfind(b"\xff\xd9") < encoded.rfind(b"\xff\xda")
+    """Whether the file's first picture lacks its end marker: decoders would fill what is missing with grey.
+
+    Goes from marker to marker, past the bytes of each segment, so that neither a thumbnail inside nor
+    what phones append (a film, another picture) is taken for the picture.
+    """
+    if not encoded.startswith(_JPEG_START):
+        return False
+    place = len(_JPEG_START)
+    while marker := _JPEG_MARKER.search(encoded, place):
+        if marker[1] == _JPEG_END:
+            return False
+        length = encoded[marker.end() : marker.end() + 2]  # counts itself
+        place = marker.end() + int.from_bytes(length, "big")
+    return True

@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
+from simplepose.decoding import decode
 from simplepose.inference import sources
 from simplepose.inference.sources import UnreadablePicture, images, output_paths, read
 
@@ -99,6 +100,45 @@ def test_cut_files_are_unreadable(tmp_path, rng, suffix, kept):
     path.write_bytes(whole[: int(len(whole) * kept) if isinstance(kept, float) else kept])
     with pytest.raises(UnreadablePicture, match=r"cut\..* bytes that are no picture"):
         read(path)
+
+
+def jpeg(rng, *options):
+    image = cv2.GaussianBlur(rng.integers(0, 256, (60, 90, 3), dtype=np.uint8), None, 2)
+    return cv2.imencode(".jpg", image, list(options))[1].tobytes()
+
+
+def with_thumbnail(whole, thumbnail):
+    return (
+        whole[:2]
+        + b"\xff\xe1"
+        + (len(thumbnail) + 8).to_bytes(2, "big")
+        + b"Exif\0\0"
+        + thumbnail
+        + whole[2:]
+    )
+
+
+@pytest.mark.parametrize(
+    "options",
+    [(), (cv2.IMWRITE_JPEG_PROGRESSIVE, 1), (cv2.IMWRITE_JPEG_RST_INTERVAL, 1)],
+    ids=["plain", "progressive", "restarts"],
+)
+@pytest.mark.parametrize(
+    "trailer", [b"", b"a film \xff\xda of frames", b"\xff\xd8 another\xff\xda", b"\0" * 99]
+)
+def test_jpegs_are_whole_with_whatever_follows_and_cut_with_less(rng, options, trailer):
+    whole = with_thumbnail(jpeg(rng, *options), jpeg(rng))
+    assert decode(whole + trailer, upright=True).shape == (60, 90, 3)
+    scan = whole.rfind(b"\xff\xda")
+    for kept in (3, 40, scan - 5, scan + 1, scan + 9, scan + 30, (scan + len(whole)) // 2, len(whole) - 1):
+        assert decode(whole[:kept], upright=True) is None, kept
+
+
+def test_a_scan_that_holds_every_byte_is_walked_to_its_end(rng):
+    whole = cv2.imencode(".jpg", rng.integers(0, 256, (200, 300, 3), np.uint8), [1, 100])[1].tobytes()
+    assert whole.count(b"\xff\x00") > 100
+    assert decode(whole + b"\xff\xda", upright=True) is not None
+    assert decode(whole[:-2], upright=True) is None
 
 
 def test_a_text_named_jpg_is_unreadable(tmp_path):
