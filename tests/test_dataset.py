@@ -7,11 +7,12 @@ import pytest
 import torch
 from drawn_coco import write_drawn_coco
 from places import CONFIGS
+from published_hdf5 import write_published
 
 from simplepose import config
 from simplepose.cli import prepare
 from simplepose.data.dataset import EpochSampler, TrainingSamples, collate, loader
-from simplepose.skeleton import COCO
+from simplepose.skeleton import COCO, Skeleton
 
 
 @pytest.fixture(scope="module")
@@ -83,3 +84,17 @@ def test_framing_by_picture_takes_each_picture_once(samples_file):
     pictures = set(by_person.file.sample_pictures[by_person.indices].tolist())
     chosen = by_picture.file.sample_pictures[by_picture.indices].tolist()
     assert sorted(chosen) == sorted(pictures)
+
+
+def test_a_skeleton_with_other_joints_is_refused(samples_file):
+    order = [*COCO.annotated[1:], COCO.annotated[0]]
+    other = Skeleton.from_dict({**COCO.to_dict(), "name": "other", "annotated": order})
+    with pytest.raises(
+        ValueError, match=r"drawn.h5: its people have the joints nose, .*'other' expects left_eye"
+    ):
+        TrainingSamples(samples_file, config.load("configs/smoke.yaml"), other)
+
+
+def test_the_crop_of_a_published_file_is_a_setting(tmp_path):
+    write_published(tmp_path / "p.h5", crop=384)
+    assert make(tmp_path / "p.h5", "augment.published_crop=384").file[1].height == pytest.approx(128)

@@ -1,7 +1,7 @@
 """The file of training samples: what is written is read, in both layouts; damage is told."""
 
-import json
 import multiprocessing
+import os
 import pickle
 import shutil
 
@@ -9,10 +9,12 @@ import h5py
 import numpy as np
 import pytest
 from drawn_coco import write_drawn_coco
+from published_hdf5 import write_published
 
 from simplepose.data.coco import prepare_picture, read_annotations
 from simplepose.data.hdf5 import SampleFile
 from simplepose.data.hdf5_own import SampleWriter
+from simplepose.skeleton import COCO
 
 
 def assert_same(one, other):
@@ -35,31 +37,6 @@ def drawn(tmp_path_factory):
         for picture in pictures:
             writer.append(picture)
     return folder / "new" / "a.h5", pictures
-
-
-def write_published(path, crop=512):
-    """A file in the published layout: picture 42 with two samples, then picture 7 with one."""
-    rng = np.random.default_rng(1)
-    joints = rng.uniform(0, 40, (3, 17, 3)).round(1)
-    joints[..., 2] = rng.integers(0, 3, (3, 17))
-    joints[2] = (0, 0, 2)
-    images = {42: rng.integers(0, 256, (48, 64, 3), np.uint8), 7: rng.integers(0, 256, (30, 20, 3), np.uint8)}
-    with h5py.File(path, "w") as file:
-        for number, (image_id, order) in enumerate([(42, [0, 1, 2]), (42, [1, 0, 2]), (7, [0])]):
-            sample = {
-                "image": f"{image_id:012d}",
-                "joints": joints[order].tolist(),
-                "objpos": [[10.5 * (person + 1), 20.25] for person in order],
-                "scale_provided": [64 * (person + 1) / crop for person in order],
-            }
-            dataset = file.create_dataset(f"dataset/{number:07d}", data=json.dumps(sample))
-            dataset.attrs["meta"] = json.dumps({**sample, "dataset": "COCO", "isValidation": 0})
-        for image_id, image in images.items():
-            masks = np.zeros((*image.shape[:2], 2), np.uint8)
-            masks[..., 0], masks[4:9, 3:8, 1] = 255, 255
-            file[f"images/{image_id:012d}"] = image
-            file[f"masks/{image_id:012d}"] = masks
-    return images, joints
 
 
 class TestOwnLayout:
@@ -97,6 +74,43 @@ class TestOwnLayout:
         for record, own in zip(records, expected, strict=True):
             assert_same(record, own)
         assert_same(file[0], expected[0])
+
+    def test_a_worker_has_a_descriptor_of_its_own(self, drawn):
+        def descriptors():
+            links = {fd: f"/proc/self/fd/{fd}" for fd in os.listdir("/proc/self/fd")}
+            return [
+                int(fd) for fd, link in links.items() if os.path.realpath(link) == str(drawn[0].resolve())
+            ]
+
+        def work(queue):
+            file[1]
+            (own,) = descriptors()
+            os.lseek(own, 12345, os.SEEK_SET)
+            queue.put(own)
+
+        if not os.path.isdir("/proc/self/fd"):
+            pytest.skip("needs /proc")
+        file = SampleFile(drawn[0])
+        file[0]
+        (parents,) = descriptors()
+        before = os.lseek(parents, 0, os.SEEK_CUR)
+        context = multiprocessing.get_context("fork")
+        queue = context.SimpleQueue()
+        process = context.Process(target=work, args=(queue,))
+        process.start()
+        process.join()
+        assert process.exitcode == 0
+        assert before != 12345
+        assert os.lseek(parents, 0, os.SEEK_CUR) == before
+        assert_same(file[1], SampleFile(drawn[0])[1])
+
+    def test_only_samples_keep_the_file_open(self, drawn, tmp_path):
+        file = SampleFile(shutil.copy(drawn[0], tmp_path))
+        assert file.pictures
+        assert len(file.sample_pictures) == len(file)
+        assert file.joints == COCO.annotated
+        with h5py.File(file.path, "r+"):  # refused while it is open for reading
+            pass
 
     def test_it_can_be_pickled_open_and_closed(self, drawn):
         file = SampleFile(drawn[0])
@@ -225,6 +239,7 @@ class TestDamage:
             (lambda file: file.attrs.pop("version"), "layout version None"),
             (lambda file: file.attrs.update(format="another"), "not of training samples"),
             (lambda file: file.pop("samples"), "damaged"),
+            (lambda file: file.attrs.pop("joints"), "damaged"),
             (lambda file: file["samples/picture"].resize(0, axis=0), "holds no sample"),
         ],
     )

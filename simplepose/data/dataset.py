@@ -48,12 +48,21 @@ class TrainingSamples(Dataset[Sample]):
         settings: its parts `augment`, `targets` and `train.seed` are used.
         skeleton: the network's joints.
         augmented: False gives the framed samples without any chance, for validation.
+
+    Raises:
+        FileNotFoundError, ValueError: as `SampleFile`; ValueError also where the skeleton's annotated joints
+            are not the file's.
     """
 
     def __init__(
         self, path: str | Path, settings: Settings, skeleton: Skeleton, augmented: bool = True
     ) -> None:
-        self.file = SampleFile(path)
+        self.file = SampleFile(path, settings.augment.published_crop)
+        if self.file.joints != skeleton.annotated:
+            raise ValueError(
+                f"{path}: its people have the joints {', '.join(self.file.joints)}; the skeleton "
+                f"{skeleton.name!r} expects {', '.join(skeleton.annotated)}: choose one that fits"
+            )
         self.settings = settings
         self.skeleton = skeleton
         self.augmented = augmented

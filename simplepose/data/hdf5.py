@@ -30,6 +30,9 @@ class Layout(Protocol):
     def count(self, file: h5py.File) -> int:
         """How many samples the file holds."""
 
+    def joints(self, file: h5py.File) -> tuple[str, ...]:
+        """The names of the annotated joints."""
+
     def picture_ids(self, file: h5py.File) -> tuple[list[int], np.ndarray]:
         """The distinct picture ids, and (samples,) int64 which of them each sample is of."""
 
@@ -40,13 +43,17 @@ class Layout(Protocol):
 class SampleFile:
     """The training samples of one file, in our layout or the published one: `len(file)`, `file[i] -> Record`.
 
-    Each process opens the file anew when it first reads a sample, so a SampleFile may be handed to a loader's
-    workers, by fork or by pickle.
+    Only reading samples leaves the file open, and a process that finds it open from before a fork closes it
+    first, since HDF5 would hand out the descriptor that it shares with its parent. So a SampleFile may be
+    handed to a loader's workers, by fork or by pickle.
 
     Args:
         path: of the HDF5 file.
         published_crop: the crop height in pixels that `scale_provided` of a published file refers to: 512,
-            or 384 in a file made for the 384 x 384 phase.
+            or 384 in a file made for the 384 x 384 phase. Files of ours need no such thing.
+
+    Attributes:
+        joints: the names of the annotated joints, in the order of the records' keypoints.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -63,7 +70,7 @@ class SampleFile:
         with self._opened() as file:
             self._layout = self._recognise(file, published_crop)
             try:
-                self._count = self._layout.count(file)
+                self._count, self.joints = self._layout.count(file), self._layout.joints(file)
             except _DAMAGE as error:
                 raise self._damaged(error) from error
         if self._count == 0:
@@ -90,7 +97,7 @@ class SampleFile:
 
     def close(self) -> None:
         """Close the file; reading a sample opens it again."""
-        if self._handle is not None and self._owner == os.getpid():
+        if self._handle is not None:
             self._handle.close()
         self._handle = None
 
@@ -99,11 +106,16 @@ class SampleFile:
 
     def _read_picture_ids(self) -> tuple[list[int], np.ndarray]:
         if self._picture_ids is None:
-            self._picture_ids = self._read(self._layout.picture_ids)
+            try:
+                with self._opened() as file:
+                    self._picture_ids = self._layout.picture_ids(file)
+            except _DAMAGE as error:
+                raise self._damaged(error) from error
         return self._picture_ids
 
     def _read(self, what: Callable[[h5py.File], T]) -> T:
         if self._handle is None or self._owner != os.getpid():
+            self.close()
             self._handle, self._owner = self._opened(), os.getpid()
         try:
             return what(self._handle)

@@ -136,6 +136,10 @@ class OwnLayout:
         """How many samples the file holds."""
         return len(file["samples/picture"])
 
+    def joints(self, file: h5py.File) -> tuple[str, ...]:
+        """The names of the annotated joints."""
+        return tuple(map(str, file.attrs["joints"]))
+
     def picture_ids(self, file: h5py.File) -> tuple[list[int], np.ndarray]:
         """The distinct picture ids, and (samples,) int64 which of them each sample is of."""
         return file["pictures/image_id"][()].tolist(), file["samples/picture"][()]

@@ -15,6 +15,7 @@ import h5py
 import numpy as np
 
 from simplepose.data.record import Record
+from simplepose.skeleton import COCO
 
 
 class PublishedLayout:
@@ -31,6 +32,10 @@ class PublishedLayout:
     def count(self, file: h5py.File) -> int:
         """How many samples the file holds."""
         return len(file["dataset"])
+
+    def joints(self, file: h5py.File) -> tuple[str, ...]:
+        """The names of the annotated joints: the layout keeps none, such files are of COCO."""
+        return COCO.annotated
 
     def picture_ids(self, file: h5py.File) -> tuple[list[int], np.ndarray]:
         """The distinct picture ids, and (samples,) int64 which of them each sample is of."""
