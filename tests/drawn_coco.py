@@ -5,21 +5,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from stick_body import upright
 
 from simplepose.skeleton import COCO
 
 SIZES_HW = ((240, 320), (320, 240), (256, 256), (200, 360))
-BODY = {  # x to the person's left, y down, in body heights from the middle of the hips
-    "nose": (0, -0.52),
-    "eye": (0.03, -0.55),
-    "ear": (0.06, -0.53),
-    "shoulder": (0.11, -0.4),
-    "elbow": (0.17, -0.2),
-    "wrist": (0.2, -0.02),
-    "hip": (0.07, 0.0),
-    "knee": (0.08, 0.22),
-    "ankle": (0.09, 0.45),
-}
 
 
 def write_drawn_coco(folder: Path, pictures: int = 4, seed: int = 0) -> tuple[Path, Path]:
@@ -60,12 +50,7 @@ def _joints(rng: np.random.Generator, size_hw: tuple[int, int], whole: bool) -> 
     margin = 0.25 * body if whole else 0
     middle_xy = rng.uniform(margin, width - margin), height * 0.55
     joints = np.zeros((len(COCO.annotated), 3))
-    for row, name in enumerate(COCO.annotated):
-        x, y = BODY[name.split("_")[-1]]
-        side = -1 if name.startswith("right") else 1
-        joints[row, :2] = np.array(middle_xy) + body * (
-            np.array([side * x, y]) + rng.uniform(-0.015, 0.015, 2)
-        )
+    joints[:, :2] = middle_xy + body * (upright() + rng.uniform(-0.015, 0.015, (len(joints), 2)))
     joints[:, 2] = 2 if whole else rng.choice([1, 2], len(joints), p=[0.2, 0.8])
     inside = (joints[:, :2] >= 0).all(1) & (joints[:, 0] <= width - 1) & (joints[:, 1] <= height - 1)
     return joints.round(2) * (inside | whole)[:, None]

@@ -3,29 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
+from stick_body import ABOVE_HIPS, upright
 
 from simplepose.skeleton import COCO, Skeleton
 
 STRIDE = 4
-# x to the person's left (the picture's right) and y, as shares of the person's height
-_POSE = {
-    "nose": (0, 0.08),
-    "eye": (0.03, 0.05),
-    "ear": (0.06, 0.07),
-    "shoulder": (0.11, 0.19),
-    "elbow": (0.16, 0.36),
-    "wrist": (0.18, 0.52),
-    "hip": (0.08, 0.52),
-    "knee": (0.09, 0.74),
-    "ankle": (0.09, 0.95),
-}
 
 
 def person(rng: np.random.Generator, x: float, y: float, height: float) -> np.ndarray:
     """(17, 3) x, y, v of somebody whose head's top is near x, y; pixels."""
-    sides = [-1 if name.startswith("right") else 1 for name in COCO.annotated]
-    shares = np.array([_POSE[name.split("_")[-1]] for name in COCO.annotated])
-    xy = shares * np.array(sides)[:, None] ** [1, 2] + rng.normal(0, 0.012, (17, 2))
+    xy = upright() + np.array([0, ABOVE_HIPS]) + rng.normal(0, 0.012, (17, 2))
     angle = rng.uniform(-0.2, 0.2)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     return np.column_stack([xy @ turn.T * height + (x, y), np.full(17, 2)])

@@ -3,32 +3,19 @@
 import numpy as np
 import pytest
 import torch
+from stick_body import upright
 
 from simplepose import grouping, targets
 from simplepose.config import Targets
 from simplepose.skeleton import COCO
 
 SIZES = ((384, 512), (512, 320), (256, 640), (448, 448))
-UPRIGHT = {  # x to the person's left, y down, in body heights
-    "nose": (0, -0.42),
-    "eye": (0.03, -0.45),
-    "ear": (0.07, -0.43),
-    "shoulder": (0.12, -0.3),
-    "elbow": (0.19, -0.13),
-    "wrist": (0.22, 0.04),
-    "hip": (0.08, 0.02),
-    "knee": (0.09, 0.25),
-    "ankle": (0.1, 0.48),
-}
 
 
 def draw_person(rng, height, x, y):
     """(17, 3): an upright body about (x, y), bent a little at every joint, turned by up to 60 degrees."""
     keypoints = np.full((17, 3), 2.0)
-    for i, name in enumerate(COCO.annotated):
-        dx, dy = UPRIGHT[name.split("_")[-1]]
-        keypoints[i, :2] = dx * (-1 if name.startswith("right") else 1), dy
-    keypoints[:, :2] += rng.normal(0, 0.012, (17, 2))
+    keypoints[:, :2] = upright() + rng.normal(0, 0.012, (17, 2))
     turn = np.radians(rng.uniform(-60, 60))
     rotation = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
     keypoints[:, :2] = keypoints[:, :2] @ rotation * height + (x, y)
