@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
+
+from simplepose import typed_yaml
 
 Pairs = tuple[tuple[str, str], ...]
 
@@ -159,58 +160,18 @@ class Skeleton:
         """Network joints (P, J, ...) -> annotated joints (P, A, ...); midpoints are dropped."""
         return joints[:, self.joint_of_annotated]
 
-    def to_dict(self) -> dict[str, Any]:
-        """The skeleton as plain values, in the layout of its YAML file."""
-        return {
-            "name": self.name,
-            "joints": list(self.joints),
-            "limbs": [list(limb) for limb in self.limbs],
-            "annotated": list(self.annotated),
-            "sigmas": list(self.sigmas),
-            "mirrored": [list(pair) for pair in self.mirrored],
-            "midpoints": {name: list(ends) for name, ends in self.midpoints},
-            "bones": [list(bone) for bone in self.bones],
-        }
+    def to_text(self) -> str:
+        """The skeleton as the text of its YAML file, joints by name."""
+        return typed_yaml.write(self)
 
     @classmethod
-    def from_dict(cls, values: Any) -> Skeleton:
-        """The opposite of `to_dict`. Raises ValueError where a part is missing, unknown or odd."""
-        if not isinstance(values, dict):
-            raise ValueError(f"a skeleton is a mapping of {sorted(_FIELDS)}, got {type(values).__name__}")
-        unknown, missing = set(values) - _FIELDS, _FIELDS - _OPTIONAL - set(values)
-        if unknown or missing:
-            raise ValueError(f"skeleton: unknown keys {sorted(unknown)}, missing keys {sorted(missing)}")
-        try:
-            return cls(
-                name=str(values["name"]),
-                joints=tuple(map(str, values["joints"])),
-                limbs=_pairs(values["limbs"]),
-                annotated=tuple(map(str, values["annotated"])),
-                sigmas=tuple(map(float, values["sigmas"])),
-                mirrored=_pairs(values["mirrored"]),
-                midpoints=tuple(
-                    (str(k), (str(a), str(b))) for k, (a, b) in values.get("midpoints", {}).items()
-                ),
-                bones=_pairs(values.get("bones", [])),
-            )
-        except (TypeError, AttributeError) as error:
-            raise ValueError(f"skeleton {values['name']!r}: a part has the wrong form: {error}") from error
+    def from_text(cls, text: str, source: str) -> Skeleton:
+        """The opposite of `to_text`; `source` names the text in errors.
 
-    @classmethod
-    def from_yaml(cls, path: str | Path) -> Skeleton:
-        """Read a skeleton file: the keys of `to_dict`, joints and limbs by name."""
-        try:
-            return cls.from_dict(yaml.safe_load(Path(path).read_text(encoding="utf-8")))
-        except (ValueError, yaml.YAMLError) as error:
-            raise ValueError(f"{path}: {error}") from error
-
-
-_FIELDS = {"name", "joints", "limbs", "annotated", "sigmas", "mirrored", "midpoints", "bones"}
-_OPTIONAL = {"midpoints", "bones"}
-
-
-def _pairs(values: Any) -> Pairs:
-    return tuple((str(a), str(b)) for a, b in values)
+        Raises:
+            ValueError: a part is missing, unknown, of the wrong kind, or does not fit the others.
+        """
+        return typed_yaml.read(cls, text, source)
 
 
 def _flip_order(names: tuple[str, ...], mirror: Any) -> np.ndarray:
@@ -268,6 +229,17 @@ left_knee-left_ankle nose-right_shoulder nose-left_shoulder right_shoulder-right
 right_hip-left_knee left_shoulder-left_hip left_hip-right_knee right_ear-right_shoulder
 left_ear-left_shoulder right_hip-left_hip
 """
+_COCO_BONES = """
+nose-left_eye nose-right_eye left_eye-left_ear right_eye-right_ear left_shoulder-right_shoulder
+left_shoulder-left_elbow left_elbow-left_wrist right_shoulder-right_elbow right_elbow-right_wrist
+left_hip-right_hip left_shoulder-left_hip right_shoulder-right_hip
+left_hip-left_knee left_knee-left_ankle right_hip-right_knee right_knee-right_ankle
+"""
+
+
+def _pairs(text: str) -> Pairs:
+    return tuple((a, b) for a, b in (pair.split("-") for pair in text.split()))
+
 
 COCO = Skeleton(
     name="coco",
@@ -277,20 +249,12 @@ COCO = Skeleton(
         *("right_hip", "right_knee", "right_ankle", "left_hip", "left_knee", "left_ankle"),
         *("right_eye", "left_eye", "right_ear", "left_ear"),
     ),
-    limbs=tuple((limb.split("-")[0], limb.split("-")[1]) for limb in _COCO_LIMBS.split()),
+    limbs=_pairs(_COCO_LIMBS),
     annotated=_COCO_ANNOTATED,
     sigmas=tuple(_COCO_SIGMAS[name.split("_")[-1]] for name in _COCO_ANNOTATED),
     mirrored=tuple((f"right_{part}", f"left_{part}") for part in _SIDED),
     midpoints=(("neck", ("left_shoulder", "right_shoulder")),),
-    bones=(
-        *(("nose", "left_eye"), ("nose", "right_eye"), ("left_eye", "left_ear"), ("right_eye", "right_ear")),
-        *(("left_shoulder", "right_shoulder"), ("left_hip", "right_hip")),
-        *(("left_shoulder", "left_hip"), ("right_shoulder", "right_hip")),
-        *(("left_shoulder", "left_elbow"), ("left_elbow", "left_wrist")),
-        *(("right_shoulder", "right_elbow"), ("right_elbow", "right_wrist")),
-        *(("left_hip", "left_knee"), ("left_knee", "left_ankle")),
-        *(("right_hip", "right_knee"), ("right_knee", "right_ankle")),
-    ),
+    bones=_pairs(_COCO_BONES),
 )
 """COCO's person: 17 annotated keypoints, a neck between the shoulders, 30 limbs (arXiv:1911.10529);
 sigmas as COCO's keypoint evaluation defines them."""
@@ -304,4 +268,4 @@ def load(name_or_path: str) -> Skeleton:
         raise FileNotFoundError(
             f"skeleton {name_or_path!r}: expected {COCO.name!r} or the path of a YAML file"
         )
-    return Skeleton.from_yaml(name_or_path)
+    return Skeleton.from_text(Path(name_or_path).read_text(encoding="utf-8"), name_or_path)

@@ -136,7 +136,7 @@ def _build(kind: Any, node: yaml.Node, place: _Place) -> Any:
 
 def _build_dataclass(kind: Any, node: yaml.Node, place: _Place) -> Any:
     if not isinstance(node, yaml.MappingNode):
-        raise place.error(node, f"a mapping of settings expected, got {_shown(node)}")
+        raise place.error(node, f"a mapping of keys to values expected, got {_shown(node)}")
     hints = typing.get_type_hints(kind)
     values = {}
     for name, (key, value) in _items(node, place).items():
@@ -147,6 +147,10 @@ def _build_dataclass(kind: Any, node: yaml.Node, place: _Place) -> Any:
         if place.unknown == "refuse":
             raise fault
         logger.warning("%s; it is left out", fault)
+    fields = dataclasses.fields(kind)
+    needed = {f.name for f in fields if f.default is f.default_factory is dataclasses.MISSING}
+    if needed - set(values):
+        raise place.error(node, f"missing keys: {', '.join(sorted(needed - set(values)))}")
     try:
         return kind(**values)
     except ValueError as error:

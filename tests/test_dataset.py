@@ -1,6 +1,7 @@
 """Samples and batches: the same for the same seed, whatever the workers."""
 
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from published_hdf5 import write_published
 from simplepose import config
 from simplepose.cli import prepare
 from simplepose.data.dataset import EpochSampler, TrainingSamples, collate, loader
-from simplepose.skeleton import COCO, Skeleton
+from simplepose.skeleton import COCO
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +89,7 @@ def test_framing_by_picture_takes_each_picture_once(samples_file):
 
 def test_a_skeleton_with_other_joints_is_refused(samples_file):
     order = [*COCO.annotated[1:], COCO.annotated[0]]
-    other = Skeleton.from_dict({**COCO.to_dict(), "name": "other", "annotated": order})
+    other = replace(COCO, name="other", annotated=tuple(order))
     with pytest.raises(
         ValueError, match=r"drawn.h5: its people have the joints nose, .*'other' expects left_eye"
     ):

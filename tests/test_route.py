@@ -11,16 +11,17 @@ from pathlib import Path
 import cv2
 import pytest
 from drawn_coco import write_drawn_coco
+from places import ROOT
 
-ROOT = Path(__file__).parents[1]
+INSTALLED = Path(sys.executable).with_name("simplepose")
 TRAIN = ("tools/train.py", "--config", "configs/smoke.yaml")
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
-def run(*command):
+def run(*command, program=sys.executable):
     """A command's exit status, standard output and standard error."""
     done = subprocess.run(
-        [sys.executable, *map(str, command)],
+        [program, *map(str, command)],
         cwd=ROOT,
         env=ENVIRONMENT,
         capture_output=True,
@@ -126,17 +127,28 @@ def test_ctrl_c_saves_and_resume_finishes(drawn, samples):
     )
     journal = folder / "journal.jsonl"
     deadline = time.monotonic() + 120
-    while not (journal.exists() and journal.read_text().count('"epoch"') > 2) and time.monotonic() < deadline:
+    while len(epochs_in(journal)) < 3 and time.monotonic() < deadline:
         time.sleep(0.2)
+    seen = len(epochs_in(journal))
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers too
     out, _ = process.communicate(timeout=120)
+    assert seen >= 3
     assert process.returncode == 130
     assert "--resume" in out
-    done = json.loads(journal.read_text().splitlines()[-1])["epoch"]
+    done = epochs_in(journal)[-1]["epoch"]
     settings[-1] = f"train.epochs={done + 3}"
     status, _, err = run(*command, *settings, "--resume")
     assert status == 0, err
     assert (folder / "model.safetensors").exists()
+    told = [(line["epoch"], line["step"]) for line in epochs_in(journal)]
+    steps = told[0][1]
+    assert told == [(epoch, epoch * steps) for epoch in range(1, done + 4)]  # none lost, none twice
+
+
+def epochs_in(journal):
+    """The lines of the epochs that are done."""
+    lines = journal.read_text().splitlines() if journal.exists() else []
+    return [line for line in map(json.loads, lines) if line["kind"] == "epoch"]
 
 
 @pytest.mark.parametrize(
@@ -158,7 +170,6 @@ def test_ctrl_c_saves_and_resume_finishes(drawn, samples):
             ["tools/demo_image.py", "{tmp}", "--model", "no.safetensors", "--output", "{tmp}/out"],
             "no.safetensors",
         ),
-        (["-m", "simplepose.cli", "fly"], "fly"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_status_2(command, told, tmp_path):
@@ -179,8 +190,17 @@ def test_a_truncated_samples_file_is_told(samples, tmp_path):
 
 
 def test_the_installed_command_knows_the_same_verbs():
-    status, out, _ = run("-m", "simplepose.cli", "--help")
+    status, out, _ = run("--help", program=INSTALLED)
     assert status == 0
     for verb in ("prepare", "train", "evaluate", "demo", "convert"):
         assert verb in out
-        assert run("-m", "simplepose.cli", verb, "--help")[0] == 0
+        status, usage, err = run(verb, "--help", program=INSTALLED)
+        assert status == 0, err
+        assert usage.startswith(f"usage: {verb} ")
+
+
+def test_the_installed_command_tells_of_an_unknown_verb_in_one_line():
+    status, _, err = run("fly", program=INSTALLED)
+    assert status == 2
+    assert "'fly'" in err
+    assert len(err.strip().splitlines()) == 1

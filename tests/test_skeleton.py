@@ -5,7 +5,7 @@ import pytest
 import yaml
 
 from simplepose import skeleton
-from simplepose.skeleton import COCO, Skeleton
+from simplepose.skeleton import COCO
 
 
 def test_counts_of_the_published_layout():
@@ -65,8 +65,7 @@ def test_nobody_stays_nobody():
 
 def test_a_yaml_file_gives_the_same_skeleton(tmp_path):
     path = tmp_path / "body.yaml"
-    path.write_text(yaml.safe_dump(COCO.to_dict()))
-    assert Skeleton.from_yaml(path) == COCO
+    path.write_text(COCO.to_text())
     assert skeleton.load(str(path)) == COCO
     assert skeleton.load("coco") is COCO
     with pytest.raises(FileNotFoundError, match="coco"):
@@ -81,14 +80,21 @@ def test_a_yaml_file_gives_the_same_skeleton(tmp_path):
         ({"limbs": [["nose", "tail"]]}, "tail"),
         ({"limbs": [["nose", "left_eye"]]}, "its mirror"),
         ({"joints": ["nose"]}, "annotated or a midpoint"),
-        ({"midpoints": {}}, "neck"),
+        ({"midpoints": []}, "neck"),
         ({"colour": "red"}, "colour"),
-        ({"limbs": 3}, "wrong form"),
+        ({"limbs": 3}, "limbs: a list expected"),
     ],
 )
 def test_a_skeleton_whose_parts_do_not_fit_is_refused(tmp_path, change, told):
     path = tmp_path / "body.yaml"
-    path.write_text(yaml.safe_dump(COCO.to_dict() | change))
+    path.write_text(yaml.safe_dump(yaml.safe_load(COCO.to_text()) | change))
     with pytest.raises(ValueError, match=told) as error:
-        Skeleton.from_yaml(path)
+        skeleton.load(str(path))
     assert str(path) in str(error.value)
+
+
+def test_a_part_that_is_missing_is_told(tmp_path):
+    path = tmp_path / "body.yaml"
+    path.write_text("name: half\njoints: [nose]\n")
+    with pytest.raises(ValueError, match="missing keys: annotated, limbs, mirrored, sigmas"):
+        skeleton.load(str(path))

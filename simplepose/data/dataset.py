@@ -104,8 +104,10 @@ class EpochSampler(Sampler[Place]):
 
 
 def loader(samples: TrainingSamples, sampler: EpochSampler, drop_last: bool) -> DataLoader[Sample]:
-    """Batches of `train.batch_size`, read by `train.workers` processes."""
+    """Batches of `train.batch_size`, read by `train.workers` processes of one core each."""
     train = samples.settings.train
+    if train.workers > 0:
+        cv2.setNumThreads(1)  # here: a forked process that does it waits for ever for this one's threads
     return DataLoader(
         samples,
         batch_size=train.batch_size,
@@ -143,5 +145,6 @@ def _chosen(file: SampleFile, settings: Augment) -> np.ndarray:
 
 def _start_worker(_: int) -> None:
     """One core a worker; Ctrl-C is the main process's to answer."""
-    cv2.setNumThreads(1)
+    if cv2.getNumThreads() != 1:  # a spawned process; a forked one has it from its parent
+        cv2.setNumThreads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)

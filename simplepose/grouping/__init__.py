@@ -24,7 +24,8 @@ def group(maps: np.ndarray, skeleton: Skeleton, settings: Settings = _DEFAULTS) 
 
     Args:
         maps: (C, h, w) float32, C-contiguous: the skeleton's channels; those after limbs and keypoints
-            are not read and may be left out. A cell that is not finite counts as 0.
+            are not read and may be left out. A cell that is not finite is no peak, and gives no support
+            to a limb that touches it.
         skeleton: names the channels, and which joints a limb connects.
         settings: thresholds and the maps' stride.
 

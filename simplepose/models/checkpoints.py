@@ -6,7 +6,6 @@ our training checkpoints, and checkpoints of the released SimplePose code (`publ
 
 from __future__ import annotations
 
-import json
 import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -71,7 +70,7 @@ def save_released(path: str | Path, model: Model, dtype: torch.dtype = torch.flo
             f"{path} is not written: as {dtype}, {len(odd)} tensors hold values that are not finite: "
             f"{', '.join(odd[:SHOWN])}"
         )
-    header = {"settings": config.to_text(model.settings), "skeleton": json.dumps(model.skeleton.to_dict())}
+    header = {"settings": config.to_text(model.settings), "skeleton": model.skeleton.to_text()}
     atomic.write(path, lambda temporary: save_file(tensors, temporary, header))
 
 
@@ -157,13 +156,10 @@ def _read_pickled(path: Path) -> Model:
     return Model(network, settings, COCO)
 
 
-def _build(settings_yaml: str, skeleton_json: str, state: Mapping[str, Tensor], path: Path) -> Model:
+def _build(settings_yaml: str, skeleton_yaml: str, state: Mapping[str, Tensor], path: Path) -> Model:
     """A model from what its file says of itself; settings that this version does not know are left out."""
-    try:
-        settings = config.from_text(settings_yaml, f"{path} (settings)", unknown="warn")
-        skeleton = Skeleton.from_dict(json.loads(skeleton_json))
-    except (ValueError, TypeError, AttributeError, LookupError) as error:
-        raise ValueError(f"{path}: its settings or skeleton cannot be read: {error}") from error
+    settings = config.from_text(settings_yaml, f"{path} (settings)", unknown="warn")
+    skeleton = Skeleton.from_text(skeleton_yaml, f"{path} (skeleton)")
     network = IMHN.from_settings(settings.model, skeleton.channels)
     fill(network, state, str(path))
     return Model(network, settings, skeleton)

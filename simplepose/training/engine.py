@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -127,7 +126,7 @@ class Trainer:
         return {
             "format": checkpoints.TRAINING_FORMAT,
             "settings": config.to_text(self.model.settings),
-            "skeleton": json.dumps(self.model.skeleton.to_dict()),
+            "skeleton": self.model.skeleton.to_text(),
             "weights": self.network.state_dict(),
             "averaged": self.average.state if self.average else None,
             "average_updates": self.average.updates if self.average else 0,

@@ -8,7 +8,7 @@
 
 namespace simplepose {
 
-// One channel: height x width cells, row after row. A cell that is not finite reads as 0.
+// One channel: height x width cells, row after row. What is not finite reads as 0, between cells too.
 struct Map {
     const float* cells;
     int height;
