@@ -93,7 +93,7 @@ def test_a_skeleton_with_other_joints_is_refused(samples_file):
     with pytest.raises(
         ValueError, match=r"drawn.h5: its people have the joints nose, .*'other' expects left_eye"
     ):
-        TrainingSamples(samples_file, config.load("configs/smoke.yaml"), other)
+        TrainingSamples(samples_file, config.load(CONFIGS / "smoke.yaml"), other)
 
 
 def test_the_crop_of_a_published_file_is_a_setting(tmp_path):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from drawn_coco import write_drawn_coco
+from places import CONFIGS
 
 from simplepose import config, skeleton
 from simplepose.cli import door, prepare
@@ -34,7 +35,7 @@ def samples_file(tmp_path_factory):
 
 
 def settings_of(*overrides):
-    return config.load("configs/smoke.yaml", ["train.workers=0", "augment.size=[64,128]", *overrides])
+    return config.load(CONFIGS / "smoke.yaml", ["train.workers=0", "augment.size=[64,128]", *overrides])
 
 
 def trainer_of(settings, device="cpu"):
@@ -122,7 +123,7 @@ def test_an_interrupted_run_goes_on_as_if_nothing_had_been(samples_file, tmp_pat
 
 def test_the_command_writes_what_a_run_needs(samples_file, tmp_path, capsys):
     run = tmp_path / "run"
-    args = ["--config", "configs/smoke.yaml", "--train", str(samples_file), "--val", str(samples_file)]
+    args = ["--config", str(CONFIGS / "smoke.yaml"), "--train", str(samples_file), "--val", str(samples_file)]
     args += ["--output", str(run), "--device", "cpu", "--set", "train.workers=0"]
     assert verb.main(args) == 0
     assert {p.name for p in run.iterdir()} >= {"settings.yaml", "journal.jsonl", "model.safetensors"}
@@ -144,7 +145,7 @@ def test_a_run_can_begin_with_other_weights(samples_file, tmp_path):
     settings = settings_of()
     trainer, path = trainer_of(settings), tmp_path / "first.safetensors"
     checkpoints.save_released(path, trainer.result())
-    args = ["--config", "configs/smoke.yaml", "--train", str(samples_file), "--device", "cpu"]
+    args = ["--config", str(CONFIGS / "smoke.yaml"), "--train", str(samples_file), "--device", "cpu"]
     still = ["train.workers=0", "train.learning_rate=0", "train.averaging=0", "augment.size=[64,128]"]
     assert (
         verb.main([*args, "--output", str(tmp_path / "run"), "--init-from", str(path), "--set", *still]) == 0
@@ -159,7 +160,7 @@ def test_a_run_can_begin_with_other_weights(samples_file, tmp_path):
 
 
 def test_a_run_goes_on_only_with_its_own_settings(samples_file, tmp_path):
-    args = ["--config", "configs/smoke.yaml", "--train", str(samples_file), "--device", "cpu"]
+    args = ["--config", str(CONFIGS / "smoke.yaml"), "--train", str(samples_file), "--device", "cpu"]
     args += ["--output", str(tmp_path), "--set", "train.workers=0", "augment.size=[64,128]"]
     assert verb.main(args) == 0
     with pytest.raises(ValueError, match=r"train\.weight_decay was 0\.0005 and is 0\.1; give the same"):
