@@ -175,7 +175,7 @@ def test_values_of_another_kind_are_told(tmp_path, value, told):
 def test_odd_settings_or_skeletons_in_a_training_checkpoint_are_told(small, tmp_path, name, value):
     values = {**Trainer(small, torch.device("cpu")).state(), name: value}
     torch.save(values, tmp_path / "odd.pt")
-    with pytest.raises(ValueError, match=rf"odd.pt \({name}\)"):
+    with pytest.raises(ValueError, match=rf"odd\.pt.*{name}"):
         checkpoints.load(tmp_path / "odd.pt")
 
 

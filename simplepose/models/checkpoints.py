@@ -158,6 +158,8 @@ def _read_pickled(path: Path) -> Model:
 
 def _build(settings_yaml: str, skeleton_yaml: str, state: Mapping[str, Tensor], path: Path) -> Model:
     """A model from what its file says of itself; settings that this version does not know are left out."""
+    if not (isinstance(settings_yaml, str) and isinstance(skeleton_yaml, str)):
+        raise ValueError(f"{path}: texts of its settings and its skeleton expected, got other values")
     settings = config.from_text(settings_yaml, f"{path} (settings)", unknown="warn")
     skeleton = Skeleton.from_text(skeleton_yaml, f"{path} (skeleton)")
     network = IMHN.from_settings(settings.model, skeleton.channels)
