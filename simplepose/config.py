@@ -1,8 +1,9 @@
 """Every setting of the project: its name, unit and default, in one place.
 
 Settings are frozen dataclasses, handed from the outside in; there is no global state.
-A YAML file states only what differs from the defaults, which are the published ones
-(arXiv:1911.10529 and its released code, see docs/architecture.md).
+A YAML file states only what differs from the defaults. Those of the network, targets, loss, augmentation
+and training are the published ones (arXiv:1911.10529 and its released code); those of the grouping are ours
+(docs/deviations.md).
 """
 
 from __future__ import annotations

@@ -5,6 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from drawn_coco import write_drawn_coco
+
+from simplepose.cli import prepare
 
 SHARED = Path(os.environ.get("SIMPLEPOSE_SHARED", Path(__file__).resolve().parents[2] / "shared"))
 
@@ -21,3 +24,14 @@ def shared() -> Path:
 def rng() -> np.random.Generator:
     """A seeded generator: a failure repeats."""
     return np.random.default_rng(0)
+
+
+@pytest.fixture(scope="session")
+def samples_file(tmp_path_factory) -> Path:
+    """Training samples of six drawn pictures."""
+    folder = tmp_path_factory.mktemp("drawn")
+    annotations, images = write_drawn_coco(folder, pictures=6)
+    path = folder / "drawn.h5"
+    args = ["--annotations", str(annotations), "--images", str(images), "--output", str(path)]
+    assert prepare.main(args) == 0
+    return path

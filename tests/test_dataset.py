@@ -6,25 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from drawn_coco import write_drawn_coco
 from places import CONFIGS
 from published_hdf5 import write_published
 
 from simplepose import config
-from simplepose.cli import prepare
 from simplepose.data.dataset import EpochSampler, TrainingSamples, collate, loader
 from simplepose.skeleton import COCO
-
-
-@pytest.fixture(scope="module")
-def samples_file(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("drawn")
-    annotations, images = write_drawn_coco(folder, pictures=6)
-    path = folder / "drawn.h5"
-    assert (
-        prepare.main(["--annotations", str(annotations), "--images", str(images), "--output", str(path)]) == 0
-    )
-    return path
 
 
 def make(path, *overrides, augmented=True):

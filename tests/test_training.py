@@ -7,11 +7,10 @@ import signal
 import numpy as np
 import pytest
 import torch
-from drawn_coco import write_drawn_coco
 from places import CONFIGS
 
 from simplepose import config, skeleton
-from simplepose.cli import door, prepare
+from simplepose.cli import door
 from simplepose.cli import train as verb
 from simplepose.data.dataset import TrainingSamples, collate
 from simplepose.models import IMHN, checkpoints
@@ -21,17 +20,6 @@ from simplepose.training.engine import Trainer
 from simplepose.training.interrupt import Interrupt
 from simplepose.training.loop import train
 from simplepose.training.run_folder import RunFolder
-
-
-@pytest.fixture(scope="module")
-def samples_file(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("drawn")
-    annotations, images = write_drawn_coco(folder, pictures=6)
-    path = folder / "drawn.h5"
-    assert (
-        prepare.main(["--annotations", str(annotations), "--images", str(images), "--output", str(path)]) == 0
-    )
-    return path
 
 
 def settings_of(*overrides):
