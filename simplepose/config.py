@@ -81,9 +81,7 @@ class Augment:
     """How a training sample is cut from its picture."""
 
     size: tuple[int, int] = (512, 512)  # height, width of a sample, pixels, multiples of 64
-    framing: Literal["person", "picture"] = (
-        "person"  # what is centred and brought to size; a picture: its height
-    )
+    framing: Literal["person", "picture"] = "person"  # centre a person; or lay the picture as inference does
     person_height: float = 0.6  # framing by person: its box height as a share of the sample's
     scale: tuple[float, float] = (0.7, 1.3)  # random factor on top
     scale_probability: float = 0.8

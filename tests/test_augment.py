@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from simplepose import geometry
 from simplepose.config import Augment
 from simplepose.data import augment
 from simplepose.data.augment import Parameters
@@ -103,11 +104,24 @@ def test_main_person_framing_brings_its_height_and_centre(rng):
     assert matrix[1, 1] * 90 == pytest.approx(0.6 * 511)
 
 
-def test_picture_framing_brings_its_height():
+@pytest.mark.parametrize("flip", [False, True])
+@pytest.mark.parametrize("picture", [(240, 320), (320, 240), (240, 240), (1, 1)])
+def test_a_framed_picture_lies_where_inference_has_it(picture, flip):
     settings = Augment(size=(384, 512), framing="picture")
-    matrix = augment.affine(record(np.zeros((0, 17, 3))), Parameters(), settings)
+    sample = record(np.zeros((0, 17, 3)), np.zeros((*picture, 3), np.uint8))
+    matrix = augment.affine(sample, Parameters(flip=flip), settings)
+    resized = (384, 384 * picture[1] // picture[0])
+    expected = geometry.resizing(picture, resized)
+    if flip:
+        expected = geometry.compose(expected, np.array([[-1, 0, resized[1] - 1], [0, 1, 0]], float))
+    assert matrix == pytest.approx(expected, abs=1e-9)
+
+
+def test_of_a_framed_picture_that_is_too_wide_both_sides_are_cut():
+    sample = record(np.zeros((0, 17, 3)), np.zeros((240, 960, 3), np.uint8))
+    matrix = augment.affine(sample, Parameters(), Augment(size=(384, 512), framing="picture"))
     assert matrix[0, 0] == matrix[1, 1] == 384 / 240
-    assert matrix @ (159.5, 119.5, 1) == pytest.approx([255.5, 191.5])
+    assert matrix @ (479.5, 119.5, 1) == pytest.approx([255.5, 191.5])
 
 
 def test_outside_the_picture_nothing_is_missing_and_nobody_is_there():

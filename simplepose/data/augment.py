@@ -73,22 +73,26 @@ def draw(rng: np.random.Generator, settings: Augment) -> Parameters:
 def affine(record: Record, parameters: Parameters, settings: Augment) -> np.ndarray:
     """The (2, 3) float64 matrix from picture pixels to sample pixels."""
     height, width = settings.size
+    target = (width / 2 - 0.5, height / 2 - 0.5)
     if settings.framing == "person":
         center = record.center_xy
-        scale = settings.person_height * (height - 1) / record.height
+        scale = settings.person_height * (height - 1) / record.height * parameters.scale
     else:
         rows, columns = record.image.shape[:2]
         center = ((columns - 1) / 2, (rows - 1) / 2)
-        scale = height / rows
-    scale *= parameters.scale
+        scale = height / rows * parameters.scale
+        target = (_place(columns * scale, width), _place(rows * scale, height))
     return geometry.compose(
         geometry.translation(-center[0], -center[1]),
         geometry.rotation(parameters.degrees),
         geometry.scaling(-scale if parameters.flip else scale, scale),
-        geometry.translation(
-            width / 2 - 0.5 + parameters.shift_xy[0], height / 2 - 0.5 + parameters.shift_xy[1]
-        ),
+        geometry.translation(target[0] + parameters.shift_xy[0], target[1] + parameters.shift_xy[1]),
     )
+
+
+def _place(extent: float, available: int) -> float:
+    """A framed picture's centre on one axis: begun at 0, as inference has it; a longer one is cut evenly."""
+    return min(extent, available) / 2 - 0.5
 
 
 def apply(
