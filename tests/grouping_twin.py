@@ -6,6 +6,7 @@ groups is summed anew from all their connections at every step.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import defaultdict
 
@@ -129,12 +130,31 @@ def assemble(peaks: list, limb_ends: list, connections: list, settings: Grouping
             home[peak] = low
         groups[low] |= groups.pop(high)
     people = []
-    for number, members in groups.items():
+    for members in gather(list(groups.values()), peaks, settings):
         total = sum(peaks[joint][i][2] for joint, i in sorted(members.items()))
-        total += sum(score for start, end, score in links if home[start] == home[end] == number)
+        total += sum(score for (a, i), (b, j), score in links if members.get(a) == i and members.get(b) == j)
         if len(members) >= settings.person_joints and total >= settings.person_score * len(members):
             people.append((members, total / (len(peaks) + len(limb_ends))))
     return sorted(people, key=lambda person: -person[1])
+
+
+def gather(groups: list[dict], peaks: list, settings: Grouping) -> list[dict]:
+    """Small groups given to the nearest larger one that lacks their joints."""
+    places = [np.array([peaks[joint][i][:2] for joint, i in sorted(g.items())]) for g in groups]
+    offers = []
+    for loose, person in itertools.permutations(range(len(groups)), 2):
+        diagonal = math.hypot(*np.ptp(places[person], axis=0))
+        small = len(groups[loose]) <= settings.loose_joints and len(groups[loose]) < len(groups[person])
+        if small and diagonal > 0 and settings.loose_reach > 0:
+            away = np.hypot(*(places[loose][:, None] - places[person][None]).transpose(2, 0, 1)).min()
+            if away <= settings.loose_reach * diagonal:
+                offers.append((away / diagonal, loose, person))
+    taken: set[int] = set()
+    for _, loose, person in sorted(offers):
+        if not {loose, person} & taken and not groups[loose].keys() & groups[person].keys():
+            groups[person] |= groups[loose]
+            taken.add(loose)
+    return [g for number, g in enumerate(groups) if number not in taken]
 
 
 def assert_same(found: People, expected: People) -> None:

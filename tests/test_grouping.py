@@ -53,6 +53,8 @@ def test_equals_the_twin_on_random_maps(seed: int) -> None:
         max_connections=int(rng.integers(1, 90)),
         limb_samples=int(rng.integers(2, 20)),
         limb_support=float(rng.choice([0.3, 0.5, 0.8, 1.0])),
+        loose_joints=int(rng.integers(0, 4)),
+        loose_reach=float(rng.choice([0.0, 0.3, 1.5])),
     )
     grouping_twin.assert_same(group(maps, CHAIN, settings), grouping_twin.group(maps, CHAIN, settings))
 
@@ -177,6 +179,53 @@ def test_a_joint_belongs_to_one_person_only() -> None:
     found = group(maps, CHAIN, LENIENT)
     places = [tuple(xy) for person in found.keypoints for xy in person[person[:, 2] > 0, :2]]
     assert len(places) == len(set(places)) == 6
+
+
+def without_limbs_of(maps: np.ndarray, joint: str) -> np.ndarray:
+    """Maps on which nothing connects the joint."""
+    limbs = (COCO.limb_ends == COCO.joints.index(joint)).any(1)
+    maps[COCO.limb_channels][limbs] = 0
+    return maps
+
+
+@pytest.mark.parametrize("joint", ["left_wrist", "right_ankle", "nose"])
+def test_a_joint_without_limbs_goes_to_the_person_it_lies_at(rng: np.random.Generator, joint: str) -> None:
+    people = np.stack([drawn_maps.person(rng, x, 20, 260) for x in (100, 300)])
+    maps = without_limbs_of(drawn_maps.draw(people, (320, 420)), joint)
+    found = group(maps, COCO)
+    order = np.argsort(found.keypoints[:, 5, 0])
+    assert found.found.all()
+    np.testing.assert_allclose(found.keypoints[order, :, :2], people[..., :2], atol=0.3)
+    number = COCO.annotated.index(joint)
+    for settings in (Settings(loose_joints=0), Settings(loose_reach=0), Settings(loose_reach=0.01)):
+        assert not group(maps, COCO, settings).found[:, number].any()
+
+
+def test_nobody_gets_a_second_joint_or_one_from_afar(rng: np.random.Generator) -> None:
+    person = drawn_maps.person(rng, 100, 20, 200)
+    other = np.zeros_like(person)
+    wrist = COCO.annotated.index("left_wrist")
+    for away, missing in ((15, False), (400, True)):  # beside their own; theirs missing, but another's
+        shown = person.copy()
+        shown[wrist, 2] = 0 if missing else 2
+        other[wrist] = (*(person[wrist, :2] + (away, 0)), 2)
+        maps = drawn_maps.draw(np.stack([shown, other]), (260, 600))
+        found = group(maps, COCO)
+        assert len(found) == 1
+        np.testing.assert_array_equal(found.found[0], shown[:, 2] > 0)
+        np.testing.assert_allclose(found.keypoints[0, :, :2], shown[:, :2] * (shown[:, 2:] > 0), atol=0.5)
+
+
+def test_only_groups_of_few_joints_are_given_away(rng: np.random.Generator) -> None:
+    upper, lower = (drawn_maps.person(rng, 100, 20, 200) for _ in range(2))
+    legs = [
+        COCO.annotated.index(f"{side}_{joint}") for side in ("left", "right") for joint in ("knee", "ankle")
+    ]
+    upper[legs] = 0
+    lower[[joint for joint in range(17) if joint not in legs]] = 0
+    maps = drawn_maps.draw(np.stack([upper, lower]), (260, 260))
+    assert len(group(maps, COCO, Settings(loose_joints=2))) == 1  # the lower legs are two joints each
+    assert len(group(maps, COCO, Settings(loose_joints=1))) == 3
 
 
 def test_weak_and_small_people_are_left_out(rng: np.random.Generator) -> None:

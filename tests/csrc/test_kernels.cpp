@@ -30,6 +30,8 @@ Settings lenient() {
     settings.limb_threshold = 0.1;
     settings.limb_support = 0.8;
     settings.max_connections = 100;
+    settings.loose_joints = 3;
+    settings.loose_reach = 0.5;
     settings.person_score = 0;
     settings.person_joints = 1;
     return settings;

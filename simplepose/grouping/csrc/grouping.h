@@ -1,4 +1,4 @@
-// From maps to people, in three steps: find_peaks, connect_limb, assemble_people.
+// From maps to people: find_peaks, connect_limb, then assemble_people (merge_groups, gather_loose, scores).
 //
 // Positions are in cells, x to the right and y down, the centre of a map's first cell at 0, 0.
 // Arithmetic is in double and in one fixed order, so that the answer is the same everywhere.
@@ -32,6 +32,8 @@ struct Settings {
     double limb_threshold;
     double limb_support;
     int max_connections;
+    int loose_joints;
+    double loose_reach;
     double person_score;
     int person_joints;
 };
@@ -51,8 +53,13 @@ struct Connection {
 
 using Connections = std::vector<std::vector<Connection>>;  // of each limb, in no order
 
+using Members = std::vector<int>;  // of each joint: an index among its peaks, or -1
+
+bool share_a_joint(const Members& a, const Members& b);
+void take_in(Members& group, Members& other);  // `other` is empty then
+
 struct Person {
-    std::vector<int> peaks;  // of each joint: an index among its peaks, or -1
+    Members peaks;
     double score;            // mean over all joints and limbs; one that is missing counts 0
 };
 
@@ -60,6 +67,13 @@ std::vector<Peak> find_peaks(const Map& map, const Settings& settings);
 
 std::vector<Connection> connect_limb(const Map& map, const std::vector<Peak>& from,
                                      const std::vector<Peak>& to, const Settings& settings);
+
+// Groups of peaks, no two of one joint, that limbs hold together; a peak without limbs is one of its own.
+std::vector<Members> merge_groups(const Peaks& peaks, const std::vector<Limb>& limbs,
+                                  const Connections& connections);
+
+// Gives small groups to larger ones near them that lack their joints.
+void gather_loose(const Peaks& peaks, const Settings& settings, std::vector<Members>& groups);
 
 std::vector<Person> assemble_people(const Peaks& peaks, const std::vector<Limb>& limbs,
                                     const Connections& connections, const Settings& settings);

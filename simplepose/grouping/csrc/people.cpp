@@ -1,90 +1,13 @@
-// People: groups of peaks, no two of the same joint, that limbs hold together.
+// People: the groups that are worth showing, with their scores.
 
 #include <algorithm>
-#include <map>
-#include <queue>
-#include <tuple>
 
 #include "grouping.h"
 
 namespace simplepose {
 namespace {
 
-// Two groups and the sum of the scores of all limbs between them.
-struct Link {
-    double strength;
-    int low, high;  // low < high
-
-    bool operator<(const Link& other) const {  // the queue's top: the strongest, then the lowest numbers
-        return std::tie(strength, other.low, other.high) < std::tie(other.strength, low, high);
-    }
-};
-
-// At first each peak is a group of its own; the two that are linked most strongly become one, again
-// and again, unless they hold the same joint twice. All limbs between two groups vote together, so
-// that one false limb is outvoted, whatever the order in which the limbs are listed.
-class Groups {
-public:
-    explicit Groups(const Peaks& peaks) {
-        for (size_t joint = 0; joint < peaks.size(); ++joint) {
-            first_.push_back(static_cast<int>(members_.size()));
-            for (size_t i = 0; i < peaks[joint].size(); ++i) {
-                members_.emplace_back(peaks.size(), -1);
-                members_.back()[joint] = static_cast<int>(i);
-            }
-        }
-        links_.resize(members_.size());
-    }
-
-    void link(const Limb& limb, const Connection& connection) {
-        strengthen(first_[limb.from] + connection.from, first_[limb.to] + connection.to, connection.score);
-    }
-
-    void merge_all() {
-        while (!queue_.empty()) {
-            const Link top = queue_.top();
-            queue_.pop();
-            // A link only grows: what it was once comes after what it is, when it is gone already.
-            if (links_[top.low].erase(top.high) == 0) continue;
-            links_[top.high].erase(top.low);
-            if (!share_a_joint(members_[top.low], members_[top.high])) merge(top.low, top.high);
-        }
-    }
-
-    // The groups' peaks, of each joint an index or -1; merged ones are empty.
-    const std::vector<std::vector<int>>& members() const { return members_; }
-
-private:
-    void strengthen(int a, int b, double score) {
-        const double strength = links_[a][b] += score;
-        links_[b][a] = strength;
-        queue_.push({strength, std::min(a, b), std::max(a, b)});
-    }
-
-    static bool share_a_joint(const std::vector<int>& a, const std::vector<int>& b) {
-        for (size_t joint = 0; joint < a.size(); ++joint)
-            if (a[joint] >= 0 && b[joint] >= 0) return true;
-        return false;
-    }
-
-    void merge(int low, int high) {
-        for (size_t joint = 0; joint < members_[low].size(); ++joint)
-            members_[low][joint] = std::max(members_[low][joint], members_[high][joint]);
-        members_[high].clear();
-        for (const auto& [other, strength] : links_[high]) {
-            links_[other].erase(high);
-            strengthen(low, other, strength);
-        }
-        links_[high].clear();
-    }
-
-    std::vector<int> first_;                    // of each joint: the group of its first peak
-    std::vector<std::vector<int>> members_;     // of each group
-    std::vector<std::map<int, double>> links_;  // of each group: others, and how strongly
-    std::priority_queue<Link> queue_;           // every link there ever was
-};
-
-double limb_score(const Limb& limb, const std::vector<Connection>& connections, const std::vector<int>& members) {
+double limb_score(const Limb& limb, const std::vector<Connection>& connections, const Members& members) {
     for (const Connection& connection : connections)
         if (connection.from == members[limb.from] && connection.to == members[limb.to]) return connection.score;
     return 0;
@@ -94,13 +17,11 @@ double limb_score(const Limb& limb, const std::vector<Connection>& connections, 
 
 std::vector<Person> assemble_people(const Peaks& peaks, const std::vector<Limb>& limbs,
                                     const Connections& connections, const Settings& settings) {
-    Groups groups(peaks);
-    for (size_t k = 0; k < limbs.size(); ++k)
-        for (const Connection& connection : connections[k]) groups.link(limbs[k], connection);
-    groups.merge_all();
+    std::vector<Members> groups = merge_groups(peaks, limbs, connections);
+    gather_loose(peaks, settings, groups);
 
     std::vector<Person> people;
-    for (const std::vector<int>& members : groups.members()) {
+    for (const Members& members : groups) {
         int joints = 0;
         double sum = 0;
         for (size_t joint = 0; joint < members.size(); ++joint) {
