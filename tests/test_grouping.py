@@ -81,7 +81,7 @@ def test_equals_the_twin_and_beats_the_published_rule_on_the_reference_scenes(sh
         found.append((answer.keypoints, answer.scores))
         if scene % 9 == 0:
             grouping_twin.assert_same(answer, grouping_twin.group(maps, COCO, Settings()))
-    assert score.coco_ap(truth, found)[0] >= 0.45  # the published implementation: 0.378; measured here: 0.452
+    assert score.coco_ap(truth, found)[0] >= 0.53  # the published implementation: 0.378; measured here: 0.540
 
 
 # Peaks.

@@ -20,6 +20,7 @@ def group(maps: np.ndarray, skeleton: Skeleton, settings: Settings = _DEFAULTS) 
     As in arXiv:1911.10529, joints are local maxima of the keypoint maps, limbs are scored along the limb
     map between two joints, and limbs that share joints make a person; but the maps are read as they are,
     between their cells, and people grow from the strongest links, not limb by limb in a fixed order.
+    A few joints without limbs to anybody go to the person they lie at.
     Safe to call from several threads at once; other Python threads run meanwhile.
 
     Args:
