@@ -70,6 +70,7 @@ class Loss:
     foreground: float = 0.01  # a target of at least this counts as foreground
 
     def __post_init__(self) -> None:
+        _at_least(0, self, "gamma", "keypoint_weight", "person_mask_weight")
         _require(sum(self.scale_weights) > 0, "scale_weights must have a positive sum")
         _require(
             not self.stack_weights or sum(self.stack_weights) > 0, "stack_weights must have a positive sum"
@@ -138,7 +139,9 @@ class Train:
     def __post_init__(self) -> None:
         _at_least(1, self, "batch_size", "epochs", "skips_in_a_row", "keep")
         _at_least(0, self, "learning_rate", "weight_decay", "warmup_epochs", "workers", "seed")
-        _above(0, self, "step_epochs", "restart_step_epochs", "loss_limit", "checkpoint_minutes")
+        _above(
+            0, self, "step_epochs", "step_factor", "restart_step_epochs", "loss_limit", "checkpoint_minutes"
+        )
         for name in ("momentum", "averaging"):
             _require(
                 0 <= getattr(self, name) < 1, f"{name} from 0 to below 1 expected, got {getattr(self, name)}"

@@ -50,21 +50,16 @@ def samples(drawn):
     return path
 
 
+def train_command(samples, folder, *settings):
+    paths = ["--train", samples, "--output", folder]
+    return ["tools/train.py", "--config", "configs/smoke.yaml", *paths, "--set", *settings]
+
+
 @pytest.fixture(scope="module")
 def model(drawn, samples):
     folder = drawn[0] / "run"
     settings = ["train.batch_size=3", "augment.size=[64,64]"]
-    status, _, err = run(
-        "tools/train.py",
-        "--config",
-        "configs/smoke.yaml",
-        "--train",
-        samples,
-        "--output",
-        folder,
-        "--set",
-        *settings,
-    )
+    status, _, err = run(*train_command(samples, folder, *settings))
     assert status == 0, err
     lines = [json.loads(line) for line in (folder / "journal.jsonl").read_text().splitlines()]
     assert lines[-1]["step"] >= 2
@@ -106,18 +101,9 @@ def test_demo_draws_every_picture(drawn, model):
 def test_ctrl_c_saves_and_resume_finishes(drawn, samples):
     folder = drawn[0] / "long_run"
     settings = ["train.batch_size=2", "augment.size=[64,64]", "train.epochs=10000"]
-    command = [
-        "tools/train.py",
-        "--config",
-        "configs/smoke.yaml",
-        "--train",
-        samples,
-        "--output",
-        folder,
-        "--set",
-    ]
+    command = map(str, train_command(samples, folder, *settings))
     process = subprocess.Popen(
-        [sys.executable, *map(str, command), *settings],
+        [sys.executable, *command],
         cwd=ROOT,
         env=ENVIRONMENT,
         stdout=subprocess.PIPE,
@@ -137,7 +123,7 @@ def test_ctrl_c_saves_and_resume_finishes(drawn, samples):
     assert "--resume" in out
     done = epochs_in(journal)[-1]["epoch"]
     settings[-1] = f"train.epochs={done + 3}"
-    status, _, err = run(*command, *settings, "--resume")
+    status, _, err = run(*train_command(samples, folder, *settings), "--resume")
     assert status == 0, err
     assert (folder / "model.safetensors").exists()
     told = [(line["epoch"], line["step"]) for line in epochs_in(journal)]

@@ -13,12 +13,11 @@ from simplepose import config, geometry, grouping
 from simplepose.inference.maps import MapMaker, Maps
 from simplepose.models import checkpoints
 from simplepose.models.checkpoints import Model
+from simplepose.models.precision import DTYPES
 from simplepose.people import People
 
 ASSETS = Path(__file__).parent.parent / "assets"
 """Where the networks that ship with the package lie."""
-
-PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 OVERRIDABLE = ("inference", "grouping")
 """The parts of the settings that are not the checkpoint's own."""
@@ -39,8 +38,8 @@ class Predictor:
     """
 
     def __init__(self, model: Model, device: str | torch.device = "cpu", precision: str = "fp32") -> None:
-        if precision not in PRECISIONS:
-            raise ValueError(f"precision {precision!r}: one of {', '.join(PRECISIONS)} expected")
+        if precision not in DTYPES:
+            raise ValueError(f"precision {precision!r}: one of {', '.join(DTYPES)} expected")
         self.network, self.settings, self.skeleton = model.network, model.settings, model.skeleton
         self._maps = MapMaker(
             self.network,
@@ -48,7 +47,7 @@ class Predictor:
             self.settings.inference,
             self.settings.targets.stride,
             torch.device(device),
-            PRECISIONS[precision],
+            DTYPES[precision],
         )
 
     @classmethod

@@ -151,7 +151,7 @@ def _read_pickled(path: Path) -> Model:
         )
     _require_tensors(values[published.WEIGHTS], str(path))
     settings = Settings()
-    network = IMHN.from_settings(settings.model, COCO.channels)
+    network = _unfilled(settings.model, COCO.channels)
     fill(network, published.to_ours(values[published.WEIGHTS], network), str(path))
     return Model(network, settings, COCO)
 
@@ -162,9 +162,16 @@ def _build(settings_yaml: str, skeleton_yaml: str, state: Mapping[str, Tensor], 
         raise ValueError(f"{path}: texts of its settings and its skeleton expected, got other values")
     settings = config.from_text(settings_yaml, f"{path} (settings)", unknown="warn")
     skeleton = Skeleton.from_text(skeleton_yaml, f"{path} (skeleton)")
-    network = IMHN.from_settings(settings.model, skeleton.channels)
+    network = _unfilled(settings.model, skeleton.channels)
     fill(network, state, str(path))
     return Model(network, settings, skeleton)
+
+
+def _unfilled(settings: config.Model, channels: int) -> IMHN:
+    """A network whose weights are still to come: drawing 129 M of them by chance takes seconds."""
+    with torch.device("meta"):
+        network = IMHN.from_settings(settings, channels)
+    return network.to_empty(device="cpu")
 
 
 def _require_whole(values: Mapping[str, Any], path: Path) -> None:

@@ -16,9 +16,8 @@ from simplepose.data.dataset import Batch
 from simplepose.losses import MultiScaleLoss
 from simplepose.models import checkpoints
 from simplepose.models.checkpoints import Model
+from simplepose.models.precision import DTYPES
 from simplepose.training.averaging import MovingAverage
-
-PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass
@@ -101,7 +100,7 @@ class Trainer:
         target = targets.draw(
             batch.joints, batch.person_mask.float() / 255, self.model.skeleton, self.model.settings.targets
         )
-        precision = PRECISIONS[self.settings.precision]
+        precision = DTYPES[self.settings.precision]
         with torch.autocast(self.device.type, precision, enabled=precision != torch.float32):
             outputs = self.network(images)
         total, scales = self.loss(outputs, target, batch.mask_miss[:, None].float() / 255)

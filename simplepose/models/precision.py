@@ -1,0 +1,6 @@
+"""The names of the number types that networks run in."""
+
+import torch
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+"""fp32 is the weights' own; in the others convolutions run under autocast."""
