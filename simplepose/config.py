@@ -161,6 +161,7 @@ class Grouping:
     limb_support: float = 0.8  # share of the samples that must; the value they reach is the limb's score
     max_connections: int = 1024  # best connections of a limb that are kept
     loose_joints: int = 3  # a group of so few joints goes to the nearest larger one that lacks them ...
+    loose_score: float = 0.25  # ... if its joints' mean score is at least this ...
     loose_reach: float = 0.5  # ... within this share of the larger one's diagonal
     person_score: float = 0.45  # least sum of scores, joints and limbs, per joint of a person
     person_joints: int = 2  # a person has at least so many joints
@@ -168,7 +169,7 @@ class Grouping:
     def __post_init__(self) -> None:
         _above(0, self, "stride", "peak_threshold", "sure_peak", "limb_support")
         _at_least(1, self, "max_peaks", "max_connections", "person_joints")
-        _at_least(0, self, "limb_threshold", "loose_joints", "loose_reach")
+        _at_least(0, self, "limb_threshold", "loose_joints", "loose_score", "loose_reach")
         _at_least(2, self, "limb_samples")
         _require(self.limb_support <= 1, f"limb_support of at most 1 expected, got {self.limb_support}")
 

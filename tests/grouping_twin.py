@@ -141,10 +141,12 @@ def assemble(peaks: list, limb_ends: list, connections: list, settings: Grouping
 def gather(groups: list[dict], peaks: list, settings: Grouping) -> list[dict]:
     """Small groups given to the nearest larger one that lacks their joints."""
     places = [np.array([peaks[joint][i][:2] for joint, i in sorted(g.items())]) for g in groups]
+    scores = [[peaks[joint][i][2] for joint, i in sorted(g.items())] for g in groups]
     offers = []
     for loose, person in itertools.permutations(range(len(groups)), 2):
         diagonal = math.hypot(*np.ptp(places[person], axis=0))
         small = len(groups[loose]) <= settings.loose_joints and len(groups[loose]) < len(groups[person])
+        small &= sum(scores[loose]) / len(scores[loose]) >= settings.loose_score
         if small and diagonal > 0 and settings.loose_reach > 0:
             away = np.hypot(*(places[loose][:, None] - places[person][None]).transpose(2, 0, 1)).min()
             if away <= settings.loose_reach * diagonal:

@@ -54,6 +54,7 @@ def test_equals_the_twin_on_random_maps(seed: int) -> None:
         limb_samples=int(rng.integers(2, 20)),
         limb_support=float(rng.choice([0.3, 0.5, 0.8, 1.0])),
         loose_joints=int(rng.integers(0, 4)),
+        loose_score=float(rng.choice([0.0, 0.4])),
         loose_reach=float(rng.choice([0.0, 0.3, 1.5])),
     )
     grouping_twin.assert_same(group(maps, CHAIN, settings), grouping_twin.group(maps, CHAIN, settings))
@@ -81,7 +82,7 @@ def test_equals_the_twin_and_beats_the_published_rule_on_the_reference_scenes(sh
         found.append((answer.keypoints, answer.scores))
         if scene % 9 == 0:
             grouping_twin.assert_same(answer, grouping_twin.group(maps, COCO, Settings()))
-    assert score.coco_ap(truth, found)[0] >= 0.53  # the published implementation: 0.378; measured here: 0.540
+    assert score.coco_ap(truth, found)[0] >= 0.53  # the published implementation: 0.378; measured here: 0.542
 
 
 # Peaks.
@@ -197,7 +198,7 @@ def test_a_joint_without_limbs_goes_to_the_person_it_lies_at(rng: np.random.Gene
     assert found.found.all()
     np.testing.assert_allclose(found.keypoints[order, :, :2], people[..., :2], atol=0.3)
     number = COCO.annotated.index(joint)
-    for settings in (Settings(loose_joints=0), Settings(loose_reach=0), Settings(loose_reach=0.01)):
+    for settings in (Settings(loose_joints=0), Settings(loose_reach=0.01), Settings(loose_score=1.1)):
         assert not group(maps, COCO, settings).found[:, number].any()
 
 

@@ -31,6 +31,7 @@ Settings lenient() {
     settings.limb_support = 0.8;
     settings.max_connections = 100;
     settings.loose_joints = 3;
+    settings.loose_score = 0;
     settings.loose_reach = 0.5;
     settings.person_score = 0;
     settings.person_joints = 1;

@@ -21,7 +21,8 @@ Settings read_settings(const py::handle& settings) {
     return {number("stride"),       number("peak_threshold"), count("max_peaks"),
             number("sure_peak"),    count("limb_samples"),    number("limb_threshold"),
             number("limb_support"), count("max_connections"), count("loose_joints"),
-            number("loose_reach"),  number("person_score"),   count("person_joints")};
+            number("loose_score"),  number("loose_reach"),    number("person_score"),
+            count("person_joints")};
 }
 
 std::vector<Limb> read_limbs(const Ints& limb_ends) {

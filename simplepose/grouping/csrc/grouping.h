@@ -33,6 +33,7 @@ struct Settings {
     double limb_support;
     int max_connections;
     int loose_joints;
+    double loose_score;
     double loose_reach;
     double person_score;
     int person_joints;

@@ -27,6 +27,12 @@ struct Outline {
         }
     }
 
+    double mean_score() const {
+        double sum = 0;
+        for (const Peak* peak : peaks) sum += peak->score;
+        return sum / static_cast<double>(peaks.size());
+    }
+
     double extent() const { return std::hypot(right - left, bottom - top); }
 };
 
@@ -54,12 +60,15 @@ struct Offer {
 
 std::vector<Offer> offers(const std::vector<Outline>& outlines, const Settings& settings) {
     std::vector<Offer> found;
+    std::vector<char> may_be_given;
+    for (const Outline& outline : outlines)
+        may_be_given.push_back(outline.peaks.size() <= static_cast<size_t>(settings.loose_joints) &&
+                               outline.mean_score() >= settings.loose_score);
     for (size_t person = 0; person < outlines.size(); ++person) {
         const double extent = outlines[person].extent(), reach = settings.loose_reach * extent;
         if (outlines[person].peaks.size() < 2 || reach == 0) continue;
         for (size_t loose = 0; loose < outlines.size(); ++loose) {
-            if (outlines[loose].peaks.size() > static_cast<size_t>(settings.loose_joints)) continue;
-            if (outlines[loose].peaks.size() >= outlines[person].peaks.size()) continue;
+            if (!may_be_given[loose] || outlines[loose].peaks.size() >= outlines[person].peaks.size()) continue;
             if (gap(outlines[loose], outlines[person]) > reach) continue;
             const double away = distance(outlines[loose], outlines[person]);
             if (away <= reach) found.push_back({away / extent, static_cast<int>(loose), static_cast<int>(person)});
