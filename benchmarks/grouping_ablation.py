@@ -25,7 +25,7 @@ from simplepose.skeleton import COCO
 
 DEFAULT = Settings()
 REFERENCE = Settings(rules="reference")
-HELD_OUT = 100  # the first scene that nothing was chosen on
+HELD_OUT = 100  # the first of the scenes that the settings were not tuned on
 CHANGES: dict[str, list[Any]] = {
     "peak_threshold": [0.05, 0.15, 0.2],
     "sure_peak": [0.01, 0.3, 0.8],
