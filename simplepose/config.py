@@ -3,7 +3,7 @@
 Settings are frozen dataclasses, handed from the outside in; there is no global state.
 A YAML file states only what differs from the defaults. Those of the network, targets, loss, augmentation
 and training are the published ones (arXiv:1911.10529 and its released code); those of the grouping are ours
-(docs/deviations.md).
+(docs/deviations.md), with the published rules as a setting.
 """
 
 from __future__ import annotations
@@ -150,8 +150,13 @@ class Train:
 
 @dataclass(frozen=True)
 class Grouping:
-    """From maps to people (simplepose.grouping)."""
+    """From maps to people (simplepose.grouping).
 
+    The reference rules do not read sure_peak, max_connections and the loose_ settings; to them limb_support
+    decides which limbs are kept, and a limb's score is its samples' mean.
+    """
+
+    rules: Literal["ours", "reference"] = "ours"  # reference: as published, to compare with
     stride: float = 4.0  # picture pixels a cell of the maps; targets.stride, where both are set
     peak_threshold: float = 0.1  # a joint is a 3 x 3 maximum of at least this
     max_peaks: int = 256  # best peaks of a channel that are kept

@@ -21,6 +21,7 @@ def group(maps: np.ndarray, skeleton: Skeleton, settings: Settings = _DEFAULTS) 
     map between two joints, and limbs that share joints make a person; but the maps are read as they are,
     between their cells, and people grow from the strongest links, not limb by limb in a fixed order.
     A few joints without limbs to anybody go to the person they lie at.
+    `Settings(rules="reference")` follows the published rules instead, faults included.
     Safe to call from several threads at once; other Python threads run meanwhile.
 
     Args:
@@ -34,7 +35,7 @@ def group(maps: np.ndarray, skeleton: Skeleton, settings: Settings = _DEFAULTS) 
         People, best first, joints in the skeleton's annotated order. x and y are pixels of the picture
         that the maps were made of: cell k's centre is at k * stride + stride / 2 - 0.5. Where no joint
         was found: 0, 0, 0. A person's score is the mean over all the skeleton's joints and limbs, a missing
-        one as 0.
+        one as 0; by the reference rules 1 - 1 / their sum, which may be negative.
 
     Raises:
         ValueError: maps of another type, shape or layout.

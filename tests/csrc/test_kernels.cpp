@@ -1,5 +1,6 @@
 // The grouping kernels on nasty maps, to be built with sanitizers: every answer is checked for sense.
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
@@ -7,6 +8,7 @@
 #include <limits>
 
 #include "grouping.h"
+#include "reference.h"
 
 using namespace simplepose;
 
@@ -99,6 +101,37 @@ void check_random(int height, int width, int joints, bool nasty, Random& random)
         for (int times : of_joint) EXPECT(times == 1);  // lenient: each peak is in one person
 }
 
+// The published rules on the same kind of maps; there a peak may be in several people.
+void check_reference(int height, int width, int joints, bool nasty, Random& random) {
+    const Settings settings = lenient();
+    const size_t cells = static_cast<size_t>(height) * width;
+    std::vector<float> values(2 * cells * joints);
+    for (float& value : values) value = nasty ? nasty_value(random) : random.uniform();
+    Peaks peaks;
+    for (int j = 0; j < joints; ++j) {
+        peaks.push_back(reference::find_peaks({values.data() + j * cells, height, width}, settings));
+        EXPECT(peaks.back().size() <= static_cast<size_t>(settings.max_peaks));
+        for (const Peak& peak : peaks.back()) {
+            EXPECT(peak.x >= -0.5 && peak.x <= width - 0.5 && peak.y >= -0.5 && peak.y <= height - 0.5);
+            EXPECT(std::isfinite(peak.score) && peak.score > 0);
+        }
+    }
+    std::vector<Limb> limbs;
+    Connections connections;
+    for (int j = 0; j < joints && joints > 1; ++j) {
+        limbs.push_back({j, (j + 1) % joints});
+        const Peaks ends{peaks[limbs[j].from], peaks[limbs[j].to]};
+        const Map map{values.data() + (joints + j) * cells, height, width};
+        connections.push_back(reference::connect_limb(map, ends[0], ends[1], settings));
+        EXPECT(connections.back().size() <= std::min(ends[0].size(), ends[1].size()));
+        for (const Connection& connection : connections.back()) EXPECT(connection.score > 0);
+    }
+    for (const Person& person : reference::assemble_people(peaks, limbs, connections, settings)) {
+        EXPECT(std::isfinite(person.score) && person.score <= 1);
+        for (int j = 0; j < joints; ++j) EXPECT(person.peaks[j] < static_cast<int>(peaks[j].size()));
+    }
+}
+
 void check_nothing() {
     const Settings settings = lenient();
     const float zero = 0;
@@ -106,6 +139,9 @@ void check_nothing() {
     EXPECT(connect_limb({&zero, 1, 1}, {}, {}, settings).empty());
     EXPECT(assemble_people({}, {}, {}, settings).empty());
     EXPECT(assemble_people({{}, {}}, {{0, 1}}, {{}}, settings).empty());
+    EXPECT(reference::find_peaks({&zero, 1, 1}, settings).empty());
+    EXPECT(reference::connect_limb({&zero, 1, 1}, {}, {}, settings).empty());
+    EXPECT(reference::assemble_people({}, {}, {}, settings).empty());
 }
 
 void check_whole_plateau() {
@@ -124,6 +160,9 @@ int main() {
     const int sizes[][2] = {{1, 1}, {1, 2}, {2, 1}, {2, 2}, {1, 30}, {3, 3}, {17, 5}, {24, 31}};
     for (const auto& [height, width] : sizes)
         for (int joints = 1; joints <= 5; joints += 2)
-            for (const bool nasty : {false, true}) check_random(height, width, joints, nasty, random);
+            for (const bool nasty : {false, true}) {
+                check_random(height, width, joints, nasty, random);
+                check_reference(height, width, joints, nasty, random);
+            }
     std::puts("all kernels passed");
 }

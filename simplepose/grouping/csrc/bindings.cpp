@@ -4,8 +4,10 @@
 #include <pybind11/pybind11.h>
 
 #include <algorithm>
+#include <string>
 
 #include "grouping.h"
+#include "reference.h"
 
 namespace py = pybind11;
 using namespace simplepose;
@@ -22,7 +24,7 @@ Settings read_settings(const py::handle& settings) {
             number("sure_peak"),    count("limb_samples"),    number("limb_threshold"),
             number("limb_support"), count("max_connections"), count("loose_joints"),
             number("loose_score"),  number("loose_reach"),    number("person_score"),
-            count("person_joints")};
+            count("person_joints"), settings.attr("rules").cast<std::string>() == "reference"};
 }
 
 std::vector<Limb> read_limbs(const Ints& limb_ends) {
@@ -65,11 +67,14 @@ py::tuple group(const Floats& limb_maps, const Floats& keypoint_maps, const Ints
     std::vector<Person> people;
     {
         const py::gil_scoped_release others_may_run;
-        for (const Map& map : keypoint_channels) peaks.push_back(find_peaks(map, settings));
+        const auto find = settings.reference ? reference::find_peaks : find_peaks;
+        const auto connect = settings.reference ? reference::connect_limb : connect_limb;
+        const auto assemble = settings.reference ? reference::assemble_people : assemble_people;
+        for (const Map& map : keypoint_channels) peaks.push_back(find(map, settings));
         Connections connections;
         for (size_t k = 0; k < limbs.size(); ++k)
-            connections.push_back(connect_limb(limb_channels[k], peaks[limbs[k].from], peaks[limbs[k].to], settings));
-        people = assemble_people(peaks, limbs, connections, settings);
+            connections.push_back(connect(limb_channels[k], peaks[limbs[k].from], peaks[limbs[k].to], settings));
+        people = assemble(peaks, limbs, connections, settings);
     }
     return write_people(people, peaks, settings.stride);
 }

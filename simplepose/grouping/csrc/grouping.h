@@ -37,6 +37,7 @@ struct Settings {
     double loose_reach;
     double person_score;
     int person_joints;
+    bool reference;  // the published rules (reference.h) instead of ours
 };
 
 struct Peak {
