@@ -1,4 +1,4 @@
-"""The skeletons in configs/skeletons: whole, true to their data sets, grouped by the kernels that group COCO's."""
+"""The skeletons in configs/skeletons: whole, true to their data sets, grouped by the same kernels as COCO's."""
 
 from __future__ import annotations
 
