@@ -1,4 +1,4 @@
-"""The skeletons in configs/skeletons: whole, true to their data sets, grouped by the same kernels as COCO's."""
+"""The skeletons in configs/skeletons: whole, true to their data sets, and grouped as COCO is."""
 
 from __future__ import annotations
 
