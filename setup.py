@@ -14,7 +14,7 @@ CSRC = Path("simplepose/grouping/csrc")
 version = re.search(r'__version__ = "(.+)"', (HERE / "simplepose/__init__.py").read_text(encoding="utf-8"))
 assert version, "simplepose/__init__.py states no __version__"
 
-KERNELS = ("peaks", "limbs", "groups", "loose", "people", "reference", "reference_people")
+KERNELS = ("peaks", "limbs", "groups", "loose", "people", "reference", "reference_people", "poses")
 
 grouping = Pybind11Extension(
     "simplepose.grouping._grouping",

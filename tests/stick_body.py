@@ -2,10 +2,9 @@
 
 import numpy as np
 
-from simplepose.skeleton import COCO
+from simplepose.skeleton import COCO, Skeleton
 
 _LEFT_HALF = {  # x to the person's left, which is the picture's right, y down; from the middle of the hips
-    "nose": (0, -0.52),
     "eye": (0.03, -0.55),
     "ear": (0.06, -0.53),
     "shoulder": (0.11, -0.4),
@@ -15,12 +14,82 @@ _LEFT_HALF = {  # x to the person's left, which is the picture's right, y down; 
     "knee": (0.08, 0.22),
     "ankle": (0.09, 0.45),
 }
+_MIDDLE = {
+    "nose": (0, -0.52),
+    "head": (0, -0.57),
+    "head_top": (0, -0.57),
+    "neck": (0, -0.44),
+    "upper_neck": (0, -0.44),
+    "thorax": (0, -0.38),
+    "pelvis": (0, -0.01),
+}
+_LEFT_FOOT = {"big_toe": (0.11, 0.5), "small_toe": (0.13, 0.49), "heel": (0.08, 0.48)}
+_SIDES = (("left", 1), ("right", -1))
+_FINGERS = ("thumb", "forefinger", "middle_finger", "ring_finger", "pinky_finger")
 ABOVE_HIPS = 0.57
 """From the hips to the top of the head, body heights."""
+BEND = 0.012
+"""The spread of a joint about its place, body heights; a sixth of it in the face, a hand or a foot."""
 
 
-def upright() -> np.ndarray:
-    """(17, 2) float64: x, y of the annotated joints in body heights, from the middle of the hips."""
-    left = np.array([_LEFT_HALF[name.split("_")[-1]] for name in COCO.annotated])
-    sides = [-1 if name.startswith("right") else 1 for name in COCO.annotated]
-    return left * np.column_stack([sides, np.ones(len(sides))])
+def upright(skeleton: Skeleton = COCO) -> np.ndarray:
+    """(A, 2) float64: x, y of the annotated joints in body heights, from the middle of the hips."""
+    places = {**_MIDDLE, **_sided(_LEFT_HALF), **_small_parts()}
+    return np.array([places[name] for name in skeleton.annotated], np.float64)
+
+
+def bent(rng: np.random.Generator, skeleton: Skeleton = COCO) -> np.ndarray:
+    """As `upright`, each joint a little beside its place."""
+    small = _small_parts()
+    spread = np.array([BEND / 6 if name in small else BEND for name in skeleton.annotated])
+    return upright(skeleton) + rng.normal(0, spread[:, None], (len(spread), 2))
+
+
+def _sided(left: dict[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
+    """Both halves of a body, of its left one."""
+    return {f"{side}_{name}": (sign * x, y) for side, sign in _SIDES for name, (x, y) in left.items()}
+
+
+def _small_parts() -> dict[str, tuple[float, float]]:
+    """What the whole body has beside COCO's joints: feet, hands and face."""
+    face = {f"face_{number}": (x, y) for number, (x, y) in enumerate(_face())}
+    return {**_sided(_LEFT_FOOT), **_sided(_left_hand()), **face}
+
+
+def _left_hand() -> dict[str, tuple[float, float]]:
+    """A hand that hangs, its thumb towards the body: five straight fingers from the root."""
+    x, y = _LEFT_HALF["wrist"]
+    root = np.array([x, y + 0.01])
+    places = {"hand_root": tuple(root)}
+    for finger, angle in zip(_FINGERS, np.radians([-40, -15, 0, 15, 30]), strict=True):
+        along = np.array([np.sin(angle), np.cos(angle)])
+        for joint, away in enumerate((0.045, 0.065, 0.08, 0.092), 1):
+            places[f"{finger}{joint}"] = tuple(root + away * along)
+    return places
+
+
+def _face() -> np.ndarray:
+    """(68, 2): contour, brows, nose, eyes and mouth, each from the person's right to the left."""
+    x, y = _LEFT_HALF["eye"]
+    right_brow = _arc((-x, y - 0.02), (0.018, 0.008), 180, 360, 5)
+    right_eye = _arc((-x, y), (0.011, 0.005), 180, 540, 7)[:6]
+    mirrored = np.array([-1, 1])
+    bridge = np.column_stack([np.zeros(4), np.linspace(-0.553, -0.522, 4)])
+    nostrils = np.column_stack([np.linspace(-0.014, 0.014, 5), np.full(5, -0.51)])
+    mouth = (0, -0.483)
+    parts = [
+        _arc((0, -0.53), (0.058, 0.075), 180, 0, 17),
+        *(right_brow, right_brow[::-1] * mirrored, bridge, nostrils),
+        *(right_eye, right_eye[[3, 2, 1, 0, 5, 4]] * mirrored),
+        _arc(mouth, (0.022, 0.011), 180, 540, 13)[:12],
+        _arc(mouth, (0.015, 0.005), 180, 540, 9)[:8],
+    ]
+    return np.concatenate(parts)
+
+
+def _arc(
+    middle: tuple[float, float], radii: tuple[float, float], start: float, end: float, count: int
+) -> np.ndarray:
+    """(count, 2): places on an ellipse, from one angle to another, degrees from +x towards +y."""
+    angles = np.radians(np.linspace(start, end, count))
+    return np.column_stack([np.cos(angles), np.sin(angles)]) * radii + middle

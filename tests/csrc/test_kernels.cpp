@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <limits>
+#include <stdexcept>
 
 #include "grouping.h"
 #include "reference.h"
@@ -70,6 +71,26 @@ void check_peaks(const std::vector<Peak>& peaks, int height, int width, const Se
     }
 }
 
+// As many keypoints as peaks, in the picture, and the others nowhere.
+void check_poses(const std::vector<Pose>& poses, const Peaks& peaks, double stride) {
+    for (size_t j = 0; j < peaks.size(); ++j) {
+        size_t found = 0;
+        for (const Pose& pose : poses) {
+            const Keypoint& keypoint = pose.keypoints.at(j);
+            found += keypoint.score > 0;
+            if (keypoint.score == 0) EXPECT(keypoint.x == 0 && keypoint.y == 0);
+            if (keypoint.score > 0) EXPECT(keypoint.x >= -0.5 && keypoint.y >= -0.5 && keypoint.score <= 1);
+        }
+        EXPECT(found == peaks[j].size());
+        if (found == 0) continue;
+        const Peak& best = peaks[j][0];
+        bool there = false;
+        for (const Pose& pose : poses)
+            there |= std::abs(pose.keypoints[j].x - (best.x * stride + stride / 2 - 0.5)) < 1e-9;
+        EXPECT(there);
+    }
+}
+
 // A ring of joints, each linked to the next, on maps of random values.
 void check_random(int height, int width, int joints, bool nasty, Random& random) {
     const Settings settings = lenient();
@@ -82,10 +103,13 @@ void check_random(int height, int width, int joints, bool nasty, Random& random)
         check_peaks(peaks.back(), height, width, settings);
     }
     std::vector<Limb> limbs;
+    std::vector<Map> limb_maps, keypoint_maps;
+    for (int j = 0; j < joints; ++j) keypoint_maps.push_back({values.data() + j * cells, height, width});
     Connections connections;
     for (int j = 0; j < joints && joints > 1; ++j) {
         limbs.push_back({j, (j + 1) % joints});
         const Map map{values.data() + (joints + j) * cells, height, width};
+        limb_maps.push_back(map);
         connections.push_back(connect_limb(map, peaks[limbs[j].from], peaks[limbs[j].to], settings));
         EXPECT(connections.back().size() <= static_cast<size_t>(settings.max_connections));
         for (const Connection& connection : connections.back()) EXPECT(connection.score > 0);
@@ -99,6 +123,7 @@ void check_random(int height, int width, int joints, bool nasty, Random& random)
     }
     for (const auto& of_joint : taken)
         for (int times : of_joint) EXPECT(times == 1);  // lenient: each peak is in one person
+    check_poses(group(limb_maps, keypoint_maps, limbs, settings), peaks, settings.stride);
 }
 
 // The published rules on the same kind of maps; there a peak may be in several people.
@@ -144,6 +169,30 @@ void check_nothing() {
     EXPECT(reference::assemble_people({}, {}, {}, settings).empty());
 }
 
+void expect_refused(const std::vector<Map>& limb_maps, const std::vector<Map>& keypoint_maps,
+                    const std::vector<Limb>& limbs) {
+    try {
+        group(limb_maps, keypoint_maps, limbs);
+    } catch (const std::invalid_argument&) {
+        return;
+    }
+    EXPECT(!"limbs and maps that do not fit together are refused");
+}
+
+void check_misfits() {
+    const float cells[2] = {0, 0};
+    const Map one{cells, 1, 1}, wide{cells, 1, 2}, empty{cells, 0, 1};
+    expect_refused({}, {one, one}, {{0, 1}});
+    expect_refused({one}, {}, {{0, 0}});
+    expect_refused({one}, {one, one}, {{0, 2}});
+    expect_refused({one}, {one, one}, {{-1, 1}});
+    expect_refused({one}, {one, wide}, {{0, 1}});
+    expect_refused({wide}, {one, one}, {{0, 1}});
+    expect_refused({}, {empty}, {});
+    EXPECT(group({}, {}, {}).empty());
+    EXPECT(group({one}, {one, one}, {{0, 1}}).empty());
+}
+
 void check_whole_plateau() {
     const std::vector<float> ones(128 * 160, 1.0F);
     const std::vector<Peak> peaks = find_peaks({ones.data(), 128, 160}, lenient());
@@ -156,6 +205,7 @@ void check_whole_plateau() {
 int main() {
     Random random{1};
     check_nothing();
+    check_misfits();
     check_whole_plateau();
     const int sizes[][2] = {{1, 1}, {1, 2}, {2, 1}, {2, 2}, {1, 30}, {3, 3}, {17, 5}, {24, 31}};
     for (const auto& [height, width] : sizes)

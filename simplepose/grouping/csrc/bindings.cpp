@@ -3,11 +3,9 @@
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 
-#include <algorithm>
 #include <string>
 
 #include "grouping.h"
-#include "reference.h"
 
 namespace py = pybind11;
 using namespace simplepose;
@@ -20,11 +18,12 @@ using Ints = py::array_t<int, py::array::c_style>;
 Settings read_settings(const py::handle& settings) {
     const auto number = [&](const char* name) { return settings.attr(name).cast<double>(); };
     const auto count = [&](const char* name) { return settings.attr(name).cast<int>(); };
+    const bool published = settings.attr("rules").cast<std::string>() == "reference";
     return {number("stride"),       number("peak_threshold"), count("max_peaks"),
             number("sure_peak"),    count("limb_samples"),    number("limb_threshold"),
             number("limb_support"), count("max_connections"), count("loose_joints"),
             number("loose_score"),  number("loose_reach"),    number("person_score"),
-            count("person_joints"), settings.attr("rules").cast<std::string>() == "reference"};
+            count("person_joints"), published ? Rules::reference : Rules::ours};
 }
 
 std::vector<Limb> read_limbs(const Ints& limb_ends) {
@@ -41,48 +40,38 @@ std::vector<Map> read_maps(const Floats& maps) {
 }
 
 // (P, J, 3) x, y in pixels and score, and (P,) scores.
-py::tuple write_people(const std::vector<Person>& people, const Peaks& peaks, double stride) {
-    const auto count = static_cast<py::ssize_t>(people.size()), joints = static_cast<py::ssize_t>(peaks.size());
+py::tuple write_poses(const std::vector<Pose>& poses, py::ssize_t joints) {
+    const auto count = static_cast<py::ssize_t>(poses.size());
     Floats keypoints({count, joints, py::ssize_t{3}}), scores(count);
-    std::fill_n(keypoints.mutable_data(), keypoints.size(), 0.0F);
     for (py::ssize_t p = 0; p < count; ++p) {
-        scores.mutable_at(p) = static_cast<float>(people[p].score);
+        scores.mutable_at(p) = static_cast<float>(poses[p].score);
         for (py::ssize_t j = 0; j < joints; ++j) {
-            if (people[p].peaks[j] < 0) continue;
-            const Peak& peak = peaks[j][people[p].peaks[j]];
-            keypoints.mutable_at(p, j, 0) = static_cast<float>(peak.x * stride + stride / 2 - 0.5);
-            keypoints.mutable_at(p, j, 1) = static_cast<float>(peak.y * stride + stride / 2 - 0.5);
-            keypoints.mutable_at(p, j, 2) = static_cast<float>(std::min(peak.score, 1.0));
+            const Keypoint& keypoint = poses[p].keypoints[j];
+            keypoints.mutable_at(p, j, 0) = static_cast<float>(keypoint.x);
+            keypoints.mutable_at(p, j, 1) = static_cast<float>(keypoint.y);
+            keypoints.mutable_at(p, j, 2) = static_cast<float>(keypoint.score);
         }
     }
     return py::make_tuple(keypoints, scores);
 }
 
-py::tuple group(const Floats& limb_maps, const Floats& keypoint_maps, const Ints& limb_ends,
-                const py::object& settings_object) {
+py::tuple group_arrays(const Floats& limb_maps, const Floats& keypoint_maps, const Ints& limb_ends,
+                       const py::object& settings_object) {
     const Settings settings = read_settings(settings_object);
     const std::vector<Limb> limbs = read_limbs(limb_ends);
     const std::vector<Map> limb_channels = read_maps(limb_maps), keypoint_channels = read_maps(keypoint_maps);
-    Peaks peaks;
-    std::vector<Person> people;
+    std::vector<Pose> poses;
     {
         const py::gil_scoped_release others_may_run;
-        const auto find = settings.reference ? reference::find_peaks : find_peaks;
-        const auto connect = settings.reference ? reference::connect_limb : connect_limb;
-        const auto assemble = settings.reference ? reference::assemble_people : assemble_people;
-        for (const Map& map : keypoint_channels) peaks.push_back(find(map, settings));
-        Connections connections;
-        for (size_t k = 0; k < limbs.size(); ++k)
-            connections.push_back(connect(limb_channels[k], peaks[limbs[k].from], peaks[limbs[k].to], settings));
-        people = assemble(peaks, limbs, connections, settings);
+        poses = group(limb_channels, keypoint_channels, limbs, settings);
     }
-    return write_people(people, peaks, settings.stride);
+    return write_poses(poses, keypoint_maps.shape(0));
 }
 
 }  // namespace
 
 PYBIND11_MODULE(_grouping, module) {
     module.doc() = "The grouping kernels; call them through simplepose.grouping.group.";
-    module.def("group", &group, py::arg("limb_maps").noconvert(), py::arg("keypoint_maps").noconvert(),
+    module.def("group", &group_arrays, py::arg("limb_maps").noconvert(), py::arg("keypoint_maps").noconvert(),
                py::arg("limb_ends").noconvert(), py::arg("settings"));
 }

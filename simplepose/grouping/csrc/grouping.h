@@ -1,6 +1,7 @@
-// From maps to people: find_peaks, connect_limb, then assemble_people (merge_groups, gather_loose, scores).
+// From maps to people: group, or its steps find_peaks, connect_limb and assemble_people (merge_groups,
+// gather_loose, scores).
 //
-// Positions are in cells, x to the right and y down, the centre of a map's first cell at 0, 0.
+// The steps' positions are in cells, x to the right and y down, the centre of a map's first cell at 0, 0.
 // Arithmetic is in double and in one fixed order, so that the answer is the same everywhere.
 #pragma once
 
@@ -22,23 +23,40 @@ struct Limb {
     int from, to;  // joints
 };
 
-// What the settings of simplepose.config.Grouping mean is said there.
+enum class Rules { ours, reference };  // reference: the published ones (reference.h)
+
+// simplepose.config.Grouping says what each means and may be (nothing is checked here); the defaults are the same.
 struct Settings {
-    double stride;
-    double peak_threshold;
-    int max_peaks;
-    double sure_peak;
-    int limb_samples;
-    double limb_threshold;
-    double limb_support;
-    int max_connections;
-    int loose_joints;
-    double loose_score;
-    double loose_reach;
-    double person_score;
-    int person_joints;
-    bool reference;  // the published rules (reference.h) instead of ours
+    double stride = 4;
+    double peak_threshold = 0.1;
+    int max_peaks = 256;
+    double sure_peak = 0.5;
+    int limb_samples = 20;
+    double limb_threshold = 0.1;
+    double limb_support = 0.8;
+    int max_connections = 1024;
+    int loose_joints = 3;
+    double loose_score = 0.25;
+    double loose_reach = 0.5;
+    double person_score = 0.45;
+    int person_joints = 2;
+    Rules rules = Rules::ours;
 };
+
+struct Keypoint {
+    double x, y;   // pixels of the picture: cell k's centre is at k * stride + stride / 2 - 0.5
+    double score;  // above 0, at most 1; 0, and so are x and y, where the joint was not found
+};
+
+struct Pose {
+    std::vector<Keypoint> keypoints;  // of each joint
+    double score;
+};
+
+// The people of one picture, best first, from a map of each limb and of each joint (of the skeleton's network
+// joints, in their order). Throws std::invalid_argument where limbs and maps do not fit together.
+std::vector<Pose> group(const std::vector<Map>& limb_maps, const std::vector<Map>& keypoint_maps,
+                        const std::vector<Limb>& limbs, const Settings& settings = {});
 
 struct Peak {
     double x, y;
@@ -62,7 +80,7 @@ void take_in(Members& group, Members& other);  // `other` is empty then
 
 struct Person {
     Members peaks;
-    double score;            // mean over all joints and limbs; one that is missing counts 0
+    double score;  // mean over all joints and limbs; one that is missing counts 0
 };
 
 std::vector<Peak> find_peaks(const Map& map, const Settings& settings);

@@ -1,0 +1,64 @@
+// Poses: the whole way from maps to people, in pixels of the picture.
+
+#include <algorithm>
+#include <stdexcept>
+#include <string>
+
+#include "grouping.h"
+#include "reference.h"
+
+namespace simplepose {
+namespace {
+
+void require(bool condition, const std::string& message) {
+    if (!condition) throw std::invalid_argument(message);
+}
+
+void check(const std::vector<Map>& limb_maps, const std::vector<Map>& keypoint_maps, const std::vector<Limb>& limbs) {
+    const auto joints = static_cast<int>(keypoint_maps.size());
+    require(limb_maps.size() == limbs.size(), "a map of each limb expected, got " + std::to_string(limb_maps.size()) +
+                                                  " maps of " + std::to_string(limbs.size()) + " limbs");
+    for (const Limb& limb : limbs)
+        require(std::min(limb.from, limb.to) >= 0 && std::max(limb.from, limb.to) < joints,
+                "limbs between joints 0 to " + std::to_string(joints - 1) + " expected, got one from " +
+                    std::to_string(limb.from) + " to " + std::to_string(limb.to));
+    for (const auto* maps : {&limb_maps, &keypoint_maps})
+        for (const Map& map : *maps)
+            require(map.height >= 1 && map.height == keypoint_maps[0].height && map.width >= 1 &&
+                        map.width == keypoint_maps[0].width,
+                    "maps of one size, at least 1 x 1, expected, got one of " + std::to_string(map.height) + " x " +
+                        std::to_string(map.width));
+}
+
+Keypoint in_picture(const Peak& peak, double stride) {
+    const double first = stride / 2 - 0.5;  // where the centre of the first cell lies
+    return {peak.x * stride + first, peak.y * stride + first, std::min(peak.score, 1.0)};
+}
+
+}  // namespace
+
+std::vector<Pose> group(const std::vector<Map>& limb_maps, const std::vector<Map>& keypoint_maps,
+                        const std::vector<Limb>& limbs, const Settings& settings) {
+    check(limb_maps, keypoint_maps, limbs);
+    const bool published = settings.rules == Rules::reference;
+    const auto find = published ? reference::find_peaks : find_peaks;
+    const auto connect = published ? reference::connect_limb : connect_limb;
+    const auto assemble = published ? reference::assemble_people : assemble_people;
+
+    Peaks peaks;
+    for (const Map& map : keypoint_maps) peaks.push_back(find(map, settings));
+    Connections connections;
+    for (size_t k = 0; k < limbs.size(); ++k)
+        connections.push_back(connect(limb_maps[k], peaks[limbs[k].from], peaks[limbs[k].to], settings));
+
+    std::vector<Pose> poses;
+    for (const Person& person : assemble(peaks, limbs, connections, settings)) {
+        poses.push_back({std::vector<Keypoint>(peaks.size()), person.score});
+        for (size_t joint = 0; joint < peaks.size(); ++joint)
+            if (person.peaks[joint] >= 0)
+                poses.back().keypoints[joint] = in_picture(peaks[joint][person.peaks[joint]], settings.stride);
+    }
+    return poses;
+}
+
+}  // namespace simplepose
