@@ -1,0 +1,53 @@
+"""The grouping on whatever maps: hypothesis looks for an answer that makes no sense."""
+
+import numpy as np
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from test_grouping import CHAIN, LENIENT
+
+from simplepose.grouping import Settings, group
+
+CELLS = st.floats(width=32) | st.sampled_from([0.0, 0.5, 1.0, np.nan, np.inf, -np.inf, 3e38, -3e38, 1e-45])
+MAPS = st.tuples(st.integers(1, 9), st.integers(1, 9)).flatmap(
+    lambda size: arrays(np.float32, (CHAIN.channels, *size), elements=CELLS, fill=st.sampled_from([0.0, 1.0]))
+)
+SETTINGS = st.builds(
+    Settings,
+    rules=st.sampled_from(["ours", "reference"]),
+    stride=st.sampled_from([1.0, 4.0]),
+    peak_threshold=st.sampled_from([1e-3, 0.1, 1.0]),
+    max_peaks=st.integers(1, 20),
+    sure_peak=st.sampled_from([1e-3, 0.5, 1.0]),
+    limb_samples=st.integers(2, 20),
+    limb_threshold=st.sampled_from([0.0, 0.1]),
+    limb_support=st.sampled_from([1e-3, 0.8, 1.0]),
+    max_connections=st.integers(1, 40),
+    loose_joints=st.integers(0, 4),
+    loose_score=st.sampled_from([0.0, 0.25]),
+    loose_reach=st.sampled_from([0.0, 0.5, 100.0]),
+    person_score=st.sampled_from([0.0, 0.45]),
+    person_joints=st.integers(1, 4),
+)
+
+
+@settings(max_examples=400, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@given(maps=MAPS, chosen=SETTINGS)
+def test_every_answer_makes_sense(maps: np.ndarray, chosen: Settings) -> None:
+    found = group(maps, CHAIN, chosen)
+    assert np.isfinite(found.keypoints).all()
+    assert np.isfinite(found.scores).all()
+    assert (np.diff(found.scores) <= 0).all()
+    assert (found.found.sum(1) >= chosen.person_joints).all()
+    height, width = maps.shape[1:]
+    x, y = found.keypoints[..., 0], found.keypoints[..., 1]
+    assert ((x >= 0) & (x < 4 * width) & (y >= 0) & (y < 4 * height)).all()
+    assert (found.keypoints[..., 2] <= 1).all()
+
+
+@settings(max_examples=100, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@given(maps=MAPS)
+def test_the_same_maps_give_the_same_answer(maps: np.ndarray) -> None:
+    first, second = group(maps, CHAIN, LENIENT), group(maps.copy(), CHAIN, LENIENT)
+    np.testing.assert_array_equal(first.keypoints, second.keypoints)
+    np.testing.assert_array_equal(first.scores, second.scores)
