@@ -91,26 +91,36 @@ void check_poses(const std::vector<Pose>& poses, const Peaks& peaks, double stri
     }
 }
 
-// A ring of joints, each linked to the next, on maps of random values.
+// Joints, each linked to the next and the last to the first, and maps of random values.
+struct Ring {
+    std::vector<float> values;
+    std::vector<Map> keypoint_maps, limb_maps;
+    std::vector<Limb> limbs;
+
+    Ring(int height, int width, int joints, bool nasty, Random& random) {
+        const size_t cells = static_cast<size_t>(height) * width;
+        values.resize(2 * cells * joints);
+        for (float& value : values) value = nasty ? nasty_value(random) : random.uniform();
+        for (int j = 0; j < joints; ++j) keypoint_maps.push_back({values.data() + j * cells, height, width});
+        for (int j = 0; j < joints && joints > 1; ++j) {
+            limbs.push_back({j, (j + 1) % joints});
+            limb_maps.push_back({values.data() + (joints + j) * cells, height, width});
+        }
+    }
+};
+
 void check_random(int height, int width, int joints, bool nasty, Random& random) {
     const Settings settings = lenient();
-    const size_t cells = static_cast<size_t>(height) * width;
-    std::vector<float> values(2 * cells * joints);
-    for (float& value : values) value = nasty ? nasty_value(random) : random.uniform();
+    const Ring ring(height, width, joints, nasty, random);
+    const auto& limbs = ring.limbs;
     Peaks peaks;
-    for (int j = 0; j < joints; ++j) {
-        peaks.push_back(find_peaks({values.data() + j * cells, height, width}, settings));
+    for (const Map& map : ring.keypoint_maps) {
+        peaks.push_back(find_peaks(map, settings));
         check_peaks(peaks.back(), height, width, settings);
     }
-    std::vector<Limb> limbs;
-    std::vector<Map> limb_maps, keypoint_maps;
-    for (int j = 0; j < joints; ++j) keypoint_maps.push_back({values.data() + j * cells, height, width});
     Connections connections;
-    for (int j = 0; j < joints && joints > 1; ++j) {
-        limbs.push_back({j, (j + 1) % joints});
-        const Map map{values.data() + (joints + j) * cells, height, width};
-        limb_maps.push_back(map);
-        connections.push_back(connect_limb(map, peaks[limbs[j].from], peaks[limbs[j].to], settings));
+    for (size_t k = 0; k < limbs.size(); ++k) {
+        connections.push_back(connect_limb(ring.limb_maps[k], peaks[limbs[k].from], peaks[limbs[k].to], settings));
         EXPECT(connections.back().size() <= static_cast<size_t>(settings.max_connections));
         for (const Connection& connection : connections.back()) EXPECT(connection.score > 0);
     }
@@ -123,31 +133,27 @@ void check_random(int height, int width, int joints, bool nasty, Random& random)
     }
     for (const auto& of_joint : taken)
         for (int times : of_joint) EXPECT(times == 1);  // lenient: each peak is in one person
-    check_poses(group(limb_maps, keypoint_maps, limbs, settings), peaks, settings.stride);
+    check_poses(group(ring.limb_maps, ring.keypoint_maps, limbs, settings), peaks, settings.stride);
 }
 
 // The published rules on the same kind of maps; there a peak may be in several people.
 void check_reference(int height, int width, int joints, bool nasty, Random& random) {
     const Settings settings = lenient();
-    const size_t cells = static_cast<size_t>(height) * width;
-    std::vector<float> values(2 * cells * joints);
-    for (float& value : values) value = nasty ? nasty_value(random) : random.uniform();
+    const Ring ring(height, width, joints, nasty, random);
+    const auto& limbs = ring.limbs;
     Peaks peaks;
-    for (int j = 0; j < joints; ++j) {
-        peaks.push_back(reference::find_peaks({values.data() + j * cells, height, width}, settings));
+    for (const Map& map : ring.keypoint_maps) {
+        peaks.push_back(reference::find_peaks(map, settings));
         EXPECT(peaks.back().size() <= static_cast<size_t>(settings.max_peaks));
         for (const Peak& peak : peaks.back()) {
             EXPECT(peak.x >= -0.5 && peak.x <= width - 0.5 && peak.y >= -0.5 && peak.y <= height - 0.5);
             EXPECT(std::isfinite(peak.score) && peak.score > 0);
         }
     }
-    std::vector<Limb> limbs;
     Connections connections;
-    for (int j = 0; j < joints && joints > 1; ++j) {
-        limbs.push_back({j, (j + 1) % joints});
-        const Peaks ends{peaks[limbs[j].from], peaks[limbs[j].to]};
-        const Map map{values.data() + (joints + j) * cells, height, width};
-        connections.push_back(reference::connect_limb(map, ends[0], ends[1], settings));
+    for (size_t k = 0; k < limbs.size(); ++k) {
+        const Peaks ends{peaks[limbs[k].from], peaks[limbs[k].to]};
+        connections.push_back(reference::connect_limb(ring.limb_maps[k], ends[0], ends[1], settings));
         EXPECT(connections.back().size() <= std::min(ends[0].size(), ends[1].size()));
         for (const Connection& connection : connections.back()) EXPECT(connection.score > 0);
     }
