@@ -115,34 +115,58 @@ class Augment:
 class Train:
     """The optimiser, its schedule, and how the run is kept."""
 
-    batch_size: int = 4
+    batch_size: int = 4  # samples of a process that go through the network at once
+    accumulate: int = 1  # such batches whose gradients make one step
     epochs: int = 100
     optimizer: Literal["sgd", "adamw"] = "sgd"
-    learning_rate: float = 2.5e-5  # a process
+    fused: bool = True  # the optimizer's fused kernels, where torch has them for the device
+    amp_backend: Literal["torch", "apex"] = "torch"  # whose mixed precision and fused optimizers
+    learning_rate: float = 2.5e-5  # times the number of processes
     momentum: float = 0.9  # SGD's momentum, AdamW's first beta
     weight_decay: float = 5e-4
-    schedule: Literal["step", "cosine"] = "step"
+    clip_norm: float = 0.0  # gradients are scaled down to this norm; 0: never
+    schedule: Literal["step", "cosine", "cyclic"] = "step"
     warmup_epochs: float = 3.0  # linear from 0
     step_epochs: float = 15.0  # step: the rate is multiplied by step_factor each time these pass
     step_factor: float = 0.2
     restart_epoch: float | None = 78.0  # step: from here the count starts again ...
     restart_step_epochs: float = 5.0  # ... with steps of this length
+    cycle_epochs: float = 5.0  # cyclic: in so many epochs the rate falls to ...
+    cycle_factor: float = 0.5  # ... this share of itself, again and again
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    sync_batchnorm: bool = False  # batch norm statistics over all processes
+    freeze_batchnorm: bool = False  # batch norm keeps the statistics that it has
+    freeze: tuple[str, ...] = ()  # parameters that are not trained, by patterns of their names ("stem.*")
+    channels_last: bool = True  # NHWC in memory
+    compile: bool = False  # torch.compile
+    recompute: bool = False  # activation checkpointing: less memory, about a third more work
     loss_limit: float = 2e5  # a step whose loss exceeds this, or is not finite, is skipped
     skips_in_a_row: int = 50  # so many skipped steps in a row end the run
-    averaging: float = 0.0  # decay of the weights' exponential moving average; 0: none is kept
-    workers: int = 2  # processes that read samples
+    ema_decay: float = 0.0  # of the weights' exponential moving average; 0: none is kept
+    swa_start: float | None = None  # from this epoch on weights are averaged at the end of each swa_epochs
+    swa_epochs: float = 5.0
+    workers: int = 2  # processes that read samples, for each process that trains
     seed: int = 0
-    checkpoint_minutes: float = 15.0  # written this often, at the end, and on Ctrl-C
+    checkpoint_steps: int = 0  # written each time so many steps are done; 0: by time alone
+    checkpoint_minutes: float = 15.0  # and this often, at the end, and on SIGTERM and SIGINT (Ctrl-C)
     keep: int = 3  # newest checkpoints kept
+    log_steps: int = 20  # steps that a line of progress tells of
+    picture_steps: int = 0  # TensorBoard pictures each time so many steps are done; 0: none
+    validate_epochs: int = 1  # validation loss each time so many epochs are done; 0: never
+    ap_epochs: int = 0  # COCO AP each time so many epochs are done; 0: never
+    ap_pictures: int = 100  # the first pictures of the validation annotations that AP is told of
+    timeout_minutes: float = 10.0  # a process that waits for the others so long gives up
 
     def __post_init__(self) -> None:
-        _at_least(1, self, "batch_size", "epochs", "skips_in_a_row", "keep")
-        _at_least(0, self, "learning_rate", "weight_decay", "warmup_epochs", "workers", "seed")
+        _at_least(1, self, "batch_size", "accumulate", "epochs", "skips_in_a_row", "keep", "log_steps")
+        _at_least(1, self, "ap_pictures")
+        _at_least(0, self, "learning_rate", "weight_decay", "warmup_epochs", "clip_norm", "workers", "seed")
+        _at_least(0, self, "checkpoint_steps", "picture_steps", "validate_epochs", "ap_epochs")
         _above(
             0, self, "step_epochs", "step_factor", "restart_step_epochs", "loss_limit", "checkpoint_minutes"
         )
-        for name in ("momentum", "averaging"):
+        _above(0, self, "cycle_epochs", "cycle_factor", "swa_epochs", "timeout_minutes")
+        for name in ("momentum", "ema_decay"):
             _require(
                 0 <= getattr(self, name) < 1, f"{name} from 0 to below 1 expected, got {getattr(self, name)}"
             )

@@ -67,7 +67,7 @@ def test_what_is_wrong_is_told_by_name_and_line(text, told):
         ("train", "workers: -1", "workers of at least 0 expected"),
         ("train", "learning_rate: -1e-3", "learning_rate of at least 0 expected"),
         ("train", "warmup_epochs: -1", "warmup_epochs of at least 0 expected"),
-        ("train", "averaging: 1", "averaging from 0 to below 1 expected"),
+        ("train", "ema_decay: 1", "ema_decay from 0 to below 1 expected"),
         ("train", "skips_in_a_row: 0", "skips_in_a_row of at least 1 expected"),
         ("train", "checkpoint_minutes: 0", "checkpoint_minutes above 0 expected"),
         ("train", "seed: -1", "seed of at least 0 expected"),

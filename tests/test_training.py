@@ -134,7 +134,7 @@ def test_a_run_can_begin_with_other_weights(samples_file, tmp_path):
     trainer, path = trainer_of(settings), tmp_path / "first.safetensors"
     checkpoints.save_released(path, trainer.result())
     args = ["--config", str(CONFIGS / "smoke.yaml"), "--train", str(samples_file), "--device", "cpu"]
-    still = ["train.workers=0", "train.learning_rate=0", "train.averaging=0", "augment.size=[64,128]"]
+    still = ["train.workers=0", "train.learning_rate=0", "train.ema_decay=0", "augment.size=[64,128]"]
     assert (
         verb.main([*args, "--output", str(tmp_path / "run"), "--init-from", str(path), "--set", *still]) == 0
     )

@@ -55,7 +55,7 @@ class Trainer:
         self.loss = MultiScaleLoss(model.settings.loss, model.skeleton).to(device)
         self.optimizer = make_optimizer(self.network, self.settings)
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.settings.precision == "fp16")
-        decay = self.settings.averaging
+        decay = self.settings.ema_decay
         self.average = MovingAverage(self.network, decay) if decay > 0 else None
         self.progress = Progress()
 
