@@ -99,7 +99,8 @@ def connect(map_: np.ndarray, starts: list, ends: list, settings: Grouping) -> l
                 continue
             n = min(max(math.floor(length + 0.5) + 1, 2), settings.limb_samples)
             dx, dy = (xb - xa) / (n - 1), (yb - ya) / (n - 1)
-            values = sorted((interpolated(map_, xa + k * dx, ya + k * dy) for k in range(n)), reverse=True)
+            samples = (min(interpolated(map_, xa + k * dx, ya + k * dy), 1.0) for k in range(n))
+            values = sorted(samples, reverse=True)
             reached = values[math.ceil(settings.limb_support * n) - 1]
             score = reached if reached > settings.limb_threshold else 0.0
             score *= min(min(start_score, end_score) / settings.sure_peak, 1.0)

@@ -114,8 +114,9 @@ void check_random(int height, int width, int joints, bool nasty, Random& random)
     const Ring ring(height, width, joints, nasty, random);
     const auto& limbs = ring.limbs;
     Peaks peaks;
+    Scratch scratch;
     for (const Map& map : ring.keypoint_maps) {
-        peaks.push_back(find_peaks(map, settings));
+        peaks.push_back(find_peaks(map, settings, scratch));
         check_peaks(peaks.back(), height, width, settings);
     }
     Connections connections;
@@ -166,7 +167,8 @@ void check_reference(int height, int width, int joints, bool nasty, Random& rand
 void check_nothing() {
     const Settings settings = lenient();
     const float zero = 0;
-    EXPECT(find_peaks({&zero, 1, 1}, settings).empty());
+    Scratch scratch;
+    EXPECT(find_peaks({&zero, 1, 1}, settings, scratch).empty());
     EXPECT(connect_limb({&zero, 1, 1}, {}, {}, settings).empty());
     EXPECT(assemble_people({}, {}, {}, settings).empty());
     EXPECT(assemble_people({{}, {}}, {{0, 1}}, {{}}, settings).empty());
@@ -201,7 +203,8 @@ void check_misfits() {
 
 void check_whole_plateau() {
     const std::vector<float> ones(128 * 160, 1.0F);
-    const std::vector<Peak> peaks = find_peaks({ones.data(), 128, 160}, lenient());
+    Scratch scratch;
+    const std::vector<Peak> peaks = find_peaks({ones.data(), 128, 160}, lenient(), scratch);
     EXPECT(peaks.size() == 1);
     EXPECT(std::abs(peaks[0].x - 79.5) < 1e-6 && std::abs(peaks[0].y - 63.5) < 1e-6);
 }

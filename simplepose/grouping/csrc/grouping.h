@@ -53,10 +53,27 @@ struct Pose {
     double score;
 };
 
+struct Cell {
+    int x, y;
+};
+
+// All room that grows with the maps, used where neighbouring cells are equally high. Who groups many pictures
+// keeps one (a thread), so that it is not allocated anew each time; what is in it between two calls means nothing.
+struct Scratch {
+    std::vector<char> seen;
+    std::vector<Cell> plateau;
+};
+
 // The people of one picture, best first, from a map of each limb and of each joint (of the skeleton's network
 // joints, in their order). Throws std::invalid_argument where limbs and maps do not fit together.
 std::vector<Pose> group(const std::vector<Map>& limb_maps, const std::vector<Map>& keypoint_maps,
-                        const std::vector<Limb>& limbs, const Settings& settings = {});
+                        const std::vector<Limb>& limbs, const Settings& settings, Scratch& scratch);
+
+inline std::vector<Pose> group(const std::vector<Map>& limb_maps, const std::vector<Map>& keypoint_maps,
+                               const std::vector<Limb>& limbs, const Settings& settings = {}) {
+    Scratch scratch;
+    return group(limb_maps, keypoint_maps, limbs, settings, scratch);
+}
 
 struct Peak {
     double x, y;
@@ -83,7 +100,7 @@ struct Person {
     double score;  // mean over all joints and limbs; one that is missing counts 0
 };
 
-std::vector<Peak> find_peaks(const Map& map, const Settings& settings);
+std::vector<Peak> find_peaks(const Map& map, const Settings& settings, Scratch& scratch);
 
 std::vector<Connection> connect_limb(const Map& map, const std::vector<Peak>& from,
                                      const std::vector<Peak>& to, const Settings& settings);

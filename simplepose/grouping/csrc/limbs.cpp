@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
+#include <tuple>
 
 #include "grouping.h"
 
@@ -32,50 +33,78 @@ double sureness(const Peak& from, const Peak& to, const Settings& settings) {
     return std::min(std::min(from.score, to.score) / settings.sure_peak, 1.0);
 }
 
-// The value that a share of `limb_support` of the samples between two points reaches: a limb is as
-// strong as the map is all along it, however bright a part may be. 0 where that is not above the threshold.
-// `values` is room for the samples.
-double support(const Map& map, const Peak& from, const Peak& to, double length, const Settings& settings,
-               std::vector<double>& values) {
+// The best `most` connections of a limb, added in the order of their ends.
+class Best {
+public:
+    explicit Best(int most) : most_(static_cast<size_t>(most)) {}
+
+    // A score that is not above this is not among the best.
+    double floor() const { return heap_.size() < most_ ? 0.0 : heap_.front().score; }
+
+    void add(const Connection& connection) {
+        if (heap_.size() == most_) {
+            std::pop_heap(heap_.begin(), heap_.end(), better);
+            heap_.pop_back();
+        }
+        heap_.push_back(connection);
+        std::push_heap(heap_.begin(), heap_.end(), better);
+    }
+
+    std::vector<Connection> take() { return std::move(heap_); }
+
+private:
+    static bool better(const Connection& a, const Connection& b) {  // a heap's top is the worst
+        return std::tie(b.score, a.from, a.to) < std::tie(a.score, b.from, b.to);
+    }
+
+    size_t most_;
+    std::vector<Connection> heap_;
+};
+
+// The place of the n-th sample to look at: from the middle outwards, where a limb that is none soon shows it.
+int middle_out(int n, int samples) { return (samples - 1) / 2 + (n % 2 ? (n + 1) / 2 : -(n / 2)); }
+
+// The score of the limb between two peaks, or `floor` if it is not above that. Along a limb the map's values
+// count at most 1, and the limb is as strong as the map is all along it, however bright a part may be: the value that
+// a share of `limb_support` of the samples reach. `values` is room for the samples.
+double score_limb(const Map& map, const Peak& from, const Peak& to, const Settings& settings, double floor,
+                  std::vector<double>& values) {
+    const double across = to.x - from.x, down = to.y - from.y;
+    const double length = std::sqrt(across * across + down * down);
+    if (length == 0) return floor;
+    const double sure = sureness(from, to, settings), penalty = length_penalty(length, map.height);
+    const auto score = [&](double value) { return sure * value + penalty; };
+    if (score(1) <= floor) return floor;
+
     const int samples = std::clamp(static_cast<int>(std::lround(length)) + 1, 2, settings.limb_samples);
     const int needed = static_cast<int>(std::ceil(settings.limb_support * samples));
-    const double dx = (to.x - from.x) / (samples - 1), dy = (to.y - from.y) / (samples - 1);
+    const double dx = across / (samples - 1), dy = down / (samples - 1);
     int missing = 0;
     values.clear();
-    for (int i = 0; i < samples; ++i) {
-        values.push_back(map.interpolated(from.x + i * dx, from.y + i * dy));
-        if (values.back() <= settings.limb_threshold && ++missing > samples - needed) return 0;
+    for (int n = 0; n < samples; ++n) {
+        const int i = middle_out(n, samples);
+        const double value = std::min(map.interpolated(from.x + i * dx, from.y + i * dy), 1.0);
+        if ((value <= settings.limb_threshold || score(value) <= floor) && ++missing > samples - needed) return floor;
+        values.push_back(value);
     }
     std::nth_element(values.begin(), values.begin() + (needed - 1), values.end(), std::greater<double>());
-    return values[needed - 1];
+    return score(values[needed - 1]);
 }
 
 }  // namespace
 
 std::vector<Connection> connect_limb(const Map& map, const std::vector<Peak>& from,
                                      const std::vector<Peak>& to, const Settings& settings) {
-    std::vector<Connection> connections;
+    Best best(settings.max_connections);
     std::vector<double> values;
-    for (size_t i = 0; i < from.size(); ++i) {
-        for (size_t j = 0; j < to.size(); ++j) {
-            const double dx = to[j].x - from[i].x, dy = to[j].y - from[i].y;
-            const double length = std::sqrt(dx * dx + dy * dy);
-            if (length == 0) continue;
-            const double score = sureness(from[i], to[j], settings) *
-                                     support(map, from[i], to[j], length, settings, values) +
-                                 length_penalty(length, map.height);
-            if (score > 0) connections.push_back({static_cast<int>(i), static_cast<int>(j), score});
+    for (int i = 0; i < static_cast<int>(from.size()); ++i) {
+        for (int j = 0; j < static_cast<int>(to.size()); ++j) {
+            const double floor = best.floor();
+            const double score = score_limb(map, from[i], to[j], settings, floor, values);
+            if (score > floor) best.add({i, j, score});
         }
     }
-    const auto most = static_cast<std::ptrdiff_t>(settings.max_connections);
-    if (static_cast<std::ptrdiff_t>(connections.size()) > most) {
-        const auto better = [](const Connection& a, const Connection& b) {
-            return a.score != b.score ? a.score > b.score : a.from != b.from ? a.from < b.from : a.to < b.to;
-        };
-        std::nth_element(connections.begin(), connections.begin() + most, connections.end(), better);
-        connections.resize(settings.max_connections);
-    }
-    return connections;
+    return best.take();
 }
 
 }  // namespace simplepose

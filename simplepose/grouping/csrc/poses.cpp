@@ -38,15 +38,15 @@ Keypoint in_picture(const Peak& peak, double stride) {
 }  // namespace
 
 std::vector<Pose> group(const std::vector<Map>& limb_maps, const std::vector<Map>& keypoint_maps,
-                        const std::vector<Limb>& limbs, const Settings& settings) {
+                        const std::vector<Limb>& limbs, const Settings& settings, Scratch& scratch) {
     check(limb_maps, keypoint_maps, limbs);
     const bool published = settings.rules == Rules::reference;
-    const auto find = published ? reference::find_peaks : find_peaks;
     const auto connect = published ? reference::connect_limb : connect_limb;
     const auto assemble = published ? reference::assemble_people : assemble_people;
 
     Peaks peaks;
-    for (const Map& map : keypoint_maps) peaks.push_back(find(map, settings));
+    for (const Map& map : keypoint_maps)
+        peaks.push_back(published ? reference::find_peaks(map, settings) : find_peaks(map, settings, scratch));
     Connections connections;
     for (size_t k = 0; k < limbs.size(); ++k)
         connections.push_back(connect(limb_maps[k], peaks[limbs[k].from], peaks[limbs[k].to], settings));
