@@ -10,24 +10,23 @@
 namespace simplepose {
 namespace {
 
-void require(bool condition, const std::string& message) {
-    if (!condition) throw std::invalid_argument(message);
-}
+[[noreturn]] void refuse(const std::string& message) { throw std::invalid_argument(message); }
 
 void check(const std::vector<Map>& limb_maps, const std::vector<Map>& keypoint_maps, const std::vector<Limb>& limbs) {
     const auto joints = static_cast<int>(keypoint_maps.size());
-    require(limb_maps.size() == limbs.size(), "a map of each limb expected, got " + std::to_string(limb_maps.size()) +
-                                                  " maps of " + std::to_string(limbs.size()) + " limbs");
+    if (limb_maps.size() != limbs.size())
+        refuse("a map of each limb expected, got " + std::to_string(limb_maps.size()) + " maps of " +
+               std::to_string(limbs.size()) + " limbs");
     for (const Limb& limb : limbs)
-        require(std::min(limb.from, limb.to) >= 0 && std::max(limb.from, limb.to) < joints,
-                "limbs between joints 0 to " + std::to_string(joints - 1) + " expected, got one from " +
-                    std::to_string(limb.from) + " to " + std::to_string(limb.to));
+        if (std::min(limb.from, limb.to) < 0 || std::max(limb.from, limb.to) >= joints)
+            refuse("limbs between joints 0 to " + std::to_string(joints - 1) + " expected, got one from " +
+                   std::to_string(limb.from) + " to " + std::to_string(limb.to));
     for (const auto* maps : {&limb_maps, &keypoint_maps})
         for (const Map& map : *maps)
-            require(map.height >= 1 && map.height == keypoint_maps[0].height && map.width >= 1 &&
-                        map.width == keypoint_maps[0].width,
-                    "maps of one size, at least 1 x 1, expected, got one of " + std::to_string(map.height) + " x " +
-                        std::to_string(map.width));
+            if (std::min(map.height, map.width) < 1 || map.height != keypoint_maps[0].height ||
+                map.width != keypoint_maps[0].width)
+                refuse("maps of one size, at least 1 x 1, expected, got one of " + std::to_string(map.height) + " x " +
+                       std::to_string(map.width));
 }
 
 Keypoint in_picture(const Peak& peak, double stride) {
