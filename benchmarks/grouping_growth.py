@@ -3,9 +3,9 @@
     OMP_NUM_THREADS=1 python benchmarks/grouping_growth.py [--rounds 5]
 
 Growth: maps of 50 x 256 x 256 with the same number of peaks in every keypoint map, at random cells, above
-limb maps that are 0 (no pair is a limb) or noise. Printed are medians over the rounds, the pairs of all limbs'
-ends, the time a pair beyond what maps without peaks take, and its ratio to the row above: about 1 or less
-where growth is no worse than linear.
+limb maps that are 0 (no pair is a limb) or noise. Printed are medians over the rounds, the pairs of all
+limbs' ends, the time a pair beyond what maps without peaks take, and its ratio to the row above: about 1 or
+less where growth is no worse than linear.
 """
 
 from __future__ import annotations
