@@ -32,6 +32,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not runs[name]:
             raise ValueError(f"{folder / JOURNAL} tells of no step yet; wait for its first line")
     output = args.output or args.runs[0] / "curves.png"
-    curves.draw(runs, output, args.along)
+    curves.write(runs, output, args.along)
     print(f"wrote {output}")
     return 0

@@ -6,6 +6,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+UNKNOWN = 1000 * 24 * 3600.0
+"""Seconds beyond which nothing is said of the time left."""
+
 
 @dataclass(frozen=True)
 class Window:
@@ -39,7 +42,7 @@ class Window:
 
 
 def progress_line(window: Window, epochs: int, seconds_left: float) -> str:
-    """One line for the terminal, below 200 characters with up to eight stacks.
+    """One line for the terminal: with four stacks about 150 characters, and below 200 even late in long runs.
 
     Args:
         window: what to tell.
@@ -53,7 +56,7 @@ def progress_line(window: Window, epochs: int, seconds_left: float) -> str:
         f"loss {_short(window.loss)}",
         f"scales {' '.join(map(_short, window.scales))}",
         f"stacks {' '.join(map(_short, window.stacks))}",
-        f"lr {window.lr:.2e}",
+        f"lr {window.lr:.3g}",
         f"{_short(window.samples_per_second)} samples/s",
         f"data {100 * window.data_wait:.0f}%",
         *memory,
@@ -65,7 +68,7 @@ def progress_line(window: Window, epochs: int, seconds_left: float) -> str:
 
 def time_left(seconds: float) -> str:
     """For example "2d 03:14 left", "3:14:15 left"."""
-    if not math.isfinite(seconds):
+    if not seconds < UNKNOWN:
         return "?:??:?? left"
     minutes, rest = divmod(max(0, round(seconds)), 60)
     hours, minutes = divmod(minutes, 60)
@@ -76,10 +79,11 @@ def time_left(seconds: float) -> str:
 
 
 def _short(value: float) -> str:
-    """Three digits that say something: 1234, 12.3, 0.123, 1.2e+06."""
+    """Three digits that say something: 1234, 123, 12.3, 1.23, 0.123, 0.012; 1.2e+06 beyond these."""
     if not math.isfinite(value):
         return str(value)
-    if abs(value) >= 1e5 or 0 < abs(value) < 1e-3:
+    if abs(value) >= 99999.5 or 0 < abs(value) < 1e-3:
         return f"{value:.1e}"
-    digits = max(0, 2 - math.floor(math.log10(abs(value)))) if value else 0
-    return f"{value:.{digits}f}"
+    rounded = abs(float(f"{value:.3g}"))  # 9.999 is 10.0
+    digits = 2 - math.floor(math.log10(rounded)) if rounded else 0
+    return f"{value:.{min(max(digits, 0), 3)}f}"
