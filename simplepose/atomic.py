@@ -43,9 +43,10 @@ def write_bytes(path: str | Path, content: bytes) -> None:
 
 def _flush_folder(folder: Path) -> None:
     """Bring the folder's list of names to the disk: until then a power cut may undo the renaming."""
-    if os.name == "nt":
-        return  # Windows opens no folders, and flushes names by itself
-    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except PermissionError:
+        return  # folders that may not be listed; and Windows opens none
     try:
         os.fsync(descriptor)
     except OSError as error:

@@ -56,6 +56,7 @@ def test_any_number_fits(value):
     [
         (0, "0:00:00 left"),
         (-5, "0:00:00 left"),
+        (-math.inf, "0:00:00 left"),
         (59.6, "0:01:00 left"),
         (3599, "0:59:59 left"),
         (86399, "23:59:59 left"),

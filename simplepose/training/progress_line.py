@@ -70,7 +70,7 @@ def time_left(seconds: float) -> str:
     """For example "2d 03:14 left", "3:14:15 left"."""
     if not seconds < UNKNOWN:
         return "?:??:?? left"
-    minutes, rest = divmod(max(0, round(seconds)), 60)
+    minutes, rest = divmod(round(max(0.0, seconds)), 60)
     hours, minutes = divmod(minutes, 60)
     days, hours_of_day = divmod(hours, 24)
     if days:
