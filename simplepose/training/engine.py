@@ -84,7 +84,7 @@ class Trainer:
         self.scaler.step(self.optimizer)
         self.scaler.update()
         if self.average is not None:
-            self.average.update(self.network)
+            self.average.update()
         return value, scales
 
     @torch.no_grad()
@@ -127,8 +127,8 @@ class Trainer:
             "settings": config.to_text(self.model.settings),
             "skeleton": self.model.skeleton.to_text(),
             "weights": self.network.state_dict(),
-            "averaged": self.average.state if self.average else None,
-            "average_updates": self.average.updates if self.average else 0,
+            "ema": self.average.state_dict() if self.average else None,
+            "swa": None,
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
             "progress": dict(vars(self.progress)),
@@ -141,7 +141,7 @@ class Trainer:
         self.scaler.load_state_dict(values["scaler"])
         self.progress = Progress(**values["progress"])
         if self.average is not None:
-            self.average.load(values["averaged"] or values["weights"], values["average_updates"])
+            self.average.load_state_dict(values["ema"])
 
     def result(self) -> Model:
         """The network to use: the averaged weights where an average is kept."""
