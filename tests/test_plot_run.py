@@ -12,7 +12,7 @@ from places import ROOT
 from simplepose.cli import door, plot_run
 from simplepose.training import journal
 from simplepose.training.journal import Journal
-from simplepose.visual import curves
+from simplepose.visual import run_curves
 
 
 def step(number, **values):
@@ -49,7 +49,7 @@ def drawn(runs, along="step"):
     """The points of each curve, by the panel's title."""
     return {
         axes.get_title(): [np.column_stack([line.get_xdata(), line.get_ydata()]) for line in axes.lines]
-        for axes in curves.figure(runs, along).axes
+        for axes in run_curves.figure(runs, along).axes
     }
 
 
@@ -98,7 +98,7 @@ def test_skipped_steps_and_resumes_are_marked():
 def test_odd_runs_are_drawn(tmp_path, lines):
     drawn({"odd": lines}, "step")
     drawn({"odd": lines}, "epoch")
-    curves.write({"odd": lines, "plain": LINES}, tmp_path / "a.png")
+    run_curves.write({"odd": lines, "plain": LINES}, tmp_path / "a.png")
     assert cv2.imread(str(tmp_path / "a.png")).shape == (720, 1600, 3)
 
 

@@ -15,7 +15,6 @@ from simplepose.cli import train as verb
 from simplepose.data.dataset import TrainingSamples, collate
 from simplepose.models import IMHN, checkpoints
 from simplepose.models.checkpoints import Model
-from simplepose.training.averaging import MovingAverage
 from simplepose.training.engine import Trainer
 from simplepose.training.interrupt import Interrupt
 from simplepose.training.loop import train
@@ -207,19 +206,6 @@ def test_too_few_samples_for_a_batch_are_told(samples_file, tmp_path):
     samples = TrainingSamples(samples_file, settings, skeleton.COCO)
     with pytest.raises(ValueError, match=r"train\.batch_size"):
         train(trainer_of(settings), samples, None, RunFolder(tmp_path, False))
-
-
-def test_the_average_follows_the_network():
-    network = torch.nn.BatchNorm1d(2)
-    average = MovingAverage(network, 0.5)
-    with torch.no_grad():
-        network.weight.fill_(3)
-        network.num_batches_tracked.fill_(7)
-    for _ in range(60):
-        average.update(network)
-    assert average.state["weight"].tolist() == pytest.approx([3, 3])
-    assert average.state["num_batches_tracked"] == 7
-    assert average.updates == 60
 
 
 def test_the_second_ctrl_c_interrupts():

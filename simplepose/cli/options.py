@@ -8,11 +8,19 @@ from pathlib import Path
 
 import torch
 
+from simplepose.models.checkpoints import WEIGHTS
+
 
 def add_device(parser: argparse.ArgumentParser) -> None:
     """Add `--device`; `args.device` is a torch.device that was tried and works."""
     default = "cuda" if torch.cuda.is_available() else "cpu"
     parser.add_argument("--device", type=_device, default=default, help="cpu, cuda, cuda:1, ...")
+
+
+def add_weights(parser: argparse.ArgumentParser) -> None:
+    """Add `--weights`, which set of a training checkpoint is taken."""
+    told = "of a training checkpoint (auto: the first that it has of swa, ema, raw)"
+    parser.add_argument("--weights", choices=WEIGHTS, default="auto", help=told)
 
 
 def count(least: int) -> Callable[[str], int]:

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from simplepose.training import journal
 from simplepose.training.run_folder import JOURNAL
-from simplepose.visual import curves
+from simplepose.visual import run_curves
 
 
 def parser() -> argparse.ArgumentParser:
     """The verb's options."""
-    parser = argparse.ArgumentParser(prog="plot_run", description=__doc__)
+    parser = argparse.ArgumentParser(prog="plot-run", description=__doc__)
     add = parser.add_argument
     add("runs", nargs="+", type=Path, metavar="RUN", help="folders of runs, as train writes them")
     add("--output", type=Path, metavar="FILE.png", help="default: curves.png in the first run's folder")
@@ -32,6 +32,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not runs[name]:
             raise ValueError(f"{folder / JOURNAL} tells of no step yet; wait for its first line")
     output = args.output or args.runs[0] / "curves.png"
-    curves.write(runs, output, args.along)
+    run_curves.write(runs, output, args.along)
     print(f"wrote {output}")
     return 0

@@ -57,6 +57,7 @@ class Predictor:
         device: str | torch.device = "cpu",
         precision: str = "fp32",
         overrides: Iterable[str] = (),
+        weights: str = "auto",
     ) -> Predictor:
         """Load any file that `models.checkpoints.load` reads.
 
@@ -65,12 +66,13 @@ class Predictor:
             device: "cpu", "cuda", "cuda:1", ...
             precision: see the class.
             overrides: settings as "key.key=value", for example "inference.scales=[0.5, 1, 1.5]".
+            weights: of a training checkpoint: raw, ema, swa, or auto: the first that it has of swa, ema, raw.
 
         Raises:
             FileNotFoundError: there is no such file.
             ValueError: the file or an override is not usable, and why.
         """
-        model = checkpoints.load(path, device)
+        model = checkpoints.load(path, device, weights)
         settings = config.from_text(config.to_text(model.settings), str(path), overrides)
         fixed = [part.name for part in fields(settings) if part.name not in OVERRIDABLE]
         changed = [name for name in fixed if getattr(settings, name) != getattr(model.settings, name)]
@@ -115,6 +117,7 @@ def load(
     device: str | torch.device = "cpu",
     precision: str = "fp32",
     settings_overrides: Iterable[str] = (),
+    weights: str = "auto",
 ) -> Predictor:
     """A predictor from a network that ships with the package ("imhn_tiny") or from a file.
 
@@ -128,5 +131,5 @@ def load(
             f"model {str(name_or_path)!r}: no such file, and not one of those that ship: {names}"
         )
     return Predictor.from_checkpoint(
-        path if path.is_file() else shipped, device, precision, settings_overrides
+        path if path.is_file() else shipped, device, precision, settings_overrides, weights
     )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
@@ -16,11 +17,11 @@ from simplepose.data.dataset import Batch
 from simplepose.losses import MultiScaleLoss
 from simplepose.models import checkpoints
 from simplepose.models.checkpoints import Model
-from simplepose.training import freezing, random_states
-from simplepose.training.averaging import MovingAverage, StochasticAverage
+from simplepose.training import batch_norm, mixed_precision, random_states
+from simplepose.training.averaging import MovingAverage, RunningMean
 from simplepose.training.distributed import World
+from simplepose.training.freezing import freeze
 from simplepose.training.meter import Meter
-from simplepose.training.mixed_precision import MixedPrecision
 from simplepose.training.optimizers import make_optimizer
 from simplepose.training.recompute import recompute
 from simplepose.training.statistics import Statistics
@@ -64,26 +65,23 @@ class Trainer:
     ) -> None:
         self.model, self.device, self.world = model, device, world
         self.settings = settings = model.settings.train
-        network = model.network.to(device)
+        self.network = network = model.network.to(device)
         if settings.channels_last:
-            network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if settings.sync_batchnorm and world.size > 1:
             synchronise(network, device)
-        freezing.freeze(network, settings.freeze)
+        freeze(network, settings.freeze, settings.freeze_batchnorm)
         if settings.recompute:
             recompute(network)
-        if settings.compile:
-            network.compile()
-        self.network = network
-        self.parallel = _parallel(network, device, world, data_parallel)
         self.loss = MultiScaleLoss(model.settings.loss, model.skeleton).to(device)
         self.optimizer = make_optimizer(network, settings)
-        self.precision = MixedPrecision(settings.precision, device)
+        self.precision = mixed_precision.prepare(network, self.optimizer, settings, device)
         self.ema = MovingAverage(network, settings.ema_decay) if settings.ema_decay > 0 else None
-        self.swa = StochasticAverage(network) if settings.swa_start is not None else None
+        self.swa = RunningMean(network) if settings.swa_start is not None else None
         self.statistics = Statistics(network)
         self.meter = Meter(len(network.heads), len(model.settings.loss.scale_weights), device)
         self.progress = Progress()
+        self.parallel = _parallel(network, device, world, data_parallel, settings.compile)
 
     def step(self, batches: Sequence[Batch], learning_rate: float) -> None:
         """One step of all processes, over `train.accumulate` batches in each; nothing waits for the device.
@@ -93,7 +91,7 @@ class Trainer:
         """
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
-        self._begin_training()
+        self.network.train()
         self.statistics.remember()
         self.optimizer.zero_grad(set_to_none=True)
         for number, batch in enumerate(batches, 1):
@@ -107,11 +105,7 @@ class Trainer:
         self.meter.step(taken)
         self.progress.step += 1
         if self.ema is not None:
-            self.ema.update(self.network)
-
-    def _begin_training(self) -> None:
-        self.parallel.train()
-        freezing.hold_statistics(self.network, self.settings)
+            self.ema.update()
 
     def _exchange(self, last: bool) -> AbstractContextManager[Any]:
         """Gradients are exchanged with the last batch of a step."""
@@ -136,9 +130,7 @@ class Trainer:
     def _forward(self, network: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
         """The loss, and its parts (S, 5), both a sample's mean."""
         batch = Batch(*(tensor.to(self.device, non_blocking=True) for tensor in batch))
-        target = targets.draw(
-            batch.joints, batch.person_mask.float() / 255, self.model.skeleton, self.model.settings.targets
-        )
+        target = self.targets(batch)
         with self.precision.autocast():
             outputs = network(self.images(batch))
         total, parts = self.loss(outputs, target, batch.mask_miss[:, None].float() / 255)
@@ -149,6 +141,37 @@ class Trainer:
         images = batch.images.to(self.device, non_blocking=True).permute(0, 3, 1, 2).float().div_(255)
         return images if self.settings.channels_last else images.contiguous()
 
+    def average_weights(self, batches: Iterable[Batch]) -> None:
+        """Take the weights into the SWA, and let these batches give it batch norm statistics of its own."""
+        if self.swa is None:
+            return
+        self.swa.update()
+        with self.swa.exchanged(), self.precision.autocast():
+            batch_norm.recompute(self.network, map(self.images, batches), self.world.sums)
+
+    @contextmanager
+    def best_weights(self) -> Iterator[Model]:
+        """The model with the weights to use: the SWA's, else the EMA's, else its own."""
+        average = self.swa if self.swa is not None and self.swa.updates > 0 else self.ema
+        with nullcontext() if average is None else average.exchanged():
+            yield self.model
+
+    @torch.no_grad()
+    def show(self, batch: Batch) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """A batch's first sample: (H, W, 3) uint8 BGR, its targets and the last stack's maps, both (C, h, w)."""
+        first = Batch(*(tensor[:1].to(self.device) for tensor in batch))
+        self.network.eval()
+        with self.precision.autocast():
+            maps = self.network(self.images(first))[-1][0]
+        found = [self.targets(first), maps.float()]
+        target, predicted = (tensor[0].cpu().numpy() for tensor in found)
+        return first.images[0].cpu().numpy(), target, predicted
+
+    def targets(self, batch: Batch) -> Tensor:
+        """(N, C, h, w) of a batch on the device."""
+        mask = batch.person_mask.float() / 255
+        return targets.draw(batch.joints, mask, self.model.skeleton, self.model.settings.targets)
+
     def state(self) -> dict[str, Any]:
         """All that a run needs to go on, as plain tensors and values."""
         return {
@@ -157,10 +180,11 @@ class Trainer:
             "skeleton": self.model.skeleton.to_text(),
             "weights": self.network.state_dict(),
             "ema": None if self.ema is None else self.ema.state_dict(),
-            "swa": None if self.swa is None else self.swa.state_dict(),
+            "swa": None if self.swa is None or self.swa.updates == 0 else self.swa.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.precision.state_dict(),
             "progress": dict(vars(self.progress)),
+            "meter": self.meter.state_dict(),
             "random": random_states.capture(self.device),
         }
 
@@ -170,14 +194,18 @@ class Trainer:
         self.optimizer.load_state_dict(values["optimizer"])
         self.precision.load_state_dict(values["scaler"])
         self.progress = Progress(**values["progress"])
+        self.meter.load_state_dict(values["meter"])
         random_states.restore(values["random"], self.device)
         for average, state in ((self.ema, values["ema"]), (self.swa, values["swa"])):
             if average is not None and state is not None:
                 average.load_state_dict(state)
 
 
-def _parallel(network: nn.Module, device: torch.device, world: World, data_parallel: bool) -> nn.Module:
+def _parallel(
+    network: nn.Module, device: torch.device, world: World, data_parallel: bool, compiled: bool
+) -> nn.Module:
     """The network as it is called in a step."""
+    called = cast(nn.Module, torch.compile(network)) if compiled else network
     if world.size > 1:
-        return DistributedDataParallel(network, device_ids=[device] if device.type == "cuda" else None)
-    return DataParallel(network) if data_parallel else network
+        return DistributedDataParallel(called, device_ids=[device] if device.type == "cuda" else None)
+    return DataParallel(called) if data_parallel else called

@@ -67,7 +67,7 @@ class Meter:
     def batch(self, loss: Tensor, parts: Tensor, share: float, usable: Tensor) -> None:
         """Take one batch, which is `share` of a step: its mean loss a sample, and parts of the same (S, 5)."""
         self._step += share * torch.cat([torch.ones_like(loss)[None], loss[None], parts.flatten()]).detach()
-        self._last_unusable = torch.where(usable, self._last_unusable, loss.detach().float())
+        self._last_unusable.copy_(torch.where(usable, self._last_unusable, loss.detach().float()))
 
     @torch.no_grad()
     def step(self, taken: Tensor) -> None:
@@ -75,7 +75,7 @@ class Meter:
         self._sums += torch.where(taken, self._step, 0.0)
         self._step.zero_()
         self._skipped += ~taken
-        self._in_a_row = torch.where(taken, 0, self._in_a_row + 1)
+        self._in_a_row.copy_(torch.where(taken, 0, self._in_a_row + 1))
 
     def read(self, world: World) -> Reading:
         """Wait for the device, and begin anew; all processes at the same step."""
@@ -92,3 +92,17 @@ class Meter:
         self._sums.zero_()
         self._skipped.zero_()
         return reading
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """What is summed and not read yet, as plain tensors."""
+        return {
+            "sums": self._sums,
+            "skipped": self._skipped,
+            "in_a_row": self._in_a_row,
+            "last_unusable": self._last_unusable,
+        }
+
+    def load_state_dict(self, values: dict[str, Tensor]) -> None:
+        """Go on from `state_dict()`."""
+        for name, tensor in self.state_dict().items():
+            tensor.copy_(values[name])
