@@ -20,7 +20,9 @@ SMALL = ["train.workers=0", "augment.size=[64,128]", "train.log_steps=1", "train
 
 def environment() -> dict[str, str]:
     """One thread a process, and nothing of a launcher that runs the tests."""
-    named = {name: value for name, value in os.environ.items() if not name.startswith(("TORCHELASTIC", "MASTER_"))}
+    named = {
+        name: value for name, value in os.environ.items() if not name.startswith(("TORCHELASTIC", "MASTER_"))
+    }
     return {**named, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}
 
 

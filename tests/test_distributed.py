@@ -77,7 +77,9 @@ def test_a_rank_with_fewer_held_out_samples_keeps_nobody_waiting(samples_file, t
     only = ("train.epochs=1", "train.timeout_minutes=1")
     for processes in (2, 3):  # one of the numbers does not divide the held-out samples
         run = tmp_path / str(processes)
-        args = runs.arguments(samples_file, run, *only, "train.batch_size=1", more=("--val", str(samples_file)))
+        args = runs.arguments(
+            samples_file, run, *only, "train.batch_size=1", more=("--val", str(samples_file))
+        )
         runs.finish([*runs.torchrun(processes), *args])
         told = [line for line in runs.journal(run) if line["kind"] == "epoch"]
         assert told[0]["val_loss"] > 0

@@ -22,7 +22,7 @@ AVERAGED = ("train.swa_start=1", "train.swa_epochs=1", "train.ema_decay=0.9")
 
 
 def killed(command: list[str], run: Path, moments: random.Random) -> bool:
-    """Start it, and send SIGKILL somewhen after it has gone on for a few steps; False if it was done before."""
+    """Start it, and send SIGKILL when it has gone on for a few steps; False if it was done before."""
     known = len(runs.journal(run))
     process = runs.start(command)
     wanted = known + moments.randint(1, max(2, 2 * STEPS // (KILLS + 1) - 1))

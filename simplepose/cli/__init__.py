@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 VERBS = {
     "prepare": "COCO's pictures and annotations -> one HDF5 file of training samples",
     "train": "train a network on an HDF5 file",
+    "train-distributed": "the same in several processes, under torchrun",
     "evaluate": "COCO AP of a model, or a results file for COCO's server",
     "demo": "find and draw the people in pictures",
     "plot-run": "the curves of one or several training runs",
@@ -25,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = list(sys.argv[1:] if argv is None else argv)
     if not args or args[0] in ("-h", "--help"):
         print("usage: simplepose VERB ... (--help after a verb tells more)\n")
-        print("\n".join(f"  {verb:15}{what}" for verb, what in VERBS.items()))
+        print("\n".join(f"  {verb:19}{what}" for verb, what in VERBS.items()))
         return 0 if args else 2
     if args[0] not in VERBS:
         print(f"simplepose: unknown verb {args[0]!r}; one of {', '.join(VERBS)} expected", file=sys.stderr)

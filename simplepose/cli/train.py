@@ -17,9 +17,10 @@ from simplepose.cli.measuring import ap_of
 from simplepose.cli.training_pictures import drawer
 from simplepose.config import Settings
 from simplepose.data.dataset import TrainingSamples
-from simplepose.models import transfer
-from simplepose.models.checkpoints import Model, load_state, read_training
+from simplepose.models import checkpoints
+from simplepose.models.checkpoints import Model
 from simplepose.models.imhn import IMHN
+from simplepose.models.transfer import transfer
 from simplepose.skeleton import Skeleton
 from simplepose.training import environment, resuming
 from simplepose.training.distributed import World
@@ -30,6 +31,8 @@ from simplepose.training.reporter import Reporter
 from simplepose.training.run_folder import RunFolder
 from simplepose.training.tensorboard import Board
 
+logger = logging.getLogger(__name__)
+
 
 def parser(prog: str = "train", description: str | None = __doc__) -> argparse.ArgumentParser:
     """The verb's options."""
@@ -38,7 +41,12 @@ def parser(prog: str = "train", description: str | None = __doc__) -> argparse.A
     add("--config", required=True, help="settings, for example configs/imhn4_512.yaml")
     add("--train", required=True, type=Path, help="samples to learn from, made by prepare")
     add("--val", type=Path, help="samples to tell the loss on (train.validate_epochs)")
-    add("--ap-annotations", type=Path, metavar="FILE.json", help="pictures to tell COCO AP on (train.ap_epochs)")
+    add(
+        "--ap-annotations",
+        type=Path,
+        metavar="FILE.json",
+        help="pictures to tell COCO AP on (train.ap_epochs)",
+    )
     add("--ap-images", type=Path, metavar="DIR", help="the folder of these pictures")
     add("--output", required=True, type=Path, help="the run's folder, seen by all machines of the run")
     add("--resume", action="store_true", help="go on with the run in the folder, if there is one")
@@ -60,7 +68,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = of_one.parse_args(argv)
     processes = os.environ.get("WORLD_SIZE", "1")
     if processes != "1":
-        raise ValueError(f"a launcher started {processes} processes; let it start tools/train_distributed.py instead")
+        raise ValueError(
+            f"a launcher started {processes} processes; let it start tools/train_distributed.py instead"
+        )
     return run(args, World(), args.device, args.data_parallel)
 
 
@@ -77,11 +87,11 @@ def run(args: argparse.Namespace, world: World, device: torch.device, data_paral
     torch.manual_seed(settings.train.seed)
     model = Model(IMHN.from_settings(settings.model, body.channels), settings, body)
     if args.init_from and newest is None:
-        report = transfer.transfer(model.network, load_state(args.init_from), str(args.init_from))
-        logging.getLogger(__name__).info("%s", report)
+        weights = checkpoints.load(args.init_from).network.state_dict()
+        logger.info("%s", transfer(model.network, weights, str(args.init_from)))
     trainer = Trainer(model, device, world, data_parallel)
     if newest is not None:
-        values = read_training(newest)
+        values = checkpoints.read_training(newest)
         resuming.check(config.from_text(values["settings"], str(newest)), settings)
         trainer.load_state(values, str(newest))
     reporter = _reporter(folder, trainer, settings, body, device)

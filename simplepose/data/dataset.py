@@ -4,7 +4,7 @@ so an epoch can be entered anywhere and is the same with any number of workers."
 from __future__ import annotations
 
 import signal
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -119,7 +119,7 @@ class EpochSampler(Sampler[Place]):
         return self.steps * self.batch
 
 
-def loader(samples: TrainingSamples, places: Collection[Place]) -> DataLoader[Sample]:
+def loader(samples: TrainingSamples, places: Iterable[Place]) -> DataLoader[Sample]:
     """Batches of `train.batch_size`, read by `train.workers` processes of one core each."""
     train = samples.settings.train
     if train.workers > 0:
@@ -163,4 +163,6 @@ def _start_worker(_: int) -> None:
     if cv2.getNumThreads() != 1:  # a spawned process; a forked one has it from its parent
         cv2.setNumThreads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a forked process has the main one's, which waits for a step
+    signal.signal(
+        signal.SIGTERM, signal.SIG_DFL
+    )  # a forked process has the main one's, which waits for a step

@@ -26,7 +26,7 @@ from simplepose.skeleton import COCO, Skeleton
 TRAINING_FORMAT = "simplepose-training-2"
 TRAINING_VALUES = (
     *("settings", "skeleton", "weights", "ema", "swa"),
-    *("optimizer", "scaler", "progress"),
+    *("optimizer", "scaler", "progress", "meter", "random"),
 )
 WEIGHTS = ("auto", "raw", "ema", "swa")
 """Which weights of a training checkpoint; auto is the first that it has of swa, ema, raw."""

@@ -15,6 +15,7 @@ from contextlib import AbstractContextManager, nullcontext
 from importlib.machinery import PathFinder
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 

@@ -102,7 +102,7 @@ class RunningMean(Average):
 
 
 def is_due(epoch: int, settings: Train) -> bool:
-    """Whether the weights are taken into the SWA after `epoch` epochs: at the end of each swa_epochs from swa_start."""
+    """Whether the SWA takes the weights in after `epoch` epochs: each swa_epochs from swa_start on."""
     if settings.swa_start is None or epoch <= settings.swa_start:
         return False
     return ((epoch - settings.swa_start) / settings.swa_epochs).is_integer()

@@ -1,7 +1,7 @@
 """The processes that train together: who they are, and the little that they tell each other.
 
-Gradients are exchanged by torch's DistributedDataParallel, over NCCL between GPUs and gloo between CPUs. All that is
-here goes over gloo, so that asking the others never waits for a GPU.
+Gradients are exchanged by torch's DistributedDataParallel, over NCCL between GPUs and gloo between CPUs. All
+that is here goes over gloo, so that asking the others never waits for a GPU.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class World:
 
 
 class Vote:
-    """Whether any process has said yes: asked in one step, answered in the same step in all, without a wait between."""
+    """Whether any process says yes: asked before a step, answered after it, and no wait between."""
 
     def __init__(self, world: World) -> None:
         self.world = world
@@ -104,8 +104,8 @@ def join(timeout_minutes: float) -> Iterator[World]:
         return
     if missing:
         raise ValueError(
-            f"the environment lacks {', '.join(missing)}, which a launcher sets; start all with torchrun, or unset "
-            f"{', '.join(name for name in LAUNCHED if name not in missing)}"
+            f"the environment lacks {', '.join(missing)}, which a launcher sets; start all with torchrun, "
+            f"or unset {', '.join(name for name in LAUNCHED if name not in missing)}"
         )
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     dist.init_process_group(backend, timeout=timedelta(minutes=timeout_minutes))

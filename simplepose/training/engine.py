@@ -67,7 +67,7 @@ class Trainer:
         self.settings = settings = model.settings.train
         self.network = network = model.network.to(device)
         if settings.channels_last:
-            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            network.to(memory_format=torch.channels_last)
         if settings.sync_batchnorm and world.size > 1:
             synchronise(network, device)
         freeze(network, settings.freeze, settings.freeze_batchnorm)
@@ -86,8 +86,8 @@ class Trainer:
     def step(self, batches: Sequence[Batch], learning_rate: float) -> None:
         """One step of all processes, over `train.accumulate` batches in each; nothing waits for the device.
 
-        A loss that is not finite or beyond the limit becomes NaN, and so, once the processes have exchanged them,
-        do the gradients of all of them: all skip that step, and nothing has changed.
+        A loss that is not finite or beyond the limit becomes NaN, and so, once the processes have exchanged
+        them, do the gradients of all of them: all skip that step, and nothing has changed.
         """
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
@@ -158,7 +158,7 @@ class Trainer:
 
     @torch.no_grad()
     def show(self, batch: Batch) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """A batch's first sample: (H, W, 3) uint8 BGR, its targets and the last stack's maps, both (C, h, w)."""
+        """A batch's first sample: (H, W, 3) uint8 BGR, its targets and the maps found, both (C, h, w)."""
         first = Batch(*(tensor[:1].to(self.device) for tensor in batch))
         self.network.eval()
         with self.precision.autocast():

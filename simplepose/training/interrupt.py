@@ -13,7 +13,7 @@ ECHO_SECONDS = 2.0
 
 
 class Interrupt:
-    """Within its block, the first SIGINT or SIGTERM sets `asked`; one that comes later than its echo acts as usual."""
+    """Within its block, the first SIGINT or SIGTERM sets `asked`; one after its echo acts as usual."""
 
     def __init__(self) -> None:
         self.asked = False

@@ -18,7 +18,7 @@ from simplepose.training.run_folder import RunFolder, SaveFailed
 from simplepose.training.schedule import lr_at
 
 STATISTICS_BATCHES = 200
-"""Batch norm statistics of averaged weights are taken over so many batches, or an epoch's, if it has fewer."""
+"""Batch norm statistics of averaged weights are taken over so many batches, or all of an epoch."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ class _Loop:
         for batches in self._steps():
             self.vote.cast(interrupt.asked)
             place = progress.epoch * self.steps_per_epoch + progress.samples // self.samples_of_step
-            rate = lr_at(place, self.steps_per_epoch, self.settings, self.world.size)
+            rate = self._rate(place)
             self.trainer.step(batches, rate)
             progress.samples += self.samples_of_step
             self._tell(rate, batches[-1])
@@ -119,6 +119,10 @@ class _Loop:
             if stopped:
                 return True
         return False
+
+    def _rate(self, place: int) -> float:
+        """The learning rate of a step, counted over all epochs."""
+        return lr_at(place, self.steps_per_epoch, self.settings, self.world.size)
 
     def _steps(self) -> Iterator[Sequence[Batch]]:
         """The batches of each step; the time until they are there is told."""
@@ -134,9 +138,8 @@ class _Loop:
         progress, settings = self.progress, self.settings
         if progress.step % settings.log_steps == 0:
             self._read_meter(rate)
-        if settings.picture_steps and progress.step % settings.picture_steps == 0:
-            if self.reporter.shows_pictures:
-                self.reporter.pictures(progress.step, *self.trainer.show(batch))
+        if self.reporter.shows_pictures and _each(settings.picture_steps, progress.step):
+            self.reporter.pictures(progress.step, *self.trainer.show(batch))
 
     def _read_meter(self, rate: float) -> None:
         """Wait for the device, tell what the steps have shown, and end the run if they come to nothing."""
@@ -147,24 +150,27 @@ class _Loop:
         self.reporter.window(progress, reading, rate)
         if reading.skipped_in_a_row >= self.settings.skips_in_a_row:
             raise ValueError(
-                f"a loss or gradient was unusable (not finite, or a loss beyond train.loss_limit) in all of the "
-                f"last {reading.skipped_in_a_row} steps up to step {progress.step}; the last such loss here was "
-                f"{reading.last_unusable}; lower train.learning_rate, or look at the samples"
+                f"a loss or gradient was unusable (not finite, or a loss beyond train.loss_limit) in all of "
+                f"the last {reading.skipped_in_a_row} steps up to step {progress.step}; the last such loss "
+                f"here was {reading.last_unusable}; lower train.learning_rate, or look at the samples"
             )
 
     def _save_is_due(self) -> bool:
-        steps = self.settings.checkpoint_steps
-        due = steps > 0 and self.progress.step % steps == 0
+        due = _each(self.settings.checkpoint_steps, self.progress.step)
         return due or time.monotonic() - self.last_saved > 60 * self.settings.checkpoint_minutes
 
     def _end_of_epoch(self, interrupt: Interrupt) -> bool:
         """Average, validate, measure; returns whether the run was stopped."""
         progress, settings = self.progress, self.settings
-        rate = lr_at((progress.epoch + 1) * self.steps_per_epoch - 1, self.steps_per_epoch, settings, self.world.size)
         if progress.step % settings.log_steps:
-            self._read_meter(rate)
+            self._read_meter(self._rate((progress.epoch + 1) * self.steps_per_epoch - 1))
         loss = progress.loss_sum / max(progress.loss_steps, 1)
-        progress.epoch, progress.samples, progress.loss_sum, progress.loss_steps = progress.epoch + 1, 0, 0.0, 0
+        progress.epoch, progress.samples, progress.loss_sum, progress.loss_steps = (
+            progress.epoch + 1,
+            0,
+            0.0,
+            0,
+        )
         if averaging.is_due(progress.epoch, settings):
             self.trainer.average_weights(itertools.islice(self.loader, STATISTICS_BATCHES))
         validates = self.held_out is not None and _each(settings.validate_epochs, progress.epoch)
@@ -211,5 +217,6 @@ class _Loop:
             self.reporter.note(f"{error}; the run goes on, and tries again next time")
 
 
-def _each(epochs: int, epoch: int) -> bool:
-    return epochs > 0 and epoch % epochs == 0
+def _each(often: int, count: int) -> bool:
+    """Whether something that is done each time so many are done is due; 0: never."""
+    return often > 0 and count % often == 0

@@ -57,7 +57,9 @@ class Meter:
 
     def __init__(self, stacks: int, scales: int, device: torch.device) -> None:
         self._shape = (stacks, scales)
-        self._sums = torch.zeros(2 + stacks * scales, device=device, dtype=torch.float64)  # steps, loss, parts
+        self._sums = torch.zeros(
+            2 + stacks * scales, device=device, dtype=torch.float64
+        )  # steps, loss, parts
         self._step = torch.zeros_like(self._sums)
         self._skipped = torch.zeros((), device=device, dtype=torch.int64)
         self._in_a_row = torch.zeros((), device=device, dtype=torch.int64)
@@ -65,7 +67,7 @@ class Meter:
 
     @torch.no_grad()
     def batch(self, loss: Tensor, parts: Tensor, share: float, usable: Tensor) -> None:
-        """Take one batch, which is `share` of a step: its mean loss a sample, and parts of the same (S, 5)."""
+        """Take one batch, which is `share` of a step: its loss, and the parts (S, 5), a sample's."""
         self._step += share * torch.cat([torch.ones_like(loss)[None], loss[None], parts.flatten()]).detach()
         self._last_unusable.copy_(torch.where(usable, self._last_unusable, loss.detach().float()))
 

@@ -108,4 +108,3 @@ def prepare(
             f"train.amp_backend=apex: apex.amp runs on NVIDIA GPUs alone, the device is {device}; {INSTEAD}"
         )
     return ApexPrecision(network, optimizer)
-

@@ -41,7 +41,9 @@ def _of_torch(parameters: list[nn.Parameter], settings: Train) -> Optimizer:
     kind = {"sgd": torch.optim.SGD, "adamw": torch.optim.AdamW}[settings.optimizer]
     fused = settings.fused and _has_fused(kind, parameters[0])
     logger.info("optimizer %s of torch, %s", settings.optimizer, "fused" if fused else "not fused")
-    optimizer = kind(parameters, fused=fused or None, **_options(settings))  # None: torch chooses foreach or not
+    optimizer = kind(
+        parameters, fused=fused or None, **_options(settings)
+    )  # None: torch chooses foreach or not
     if fused and settings.optimizer == "sgd" and settings.momentum > 0:
         for parameter in parameters:  # torch leaves it unset, not 0, where the first step is left out
             optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)

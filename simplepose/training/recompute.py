@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -18,9 +18,9 @@ def recompute(network: IMHN) -> None:
 
     Batch norm counts a batch once, although it sees it twice.
     """
-    heads = [head for stack in network.heads for head in stack]  # type: ignore[union-attr]
+    heads = [head for stack in network.heads for head in cast(nn.ModuleList, stack)]
     for part in (network.stem, *network.hourglasses, *heads):
-        part.forward = _forgetful(part, part.forward)  # type: ignore[method-assign]
+        part.forward = _forgetful(part, part.forward)
 
 
 def _forgetful(part: nn.Module, forward: Callable[..., Any]) -> Callable[..., Any]:
@@ -35,7 +35,9 @@ def _forgetful(part: nn.Module, forward: Callable[..., Any]) -> Callable[..., An
 
 @contextmanager
 def _statistics_kept(part: nn.Module) -> Iterator[None]:
-    norms = [module for module in part.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
+    norms = [
+        module for module in part.modules() if isinstance(module, _BatchNorm) and module.track_running_stats
+    ]
     for norm in norms:
         norm.track_running_stats = False
     try:

@@ -23,7 +23,7 @@ class Statistics:
 
     @torch.no_grad()
     def settle(self, kept: Tensor) -> None:
-        """Leave the buffers as they are where `kept`, a bool scalar on their device, is true; else put them back."""
+        """Put the buffers back, unless `kept`, a bool scalar on their device, is true."""
         for buffers, before in zip(self._groups, self._before, strict=True):
             flat = torch.where(kept, _flat(buffers), before)
             parts = flat.split([buffer.numel() for buffer in buffers])

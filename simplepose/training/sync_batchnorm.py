@@ -9,7 +9,7 @@ from torch.distributed.nn.functional import all_reduce
 
 
 def synchronise(network: nn.Module, device: torch.device) -> None:
-    """Let every batch norm of the network, in place, see the batches of all processes; its state stays the same."""
+    """Let every batch norm of the network, in place, see the batches of all processes."""
     for parent in list(network.modules()):
         for name, child in parent.named_children():
             if isinstance(child, nn.BatchNorm2d):
