@@ -165,13 +165,10 @@ class _Loop:
         if progress.step % settings.log_steps:
             self._read_meter(self._rate((progress.epoch + 1) * self.steps_per_epoch - 1))
         loss = progress.loss_sum / max(progress.loss_steps, 1)
-        progress.epoch, progress.samples, progress.loss_sum, progress.loss_steps = (
-            progress.epoch + 1,
-            0,
-            0.0,
-            0,
-        )
+        progress.epoch, progress.samples = progress.epoch + 1, 0
+        progress.loss_sum = progress.loss_steps = 0.0
         if averaging.is_due(progress.epoch, settings):
+            self.sampler.epoch, self.sampler.start = progress.epoch, 0
             self.trainer.average_weights(itertools.islice(self.loader, STATISTICS_BATCHES))
         validates = self.held_out is not None and _each(settings.validate_epochs, progress.epoch)
         measures = self.watch.measure_ap is not None and _each(settings.ap_epochs, progress.epoch)

@@ -35,13 +35,15 @@ def _forgetful(part: nn.Module, forward: Callable[..., Any]) -> Callable[..., An
 
 @contextmanager
 def _statistics_kept(part: nn.Module) -> Iterator[None]:
-    norms = [
-        module for module in part.modules() if isinstance(module, _BatchNorm) and module.track_running_stats
-    ]
+    """Batch norms count for nothing what they see here: the same tensors are kept for the gradients, though."""
+    norms = [module for module in part.modules() if isinstance(module, _BatchNorm) and module.training]
+    momenta = [norm.momentum for norm in norms]
     for norm in norms:
-        norm.track_running_stats = False
+        norm.momentum = 0.0
     try:
         yield
     finally:
-        for norm in norms:
-            norm.track_running_stats = True
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+            if norm.num_batches_tracked is not None:
+                norm.num_batches_tracked.sub_(1)
