@@ -40,9 +40,8 @@ def test_fused_or_not_the_weights_are_the_same(name):
     for entry, begin in started.items():
         moved = (plain[entry] - begin).norm()
         assert moved > 0, entry
-        assert (fused[entry] - plain[entry]).norm() < 0.05 * moved, (
-            entry
-        )  # gradients in another order: about 1
+        # Adam magnifies rounding; gradients in another order would make it about 1.
+        assert (fused[entry] - plain[entry]).norm() < 0.05 * moved, entry
 
 
 @pytest.mark.parametrize("fused", [True, False])
