@@ -34,14 +34,14 @@ def train(network, optimizer, steps=3, accumulate=2):
 def test_fused_or_not_the_weights_are_the_same(name):
     """torch's fused CPU kernels read memory in order: gradients must lie in it as their weights do."""
     networks = [tiny_network(), tiny_network()]
-    for network, fused in zip(networks, (True, False), strict=True):
-        train(network, make_optimizer(network, Train(optimizer=name, fused=fused, learning_rate=1e-3)))
-    started = tiny_network().state_dict()
-    for (entry, a), b in zip(
-        networks[0].state_dict().items(), networks[1].state_dict().values(), strict=True
-    ):
-        assert torch.allclose(a, b, rtol=1e-3, atol=2e-5), entry
-    assert not torch.equal(networks[0].stem.conv.conv.weight, started["stem.conv.conv.weight"])
+    for network, is_fused in zip(networks, (True, False), strict=True):
+        train(network, make_optimizer(network, Train(optimizer=name, fused=is_fused, learning_rate=1e-3)))
+    fused, plain, started = (dict(network.named_parameters()) for network in (*networks, tiny_network()))
+    for entry, begin in started.items():
+        moved = (plain[entry] - begin).norm()
+        assert moved > 0, entry
+        # Adam magnifies rounding; gradients in another order would make it about 1.
+        assert (fused[entry] - plain[entry]).norm() < 0.05 * moved, entry
 
 
 @pytest.mark.parametrize("fused", [True, False])
