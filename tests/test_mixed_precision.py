@@ -89,13 +89,17 @@ def test_an_overflow_changes_nothing_but_the_scale(trained, kind, fused, accumul
     assert network.weight.isfinite().all()
 
 
+@pytest.mark.parametrize("fused", [False, True])
+@pytest.mark.parametrize("clip_norm", [0.0, 1.0])
 @pytest.mark.parametrize("kind", ["fp32", "bf16"])
-def test_without_a_scale_a_norm_that_is_not_finite_is_not_clipped_to(trained, kind):
-    network, optimizer, precision = trained(kind)
-    weight = network.weight.detach().clone()
-    assert not step(network, optimizer, precision, float("inf"), clip_norm=1.0)
+def test_without_a_scale_too_a_gradient_that_is_not_finite_changes_nothing(trained, kind, clip_norm, fused):
+    network, optimizer, precision = trained(kind, fused)
+    weight, state = network.weight.detach().clone(), precision.state_dict()
+    for value in (float("inf"), float("nan")):
+        assert not step(network, optimizer, precision, value, clip_norm=clip_norm)
     assert torch.equal(network.weight, weight)
-    assert step(network, optimizer, precision, 1.0, clip_norm=1.0)
+    assert precision.state_dict()["scale"] == state["scale"] == 1
+    assert step(network, optimizer, precision, 1.0, clip_norm=clip_norm)
 
 
 @pytest.mark.parametrize("fused", [False, True])
@@ -121,7 +125,6 @@ def test_a_state_goes_on_where_it_was(trained, kind, tmp_path):
     other.load_state_dict(state)
     assert other.state_dict() == state
     assert step(network, optimizer, other, 1.0)
-    assert bool(state) == (kind in SCALED)
 
 
 def test_convolutions_run_in_the_type_that_was_asked_for():

@@ -180,7 +180,7 @@ class Trainer:
             "skeleton": self.model.skeleton.to_text(),
             "weights": self.network.state_dict(),
             "ema": None if self.ema is None else self.ema.state_dict(),
-            "swa": None if self.swa is None or self.swa.updates == 0 else self.swa.state_dict(),
+            "swa": None if self.swa is None else self.swa.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.precision.state_dict(),
             "progress": dict(vars(self.progress)),
