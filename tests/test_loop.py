@@ -1,216 +1,177 @@
-"""Training: it learns, it goes on where it stopped, and it survives what goes wrong."""
+"""The run around the steps: what it writes, how it goes on, and how it ends."""
+
+from __future__ import annotations
 
 import json
 import math
 import signal
+import time
 
-import numpy as np
 import pytest
 import torch
+from drawn_coco import write_drawn_coco
 from places import CONFIGS
+from trainers import settings_of, trainer_of
 
-from simplepose import config, skeleton
 from simplepose.cli import door
 from simplepose.cli import train as verb
-from simplepose.data.dataset import TrainingSamples, collate
-from simplepose.models import IMHN, checkpoints
-from simplepose.models.checkpoints import Model
-from simplepose.training.engine import Trainer
+from simplepose.data.dataset import TrainingSamples
+from simplepose.models import checkpoints
+from simplepose.skeleton import COCO
+from simplepose.training import interrupt
 from simplepose.training.interrupt import Interrupt
-from simplepose.training.loop import train
+from simplepose.training.journal import Journal, read
+from simplepose.training.loop import Watch, train
+from simplepose.training.reporter import Reporter
 from simplepose.training.run_folder import RunFolder
 
 
-def settings_of(*overrides):
-    return config.load(CONFIGS / "smoke.yaml", ["train.workers=0", "augment.size=[64,128]", *overrides])
+def arguments(samples_file, run, *more):
+    args = ["--config", str(CONFIGS / "smoke.yaml"), "--train", str(samples_file), "--device", "cpu"]
+    args += ["--output", str(run), *more, "--set", "train.workers=0", "augment.size=[64,128]"]
+    return [*args, "train.log_steps=1"]
 
 
-def trainer_of(settings, device="cpu"):
-    torch.manual_seed(settings.train.seed)
-    network = IMHN.from_settings(settings.model, skeleton.COCO.channels)
-    return Trainer(Model(network, settings, skeleton.COCO), torch.device(device))
+def run_of(settings, samples_file, folder, watch=None):
+    """Train a fresh trainer in a folder; returns whether it finished, and the trainer."""
+    trainer, samples = trainer_of(settings), TrainingSamples(samples_file, settings, COCO)
+    reporter = Reporter(settings.train, trainer.device, Journal(folder.journal))
+    return train(trainer, samples, folder, reporter, watch or Watch()), trainer
 
 
-def batch_of(settings, path, count=2):
-    samples = TrainingSamples(path, settings, skeleton.COCO)
-    return collate([samples[(0, i)] for i in range(count)])
-
-
-@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
-@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
-def test_the_loss_falls_on_one_batch(samples_file, precision, optimizer):
-    settings = settings_of(
-        f"train.precision={precision}", f"train.optimizer={optimizer}", "train.loss_limit=1e9"
-    )
-    trainer, batch = trainer_of(settings), batch_of(settings, samples_file)
-    rate = 3e-3 if optimizer == "adamw" else 1e-3
-    losses = [trainer.step(batch, rate)[0] for _ in range(25)]
-    assert np.mean(losses[-3:]) < 0.8 * losses[0]
-
-
-@pytest.mark.parametrize("fault", ["not finite", "too large"])
-def test_a_step_with_an_unusable_loss_changes_nothing(samples_file, fault):
-    limit = 1e-9 if fault == "too large" else 1e9
-    settings = settings_of("train.skips_in_a_row=3", f"train.loss_limit={limit}")
-    trainer, batch = trainer_of(settings), batch_of(settings, samples_file)
-    if fault == "not finite":
-        with torch.no_grad():
-            trainer.network.heads[0][0].maps.bias[0] = math.nan
-    before = {name: tensor.clone() for name, tensor in trainer.network.state_dict().items()}
-    average = {name: tensor.clone() for name, tensor in trainer.average.state.items()}
-    trainer.step(batch, 1e-3)
-    for state, kept in ((trainer.network.state_dict(), before), (trainer.average.state, average)):
-        for name, tensor in state.items():
-            assert torch.equal(tensor.nan_to_num(), kept[name].nan_to_num()), name
-    assert trainer.progress.skipped == 1
-    trainer.step(batch, 1e-3)
-    with pytest.raises(ValueError, match=r"3 steps; lower train\.learning_rate"):
-        trainer.step(batch, 1e-3)
-
-
-def test_a_joint_that_is_not_a_number_is_not_drawn(samples_file):
-    settings = settings_of()
-    trainer, batch = trainer_of(settings), batch_of(settings, samples_file)
-    batch.joints[0, 0, 0] = torch.tensor([math.nan, 3.0, 2.0])
-    assert math.isfinite(trainer.step(batch, 1e-3)[0])
-    assert trainer.progress.skipped == 0
-
-
-def test_an_interrupted_run_goes_on_as_if_nothing_had_been(samples_file, tmp_path, monkeypatch):
-    settings = settings_of("train.epochs=2")
-
-    def run(folder, interrupt_at=None, resume=False):
-        trainer = trainer_of(settings)
-        place = RunFolder(tmp_path / folder, resume)
-        newest = place.newest()
-        if newest:
-            trainer.load_state(newest, folder)
-        step = trainer.step
-
-        def counted(batch, rate):
-            if trainer.progress.step + 1 == interrupt_at:
-                signal.raise_signal(signal.SIGINT)
-            return step(batch, rate)
-
-        trainer.step = counted
-        return train(trainer, TrainingSamples(samples_file, settings, skeleton.COCO), None, place), trainer
-
-    finished, straight = run("straight")
-    assert finished
-    stopped, _ = run("broken", interrupt_at=2)
-    assert not stopped
-    finished, resumed = run("broken", resume=True)
-    assert finished
-    assert resumed.progress == straight.progress
-    for name, tensor in straight.network.state_dict().items():
-        assert torch.equal(tensor, resumed.network.state_dict()[name]), name
-    for name, tensor in straight.average.state.items():
-        assert torch.equal(tensor, resumed.average.state[name]), name
+def kinds(run):
+    return [line["kind"] for line in read(run / "journal.jsonl")]
 
 
 def test_the_command_writes_what_a_run_needs(samples_file, tmp_path, capsys):
     run = tmp_path / "run"
-    args = ["--config", str(CONFIGS / "smoke.yaml"), "--train", str(samples_file), "--val", str(samples_file)]
-    args += ["--output", str(run), "--device", "cpu", "--set", "train.workers=0"]
-    assert verb.main(args) == 0
-    assert {p.name for p in run.iterdir()} >= {"settings.yaml", "journal.jsonl", "model.safetensors"}
-    lines = [json.loads(line) for line in (run / "journal.jsonl").read_text().splitlines()]
+    args = arguments(samples_file, run, "--val", str(samples_file))
+    assert verb.main([*args, "train.picture_steps=2"]) == 0
+    written = {path.name for path in run.iterdir()}
+    assert written >= {"settings.yaml", "environment.json", "journal.jsonl", "model.safetensors", "tensorboard"}
+    told = capsys.readouterr().out
+    assert "samples/s" in told
+    assert "done: " in told
+    lines = read(run / "journal.jsonl")
     epoch = next(line for line in lines if line["kind"] == "epoch")
-    assert math.isfinite(epoch["loss"])
+    steps = [line for line in lines if line["kind"] == "step"]
+    assert epoch["loss"] == pytest.approx(sum(line["loss"] for line in steps) / len(steps))
     assert math.isfinite(epoch["val_loss"])
-    released, raw = (
-        checkpoints.load(run / "model.safetensors"),
-        checkpoints.load(RunFolder(run, True).checkpoints()[0]),
-    )
+    assert [line["step"] for line in steps] == list(range(1, len(steps) + 1))
+    assert {len(line["scales"]) for line in steps} == {5}
+    assert {len(line["stacks"]) for line in steps} == {2}
+    released = checkpoints.load(run / "model.safetensors")
+    averaged = checkpoints.load(RunFolder(run, True).checkpoints()[0], weights="ema")
     for name, tensor in released.network.state_dict().items():
-        assert torch.equal(tensor, raw.network.state_dict()[name])  # both the average
+        assert torch.equal(tensor, averaged.network.state_dict()[name]), name
     assert door(verb.main, args) == 2
     assert "--resume" in capsys.readouterr().err
 
 
-def test_a_run_can_begin_with_other_weights(samples_file, tmp_path):
-    settings = settings_of()
-    trainer, path = trainer_of(settings), tmp_path / "first.safetensors"
-    checkpoints.save_released(path, trainer.result())
-    args = ["--config", str(CONFIGS / "smoke.yaml"), "--train", str(samples_file), "--device", "cpu"]
-    still = ["train.workers=0", "train.learning_rate=0", "train.ema_decay=0", "augment.size=[64,128]"]
-    assert (
-        verb.main([*args, "--output", str(tmp_path / "run"), "--init-from", str(path), "--set", *still]) == 0
-    )
+def test_a_run_can_begin_with_other_weights(samples_file, tmp_path, caplog):
+    trainer, path = trainer_of(settings_of()), tmp_path / "first.safetensors"
+    checkpoints.save_released(path, trainer.model)
+    still = ["train.learning_rate=0", "train.ema_decay=0"]
+    begin = ("--init-from", str(path))
+    assert verb.main([*arguments(samples_file, tmp_path / "run", *begin), *still]) == 0
     begun = checkpoints.load(tmp_path / "run/model.safetensors").network
     for name, parameter in trainer.network.named_parameters():
         assert torch.equal(parameter, begun.get_parameter(name)), name
-    with pytest.raises(ValueError, match="another network"):
-        verb.main(
-            [*args, "--output", str(tmp_path / "b"), "--init-from", str(path), "--set", "model.stacks=1"]
-        )
+    with caplog.at_level("INFO"):
+        verb.main([*arguments(samples_file, tmp_path / "b", *begin), *still, "model.stacks=1"])
+    assert "not used: " in caplog.text
 
 
 def test_a_run_goes_on_only_with_its_own_settings(samples_file, tmp_path):
-    args = ["--config", str(CONFIGS / "smoke.yaml"), "--train", str(samples_file), "--device", "cpu"]
-    args += ["--output", str(tmp_path), "--set", "train.workers=0", "augment.size=[64,128]"]
+    args = arguments(samples_file, tmp_path)
     assert verb.main(args) == 0
     with pytest.raises(ValueError, match=r"train\.weight_decay was 0\.0005 and is 0\.1; give the same"):
         verb.main([*args, "train.weight_decay=0.1", "--resume"])
-    steps = checkpoints.read_training(RunFolder(tmp_path, True).checkpoints()[0])["progress"]["step"]
+    steps = RunFolder(tmp_path, True).newest()["progress"]["step"]
     assert verb.main([*args, "train.epochs=2", "--resume"]) == 0
-    more = checkpoints.read_training(RunFolder(tmp_path, True).checkpoints()[0])["progress"]["step"]
-    assert more == 2 * steps
+    assert RunFolder(tmp_path, True).newest()["progress"]["step"] == 2 * steps
 
 
-def test_ctrl_c_in_validation_keeps_the_epoch(samples_file, tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_in_validation_keeps_the_epoch(samples_file, tmp_path, monkeypatch, number):
     settings = settings_of("train.epochs=2")
-    trainer, folder = trainer_of(settings), RunFolder(tmp_path, False)
-    validate = trainer.validate
+    folder = RunFolder(tmp_path, False)
+    held_out = TrainingSamples(samples_file, settings, COCO)
+    read_sample = TrainingSamples.__getitem__
 
-    def interrupted(batches):
-        signal.raise_signal(signal.SIGINT)
-        return validate(batches)
+    def interrupted(self, place):
+        if self is held_out:
+            signal.raise_signal(number)
+        return read_sample(self, place)
 
-    trainer.validate = interrupted
-    samples = TrainingSamples(samples_file, settings, skeleton.COCO)
-    assert not train(trainer, samples, samples, folder)
-    values = folder.newest()["progress"]
-    assert (values["epoch"], values["batches"]) == (1, 0)
-    line = json.loads(folder.journal.read_text().splitlines()[-1])
+    monkeypatch.setattr(TrainingSamples, "__getitem__", interrupted)
+    finished, trainer = run_of(settings, samples_file, folder, Watch(held_out))
+    assert not finished
+    assert (trainer.progress.epoch, trainer.progress.samples) == (1, 0)
+    assert folder.newest()["progress"]["epoch"] == 1
+    line = read(folder.journal)[-1]
     assert (line["epoch"], line["val_loss"]) == (1, None)
 
 
-def test_a_torn_newest_checkpoint_is_passed_over(tmp_path, caplog):
+def test_checkpoints_come_by_steps_and_by_minutes(samples_file, tmp_path):
+    by_steps = RunFolder(tmp_path / "steps", False)
+    run_of(settings_of("train.checkpoint_steps=2", "train.keep=100"), samples_file, by_steps)
+    saved = sorted(int(path.stem.split("_")[1]) for path in by_steps.checkpoints())
+    assert saved[:2] == [2, 4]
+    by_time = RunFolder(tmp_path / "minutes", False)
+    run_of(settings_of("train.checkpoint_minutes=1e-9", "train.keep=100"), samples_file, by_time)
+    saved = sorted(int(path.stem.split("_")[1]) for path in by_time.checkpoints())
+    assert saved[:3] == [1, 2, 3]
+
+
+def test_steps_that_stay_unusable_end_the_run_with_what_it_has(samples_file, tmp_path):
+    settings = settings_of(
+        "train.loss_limit=1e-9", "train.skips_in_a_row=3", "train.log_steps=2", "train.epochs=9"
+    )
+    folder = RunFolder(tmp_path, False)
+    with pytest.raises(ValueError, match=r"all of the last 4 steps.*lower train\.learning_rate"):
+        run_of(settings, samples_file, folder)
+    assert [line["skipped"] for line in read(folder.journal) if line["kind"] == "step"] == [2, 4]
+
+
+def test_a_disk_that_fails_for_a_while_does_not_end_the_run(samples_file, tmp_path):
+    settings = settings_of("train.checkpoint_steps=1")
     folder = RunFolder(tmp_path / "run", False)
-    trainer = trainer_of(settings_of())
-    folder.save(1, trainer.state(), keep=3)
-    trainer.progress.step = 2
-    newest = folder.save(2, trainer.state(), keep=3)
-    newest.write_bytes(newest.read_bytes()[:5000])
-    assert folder.newest()["progress"]["step"] == 0
-    assert newest.name in caplog.text
-    assert newest.with_suffix(".torn").exists()
-    folder.checkpoints()[-1].write_bytes(b"torn as well")
-    with pytest.raises(ValueError, match="none of the checkpoints"):
-        folder.newest()
+    (folder.path / "checkpoint_00000001.pt").mkdir()  # no file can take its place
+    finished, _ = run_of(settings, samples_file, folder)
+    assert finished
+    notes = [line["text"] for line in read(folder.journal) if line["kind"] == "note"]
+    assert len(notes) == 1
+    assert "could not be written" in notes[0]
+    assert folder.newest()["progress"]["epoch"] == 1
 
 
-def test_only_the_newest_checkpoints_are_kept(tmp_path):
-    folder = RunFolder(tmp_path / "run", False)
-    for step in range(5):
-        folder.save(step, {"format": checkpoints.TRAINING_FORMAT}, keep=2)
-    assert [path.name for path in folder.checkpoints()] == [
-        "checkpoint_00000004.pt",
-        "checkpoint_00000003.pt",
-    ]
-
-
-def test_too_few_samples_for_a_batch_are_told(samples_file, tmp_path):
-    settings = settings_of("train.batch_size=1000")
-    samples = TrainingSamples(samples_file, settings, skeleton.COCO)
+def test_too_few_samples_for_a_step_are_told(samples_file, tmp_path):
     with pytest.raises(ValueError, match=r"train\.batch_size"):
-        train(trainer_of(settings), samples, None, RunFolder(tmp_path, False))
+        run_of(settings_of("train.batch_size=1000"), samples_file, RunFolder(tmp_path, False))
 
 
-def test_the_second_ctrl_c_interrupts():
-    with Interrupt() as interrupt:
+def test_ap_is_told_and_the_best_kept(tmp_path, samples_file):
+    annotations, images = write_drawn_coco(tmp_path / "coco", pictures=3)
+    watched = ("--ap-annotations", str(annotations), "--ap-images", str(images))
+    run = tmp_path / "run"
+    args = [*arguments(samples_file, run, *watched), "train.epochs=2", "train.ap_epochs=1"]
+    assert verb.main([*args, "train.swa_start=0", "train.swa_epochs=1"]) == 0
+    told = [line for line in read(run / "journal.jsonl") if line["kind"] == "ap"]
+    assert [line["epoch"] for line in told] == [1, 2]
+    best = json.loads((run / "best.json").read_text())
+    assert best["score"] == max(line["ap"] for line in told)
+    checkpoints.load(run / "best.safetensors")
+    with pytest.raises(ValueError, match="--ap-annotations"):
+        verb.main([*arguments(samples_file, tmp_path / "b"), "train.ap_epochs=1"])
+
+
+def test_the_second_signal_acts_as_usual_but_not_its_echo(monkeypatch):
+    with Interrupt() as asked:
+        signal.raise_signal(signal.SIGTERM)
         signal.raise_signal(signal.SIGINT)
-        assert interrupt.asked
+        assert asked.asked
+        later = time.monotonic() + 2 * interrupt.ECHO_SECONDS
+        monkeypatch.setattr(interrupt.time, "monotonic", lambda: later)
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
