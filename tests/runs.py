@@ -37,17 +37,20 @@ def alone() -> list[str]:
     return [sys.executable, str(ROOT / "tools/train.py")]
 
 
-def torchrun(processes: int = 2, *options: str) -> list[str]:
-    """tools/train_distributed.py under torchrun; `options` are torchrun's."""
+TOOL = ROOT / "tools/train_distributed.py"
+
+
+def torchrun(processes: int = 2, *options: str, script: Path = TOOL) -> list[str]:
+    """A script under torchrun; `options` are torchrun's."""
     launcher = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={processes}"]
     standalone = [] if any(option.startswith("--nnodes") for option in options) else ["--standalone"]
-    return [*launcher, *standalone, *options, str(ROOT / "tools/train_distributed.py")]
+    return [*launcher, *standalone, *options, str(script)]
 
 
-def launch(processes: int = 2) -> list[str]:
-    """The same under torch.distributed.launch, which passes --local-rank."""
+def launch(processes: int = 2, script: Path = TOOL) -> list[str]:
+    """The same under torch.distributed.launch."""
     launcher = [sys.executable, "-m", "torch.distributed.launch", f"--nproc_per_node={processes}"]
-    return [*launcher, f"--master_port={free_port()}", str(ROOT / "tools/train_distributed.py")]
+    return [*launcher, f"--master_port={free_port()}", str(script)]
 
 
 def start(command: list[str], **options: Any) -> subprocess.Popen[str]:

@@ -59,7 +59,7 @@ def test_an_epoch_can_be_entered_anywhere():
 
 @pytest.mark.parametrize("start", [0, 12])
 def test_processes_share_an_epoch(start):
-    """Each sample once, in whole steps, the same samples in a step as one process with the whole batch has."""
+    """Each sample once, in whole steps, the same in a step as one process with the whole batch has."""
     shares = [EpochSampler(100, 3, batch=2, rank=rank, size=3) for rank in range(3)]
     alone = EpochSampler(100, 3, batch=6)
     for sampler in (*shares, alone):

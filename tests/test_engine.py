@@ -52,7 +52,8 @@ def poison(trainer, batch, fault):
 
 @pytest.mark.parametrize("fault", ["loss is not a number", "gradient is infinite", "loss is too large"])
 @pytest.mark.parametrize(
-    "way", [(), ("train.fused=false",), ("train.clip_norm=1",), ("train.precision=bf16",), ("train.accumulate=2",)]
+    "way",
+    [(), ("train.fused=false",), ("train.clip_norm=1",), ("train.precision=bf16",), ("train.accumulate=2",)],
 )
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 def test_an_unusable_step_changes_nothing(samples_file, fault, way, optimizer):

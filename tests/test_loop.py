@@ -48,7 +48,13 @@ def test_the_command_writes_what_a_run_needs(samples_file, tmp_path, capsys):
     args = arguments(samples_file, run, "--val", str(samples_file))
     assert verb.main([*args, "train.picture_steps=2"]) == 0
     written = {path.name for path in run.iterdir()}
-    assert written >= {"settings.yaml", "environment.json", "journal.jsonl", "model.safetensors", "tensorboard"}
+    assert written >= {
+        "settings.yaml",
+        "environment.json",
+        "journal.jsonl",
+        "model.safetensors",
+        "tensorboard",
+    }
     told = capsys.readouterr().out
     assert "samples/s" in told
     assert "done: " in told

@@ -137,8 +137,9 @@ class Trainer:
         return total, parts / len(batch.images)
 
     def images(self, batch: Batch) -> Tensor:
-        """(N, 3, H, W) float32 BGR in [0, 1], as the network takes them."""
-        images = batch.images.to(self.device, non_blocking=True).permute(0, 3, 1, 2).float().div_(255)
+        """(N, 3, H, W) BGR in [0, 1], of the weights' type, as the network takes them."""
+        images = batch.images.to(self.device, non_blocking=True).permute(0, 3, 1, 2)
+        images = images.to(next(self.network.parameters()).dtype).div_(255)
         return images if self.settings.channels_last else images.contiguous()
 
     def average_weights(self, batches: Iterable[Batch]) -> None:

@@ -35,7 +35,7 @@ def _forgetful(part: nn.Module, forward: Callable[..., Any]) -> Callable[..., An
 
 @contextmanager
 def _statistics_kept(part: nn.Module) -> Iterator[None]:
-    """Batch norms count for nothing what they see here: the same tensors are kept for the gradients, though."""
+    """Batch norms keep their statistics; the same tensors are kept for the gradients, though."""
     norms = [module for module in part.modules() if isinstance(module, _BatchNorm) and module.training]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:

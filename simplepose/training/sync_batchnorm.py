@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.nn.functional import all_reduce
 
 
 def synchronise(network: nn.Module, device: torch.device) -> None:
@@ -19,9 +20,23 @@ def synchronise(network: nn.Module, device: torch.device) -> None:
 def _synchronised(norm: nn.BatchNorm2d, device: torch.device) -> nn.Module:
     if device.type == "cuda":
         return nn.SyncBatchNorm.convert_sync_batchnorm(norm)
-    new = BatchNormOverProcesses(norm.num_features, norm.eps, norm.momentum)
+    new = BatchNormOverProcesses(norm.num_features, norm.eps, norm.momentum).to(norm.weight)
     new.load_state_dict(norm.state_dict())
     return new.train(norm.training)
+
+
+class _Sum(torch.autograd.Function):
+    """A tensor's sum over all processes; what each of them makes of it flows back to all."""
+
+    @staticmethod
+    def forward(_: Any, values: Tensor) -> Tensor:
+        total = values.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(_: Any, gradient: Tensor) -> Tensor:
+        return _Sum.forward(_, gradient)
 
 
 class BatchNormOverProcesses(nn.BatchNorm2d):
@@ -36,10 +51,10 @@ class BatchNormOverProcesses(nn.BatchNorm2d):
         size = dist.get_world_size() if dist.is_initialized() else 1
         if not self.training or size == 1:
             return super().forward(input)
-        values = input.float()
-        mean = all_reduce(values.mean((0, 2, 3))) / size
+        values = input.to(torch.promote_types(input.dtype, torch.float32))
+        mean = _Sum.apply(values.mean((0, 2, 3))) / size
         centred = values - mean[:, None, None]
-        variance = all_reduce(centred.square().mean((0, 2, 3))) / size
+        variance = _Sum.apply(centred.square().mean((0, 2, 3))) / size
         if self.track_running_stats:
             self._remember(mean.detach(), variance.detach(), size * values[:, 0].numel())
         scale = (self.weight * torch.rsqrt(variance + self.eps))[:, None, None]
