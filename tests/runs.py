@@ -10,7 +10,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import torch
 from places import CONFIGS, ROOT
 
 from simplepose.models import checkpoints
@@ -71,11 +70,6 @@ def finish(command: list[str], timeout: float = 240) -> str:
 def newest(run: Path) -> dict[str, Any]:
     """What the newest checkpoint holds."""
     return checkpoints.read_training(max(run.glob("checkpoint_*.pt")))
-
-
-def weights(run: Path) -> dict[str, torch.Tensor]:
-    """The newest checkpoint's."""
-    return newest(run)["weights"]
 
 
 def journal(run: Path) -> list[dict[str, Any]]:

@@ -27,7 +27,7 @@ def killed(command: list[str], run: Path, moments: random.Random) -> bool:
     process = runs.start(command)
     wanted = known + moments.randint(1, max(2, 2 * STEPS // (KILLS + 1) - 1))
     while process.poll() is None and len(runs.journal(run)) < wanted:
-        time.sleep(0.002)
+        time.sleep(0.01)
     time.sleep(moments.uniform(0, 0.3))
     process.send_signal(signal.SIGKILL)
     process.communicate()

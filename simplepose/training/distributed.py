@@ -108,6 +108,22 @@ def join(timeout_minutes: float) -> Iterator[World]:
             f"or unset {', '.join(name for name in LAUNCHED if name not in missing)}"
         )
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-    dist.init_process_group(backend, timeout=timedelta(minutes=timeout_minutes))
+    timeout = timedelta(minutes=timeout_minutes)
+    if os.environ.get("GROUP_WORLD_SIZE") == "1":  # one machine
+        dist.init_process_group(backend, timeout=timeout, **_fresh_store(timeout))
+    else:
+        dist.init_process_group(backend, timeout=timeout)
     yield World(dist.get_rank(), dist.get_world_size(), int(os.environ["LOCAL_RANK"]))
     dist.destroy_process_group()  # not after an error: the others may be waiting in the middle of a step
+
+
+def _fresh_store(timeout: timedelta) -> dict[str, Any]:
+    """Where the processes meet, apart from where those met that an elastic restart replaces.
+
+    torchrun keeps one store over restarts, and who is quick reads the addresses of the dead there. Its count of
+    restarts tells them apart on one machine; launchers on several machines count each for themselves.
+    """
+    store, rank, size = next(dist.rendezvous("env://", timeout=timeout))
+    store.set_timeout(timeout)
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    return {"store": dist.PrefixStore(f"attempt {attempt}", store), "rank": rank, "world_size": size}
