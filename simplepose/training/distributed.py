@@ -120,8 +120,8 @@ def join(timeout_minutes: float) -> Iterator[World]:
 def _fresh_store(timeout: timedelta) -> dict[str, Any]:
     """Where the processes meet, apart from where those met that an elastic restart replaces.
 
-    torchrun keeps one store over restarts, and who is quick reads the addresses of the dead there. Its count of
-    restarts tells them apart on one machine; launchers on several machines count each for themselves.
+    torchrun keeps one store over restarts, and who is quick reads the addresses of the dead there. Its count
+    of restarts tells them apart on one machine; launchers on several machines count each for themselves.
     """
     store, rank, size = next(dist.rendezvous("env://", timeout=timeout))
     store.set_timeout(timeout)
