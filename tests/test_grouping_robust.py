@@ -117,7 +117,7 @@ def test_kernels_under_sanitizers(tmp_path: Path) -> None:
     kernels = HERE.parent / "simplepose/grouping/csrc"
     sources = [
         HERE / "csrc/test_kernels.cpp",
-        *(kernels / f"{name}.cpp" for name in ("peaks", "limbs", "groups", "loose", "people")),
+        *(kernels / f"{name}.cpp" for name in ("peaks", "tops", "limbs", "groups", "loose", "people")),
         *(kernels / f"{name}.cpp" for name in ("reference", "reference_people", "poses")),
     ]
     flags = ["-std=c++17", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-fno-sanitize-recover=all"]
