@@ -60,7 +60,7 @@ def find_peaks(maps: Tensor, settings: Grouping) -> tuple[np.ndarray, np.ndarray
         return peaks, counts
     ring = functional.pad(values, (_REACH,) * 4)
     joint, y, x = tops[:, :, None].unbind(1)
-    dy, dx = torch.tensor(_NEAR, device=maps.device).T
+    dy, dx = torch.tensor(_NEAR).to(maps.device).T
     near = ring[joint, y + dy + _REACH, x + dx + _REACH]
     peaks, counts = _grouping.peaks_of_tops(*_to_cpu(tops, near), *maps.shape, settings)
     return peaks, counts
