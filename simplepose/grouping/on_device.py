@@ -80,7 +80,8 @@ def connect_limbs(
         (M, 3) int32 limb, and indices among the peaks of its first and second joint; (M,) float64 scores.
     """
     first, pairs = np.cumsum(counts) - counts, np.prod(counts[limb_ends], 1, dtype=np.int64)
-    table = np.stack([np.cumsum(pairs), pairs, counts[limb_ends[:, 1]], *first[limb_ends.T]])
+    end = np.cumsum(pairs)
+    table = np.stack([end, end - pairs, counts[limb_ends[:, 1]], *first[limb_ends.T]])
     of_limb, places = torch.from_numpy(table).to(maps.device), torch.from_numpy(peaks).to(maps.device)
     most = min(settings.limb_samples, maps.shape[1] + maps.shape[2] + 1)  # no limb is longer
     total, step = int(pairs.sum()), max(SAMPLES // most, 1)
@@ -109,12 +110,16 @@ class _Pairs(NamedTuple):
 
 
 def _possible(numbers: Tensor, of_limb: Tensor, peaks: Tensor, height: int, settings: Grouping) -> _Pairs:
-    """Those of the pairs with these numbers that a limb of 1 everywhere could connect."""
-    last, pairs, others, first_from, first_to = of_limb
-    limb = torch.searchsorted(last, numbers, right=True)
-    number = numbers - (last - pairs)[limb]
-    i, j = number // others[limb], number % others[limb]
-    start, stop = peaks[first_from[limb] + i], peaks[first_to[limb] + j]
+    """Those of the pairs with these numbers that a limb of 1 everywhere could connect.
+
+    Pairs are numbered limb by limb, and of a limb first peak by first peak. of_limb (5, L): the numbers at
+    which its pairs end and begin, how many peaks its second joint has, and where in `peaks` those of its two
+    joints begin.
+    """
+    limb = torch.searchsorted(of_limb[0], numbers, right=True)
+    begin, others, first_from, first_to = of_limb[1:, limb]
+    i, j = (numbers - begin) // others, (numbers - begin) % others
+    start, stop = peaks[first_from + i], peaks[first_to + j]
     length = (stop - start)[:, :2].square().sum(1).sqrt()
     # Tensors, not numbers: a GPU may multiply by a number's inverse where it should divide.
     half_height, sure_peak = (torch.full_like(length, n) for n in (0.5 * height, settings.sure_peak))
