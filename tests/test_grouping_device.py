@@ -86,6 +86,7 @@ def test_peaks_are_those_of_the_kernels(size: tuple[int, int]) -> None:
         [".55.....", ".569....", "........"],  # a plateau that leads up
         ["5555555.", "......59", "........"],  # up, but far from where it begins
         ["5......5", "59....55", "........"],
+        ["5.......", ".5......", "..6.....", "...7....", "....8...", ".....9.."],  # up a long slope
         ["555.....", "5.5.....", "555....."],  # a ring
         ["9.9.9.9.", ".9.9.9.9", "9.9.9.9."],
     ],
@@ -93,9 +94,19 @@ def test_peaks_are_those_of_the_kernels(size: tuple[int, int]) -> None:
 def test_plateaus_are_joined(rows: list[str]) -> None:
     cells = np.array([[0.0 if c == "." else int(c) / 10 for c in row] for row in rows], np.float32)
     map_ = np.zeros((30, 40), np.float32)  # large enough for its peaks to be the smaller thing to copy
-    for y, x in [(0, 0), (10, 20), (27, 32)]:
-        map_[y : y + 3, x : x + 8] = cells
+    for y, x in [(0, 0), (10, 20), (30 - len(rows), 32)]:
+        map_[y : y + len(rows), x : x + 8] = cells
     assert len(assert_same_there(map_[None], DOT)) >= 3
+
+
+def test_what_is_known_of_one_joint_is_not_taken_for_another() -> None:
+    maps = np.zeros((2, 40, 40), np.float32)
+    maps[0, [11, 13], [13, 11]] = 1  # beside where the other's plateau leads up
+    maps[1, range(10, 16), range(10, 16)] = [0.5, 0.5, 0.6, 0.7, 0.8, 0.9]
+    with PretendDevice() as device:
+        _, counts = on_device.find_peaks(torch.from_numpy(maps).to(NAME), LENIENT)
+    assert device.copied_here[0] < maps.nbytes
+    assert counts.tolist() == [2, 1]
 
 
 def test_the_best_peaks_are_kept_and_of_equals_the_first(rng: np.random.Generator) -> None:
