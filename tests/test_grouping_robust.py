@@ -1,7 +1,5 @@
 """Grouping is calm about odd maps, refuses wrong ones, and runs in threads and under sanitizers."""
 
-import os
-import shutil
 import subprocess
 import sys
 import threading
@@ -9,6 +7,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import cpp
 import drawn_maps
 import grouping_twin
 import numpy as np
@@ -16,8 +15,6 @@ import pytest
 
 from simplepose.grouping import Settings, group
 from simplepose.skeleton import COCO
-
-HERE = Path(__file__).resolve().parent
 
 
 @pytest.mark.parametrize("value", [0, 1, -1, np.nan, np.inf, -np.inf])
@@ -111,27 +108,12 @@ def test_other_threads_run_meanwhile(rng: np.random.Generator, monkeypatch: pyte
 
 
 def test_kernels_under_sanitizers(tmp_path: Path) -> None:
-    compiler = shutil.which(os.environ.get("CXX", "c++"))
-    if compiler is None:
-        pytest.skip("no C++ compiler found (set CXX to one)")
-    kernels = HERE.parent / "simplepose/grouping/csrc"
-    sources = [
-        HERE / "csrc/test_kernels.cpp",
-        *(kernels / f"{name}.cpp" for name in ("peaks", "tops", "limbs", "groups", "loose", "people")),
-        *(kernels / f"{name}.cpp" for name in ("reference", "reference_people", "poses")),
-    ]
-    flags = ["-std=c++17", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-fno-sanitize-recover=all"]
-    program = tmp_path / "test_kernels"
-    command = [
-        compiler,
-        *flags,
-        "-fsanitize=address,undefined",
-        f"-I{kernels}",
-        *map(str, sources),
-        "-o",
-        str(program),
-    ]
-    subprocess.run(command, check=True, capture_output=True, text=True)
+    program = cpp.build("test_kernels", tmp_path, "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
     done = subprocess.run([program], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "all kernels passed" in done.stdout
+
+
+def test_only_a_scratch_buffer_grows_with_the_picture(tmp_path: Path) -> None:
+    done = subprocess.run([cpp.build("test_memory", tmp_path)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

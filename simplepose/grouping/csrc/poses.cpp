@@ -10,29 +10,28 @@
 namespace simplepose {
 namespace {
 
-void require(bool condition, const std::string& message) {
-    if (!condition) throw std::invalid_argument(message);
-}
+[[noreturn]] void refuse(const std::string& message) { throw std::invalid_argument(message); }
 
 void check_limbs(const std::vector<Limb>& limbs, size_t joint_count) {
     const auto joints = static_cast<int>(joint_count);
     for (const Limb& limb : limbs)
-        require(std::min(limb.from, limb.to) >= 0 && std::max(limb.from, limb.to) < joints,
-                "limbs between joints 0 to " + std::to_string(joints - 1) + " expected, got one from " +
-                    std::to_string(limb.from) + " to " + std::to_string(limb.to));
+        if (std::min(limb.from, limb.to) < 0 || std::max(limb.from, limb.to) >= joints)
+            refuse("limbs between joints 0 to " + std::to_string(joints - 1) + " expected, got one from " +
+                   std::to_string(limb.from) + " to " + std::to_string(limb.to));
 }
 
 void check_maps(const std::vector<Map>& limb_maps, const std::vector<Map>& keypoint_maps,
                 const std::vector<Limb>& limbs) {
-    require(limb_maps.size() == limbs.size(), "a map of each limb expected, got " + std::to_string(limb_maps.size()) +
-                                                  " maps of " + std::to_string(limbs.size()) + " limbs");
+    if (limb_maps.size() != limbs.size())
+        refuse("a map of each limb expected, got " + std::to_string(limb_maps.size()) + " maps of " +
+               std::to_string(limbs.size()) + " limbs");
     check_limbs(limbs, keypoint_maps.size());
     for (const auto* maps : {&limb_maps, &keypoint_maps})
         for (const Map& map : *maps)
-            require(map.height >= 1 && map.height == keypoint_maps[0].height && map.width >= 1 &&
-                        map.width == keypoint_maps[0].width,
-                    "maps of one size, at least 1 x 1, expected, got one of " + std::to_string(map.height) + " x " +
-                        std::to_string(map.width));
+            if (std::min(map.height, map.width) < 1 || map.height != keypoint_maps[0].height ||
+                map.width != keypoint_maps[0].width)
+                refuse("maps of one size, at least 1 x 1, expected, got one of " + std::to_string(map.height) + " x " +
+                       std::to_string(map.width));
 }
 
 bool joins(const Connection& connection, const std::vector<Peak>& from, const std::vector<Peak>& to) {
@@ -42,15 +41,14 @@ bool joins(const Connection& connection, const std::vector<Peak>& from, const st
 
 void check_connections(const Peaks& peaks, const std::vector<Limb>& limbs, const Connections& connections) {
     check_limbs(limbs, peaks.size());
-    require(connections.size() == limbs.size(), "connections of each limb expected, got those of " +
-                                                    std::to_string(connections.size()) + " of " +
-                                                    std::to_string(limbs.size()) + " limbs");
+    if (connections.size() != limbs.size())
+        refuse("connections of each limb expected, got those of " + std::to_string(connections.size()) + " of " +
+               std::to_string(limbs.size()) + " limbs");
     for (size_t k = 0; k < limbs.size(); ++k)
         for (const Connection& connection : connections[k])
             if (!joins(connection, peaks[limbs[k].from], peaks[limbs[k].to]))
-                throw std::invalid_argument("connections between peaks of limb " + std::to_string(k) +
-                                            " expected, got one from " + std::to_string(connection.from) + " to " +
-                                            std::to_string(connection.to));
+                refuse("connections between peaks of limb " + std::to_string(k) + " expected, got one from " +
+                       std::to_string(connection.from) + " to " + std::to_string(connection.to));
 }
 
 Keypoint in_picture(const Peak& peak, double stride) {
