@@ -1,4 +1,4 @@
-"""The grouping takes tensors: on the CPU as arrays, elsewhere as they lie, and refuses what it cannot read."""
+"""The grouping takes tensors: on the CPU as arrays, elsewhere as they lie; what it cannot read it refuses."""
 
 from __future__ import annotations
 
