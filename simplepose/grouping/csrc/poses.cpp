@@ -18,8 +18,8 @@ void check(const std::vector<Map>& limb_maps, const std::vector<Map>& keypoint_m
         refuse("a map of each limb expected, got " + std::to_string(limb_maps.size()) + " maps of " +
                std::to_string(limbs.size()) + " limbs");
     for (const Limb& limb : limbs)
-        if (std::min(limb.from, limb.to) < 0 || std::max(limb.from, limb.to) >= joints)
-            refuse("limbs between joints 0 to " + std::to_string(joints - 1) + " expected, got one from " +
+        if (std::min(limb.from, limb.to) < 0 || std::max(limb.from, limb.to) >= joints || limb.from == limb.to)
+            refuse("limbs between two of joints 0 to " + std::to_string(joints - 1) + " expected, got one from " +
                    std::to_string(limb.from) + " to " + std::to_string(limb.to));
     for (const auto* maps : {&limb_maps, &keypoint_maps})
         for (const Map& map : *maps)
