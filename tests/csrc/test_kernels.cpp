@@ -240,6 +240,7 @@ void check_misfits() {
     expect_refused({one}, {}, {{0, 0}});
     expect_refused({one}, {one, one}, {{0, 2}});
     expect_refused({one}, {one, one}, {{-1, 1}});
+    expect_refused({one}, {one, one}, {{1, 1}});
     expect_refused({one}, {one, wide}, {{0, 1}});
     expect_refused({wide}, {one, one}, {{0, 1}});
     expect_refused({}, {empty}, {});

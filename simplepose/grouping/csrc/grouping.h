@@ -66,7 +66,8 @@ struct Scratch {
 };
 
 // The people of one picture, best first, from a map of each limb and of each joint (of the skeleton's network
-// joints, in their order). Throws std::invalid_argument where limbs and maps do not fit together.
+// joints, in their order). Throws std::invalid_argument where limbs and maps do not fit together, and
+// where a limb is none: it joins two different joints.
 std::vector<Pose> group(const std::vector<Map>& limb_maps, const std::vector<Map>& keypoint_maps,
                         const std::vector<Limb>& limbs, const Settings& settings, Scratch& scratch);
 

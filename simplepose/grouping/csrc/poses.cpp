@@ -15,8 +15,8 @@ namespace {
 void check_limbs(const std::vector<Limb>& limbs, size_t joint_count) {
     const auto joints = static_cast<int>(joint_count);
     for (const Limb& limb : limbs)
-        if (std::min(limb.from, limb.to) < 0 || std::max(limb.from, limb.to) >= joints)
-            refuse("limbs between joints 0 to " + std::to_string(joints - 1) + " expected, got one from " +
+        if (std::min(limb.from, limb.to) < 0 || std::max(limb.from, limb.to) >= joints || limb.from == limb.to)
+            refuse("limbs between two of joints 0 to " + std::to_string(joints - 1) + " expected, got one from " +
                    std::to_string(limb.from) + " to " + std::to_string(limb.to));
 }
 
