@@ -65,6 +65,7 @@ def test_refuses_other_maps(maps: np.ndarray, message: str) -> None:
     "wrong",
     [
         *({"stride": 0.0}, {"peak_threshold": 0.0}, {"peak_threshold": float("nan")}, {"max_peaks": 0}),
+        {"peak_threshold": 7e-46},
         *({"limb_samples": 1}, {"limb_support": 0.0}, {"limb_support": 1.1}, {"limb_threshold": -0.1}),
         *({"max_connections": 0}, {"person_joints": 0}),
     ],
