@@ -14,12 +14,12 @@ CSRC = Path("simplepose/grouping/csrc")
 version = re.search(r'__version__ = "(.+)"', (HERE / "simplepose/__init__.py").read_text(encoding="utf-8"))
 assert version, "simplepose/__init__.py states no __version__"
 
-KERNELS = ("peaks", "limbs", "groups", "loose", "people", "reference", "reference_people", "poses")
+KERNELS = ("peaks", "tops", "limbs", "groups", "loose", "people", "reference", "reference_people", "poses")
 
 grouping = Pybind11Extension(
     "simplepose.grouping._grouping",
     sources=[str(CSRC / f"{name}.cpp") for name in (*KERNELS, "bindings")],
-    depends=[str(CSRC / name) for name in ("grouping.h", "reference.h")],
+    depends=[str(CSRC / name) for name in ("grouping.h", "reference.h", "tops.h")],
     cxx_std=17,
     # No contraction: the same arithmetic, and so the same people, on every processor.
     # SIMPLEPOSE_CXXFLAGS: more compiler flags, for example CI's -Wall -Wextra -Werror.

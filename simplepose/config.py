@@ -172,6 +172,10 @@ class Train:
             )
 
 
+LEAST_PEAK = 1e-6
+"""Below this a peak_threshold could, as float32, be 0, and every empty cell a joint."""
+
+
 @dataclass(frozen=True)
 class Grouping:
     """From maps to people (simplepose.grouping).
@@ -196,7 +200,8 @@ class Grouping:
     person_joints: int = 2  # a person has at least so many joints
 
     def __post_init__(self) -> None:
-        _above(0, self, "stride", "peak_threshold", "sure_peak", "limb_support")
+        _above(0, self, "stride", "sure_peak", "limb_support")
+        _at_least(LEAST_PEAK, self, "peak_threshold")
         _at_least(1, self, "max_peaks", "max_connections", "person_joints")
         _at_least(0, self, "limb_threshold", "loose_joints", "loose_score", "loose_reach")
         _at_least(2, self, "limb_samples")

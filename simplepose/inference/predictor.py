@@ -89,27 +89,29 @@ class Predictor:
         Raises:
             ValueError: the array is no such picture.
         """
-        if (
-            not isinstance(image, np.ndarray)
-            or image.dtype != np.uint8
-            or image.ndim != 3
-            or image.shape[2] != 3
-        ):
-            got = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
-            raise ValueError(
-                f"a picture is an H x W x 3 uint8 array in BGR, as cv2.imread gives it; got {got}"
-            )
-        if image.size == 0:
-            raise ValueError(f"a picture of at least 1 x 1 pixel expected, got {image.shape}")
+        _check(image)
         return self._maps(image)
 
     def __call__(self, image: np.ndarray) -> People:
-        """The people in one picture, (H, W, 3) uint8 BGR, best first; x and y in its pixels."""
-        maps = self.maps(image)
-        found = grouping.group(maps.values, self.skeleton, self.settings.grouping)
+        """The people in one picture, (H, W, 3) uint8 BGR, best first; x and y in its pixels.
+
+        Raises:
+            ValueError: the array is no such picture.
+        """
+        _check(image)
+        maps, to_picture = self._maps.on_device(image)
+        found = grouping.group(maps, self.skeleton, self.settings.grouping)
         keypoints = found.keypoints.copy()
-        keypoints[..., :2] = geometry.apply_to_points(maps.to_picture, keypoints[..., :2])
+        keypoints[..., :2] = geometry.apply_to_points(to_picture, keypoints[..., :2])
         return People(np.where(found.found[..., None], keypoints, 0), found.scores)
+
+
+def _check(image: object) -> None:
+    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        got = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
+        raise ValueError(f"a picture is an H x W x 3 uint8 array in BGR, as cv2.imread gives it; got {got}")
+    if image.size == 0:
+        raise ValueError(f"a picture of at least 1 x 1 pixel expected, got {image.shape}")
 
 
 def load(
