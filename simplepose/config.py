@@ -166,6 +166,9 @@ class Train:
             0, self, "step_epochs", "step_factor", "restart_step_epochs", "loss_limit", "checkpoint_minutes"
         )
         _above(0, self, "cycle_epochs", "cycle_factor", "swa_epochs", "timeout_minutes")
+        _require(
+            not (self.compile and self.recompute), "compile and recompute: one of them, torch cannot do both"
+        )
         for name in ("momentum", "ema_decay"):
             _require(
                 0 <= getattr(self, name) < 1, f"{name} from 0 to below 1 expected, got {getattr(self, name)}"
