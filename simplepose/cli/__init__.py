@@ -11,6 +11,7 @@ VERBS = {
     "train": "train a network on an HDF5 file",
     "evaluate": "COCO AP of a model, or a results file for COCO's server",
     "demo": "find and draw the people in pictures",
+    "plot_run": "the curves of one or several training runs",
     "convert": "published checkpoints <-> safetensors",
 }
 
