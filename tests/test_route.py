@@ -178,7 +178,7 @@ def test_a_truncated_samples_file_is_told(samples, tmp_path):
 def test_the_installed_command_knows_the_same_verbs():
     status, out, _ = run("--help", program=INSTALLED)
     assert status == 0
-    for verb in ("prepare", "train", "evaluate", "demo", "convert"):
+    for verb in ("prepare", "train", "evaluate", "demo", "convert", "draw_people", "draw_targets"):
         assert verb in out
         status, usage, err = run(verb, "--help", program=INSTALLED)
         assert status == 0, err

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,8 @@ from tqdm import tqdm
 from simplepose.cli import options
 from simplepose.data import drawn_set
 from simplepose.data.drawn import backdrops, poses
-from simplepose.data.drawn.backdrops import PictureFolder
+from simplepose.data.drawn.backdrops import Backdrop, PictureFolder
+from simplepose.data.drawn.figures import Figure
 from simplepose.data.drawn.given_poses import PoseFile
 from simplepose.data.synthetic import Scene, draw_scene
 
@@ -52,18 +53,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
     if len(args.people) > 2 or args.people != sorted(args.people):
         raise ValueError(f"--people: one number, or the least and the most, expected, got {args.people}")
-    scenes = tqdm(_scenes(args), total=args.count, desc=f"drawing {args.output.name}", unit=" pictures")
-    written = drawn_set.write_coco(args.output, scenes)
+    figure = PoseFile(args.poses) if args.poses else poses.draw_figure
+    backdrop = PictureFolder(args.backgrounds) if args.backgrounds else backdrops.draw_backdrop
+    scenes = _scenes(args, figure, backdrop)
+    shown = tqdm(scenes, total=args.count, desc=f"drawing {args.output.name}", unit=" pictures")
+    written = drawn_set.write_coco(args.output, shown)
     print(
         f"wrote {args.count:,} pictures to {written.parent / drawn_set.IMAGES} and their people to {written}"
     )
     return 0
 
 
-def _scenes(args: argparse.Namespace) -> Iterator[Scene]:
+def _scenes(
+    args: argparse.Namespace, figure: Callable[[np.random.Generator], Figure], backdrop: Backdrop
+) -> Iterator[Scene]:
     """The pictures; each one depends on the seed and its number alone."""
-    figure = PoseFile(args.poses) if args.poses else poses.draw_figure
-    backdrop = PictureFolder(args.backgrounds) if args.backgrounds else backdrops.draw_backdrop
     for number in range(args.count):
         rng = np.random.default_rng([args.seed, number])
         people = int(rng.integers(args.people[0], args.people[-1], endpoint=True))

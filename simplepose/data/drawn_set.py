@@ -109,6 +109,6 @@ def write_coco(folder: str | Path, scenes: Iterable[Scene]) -> Path:
 def _boxes_xywh(scene: Scene) -> np.ndarray:
     """(P, 4) float64 left, top, width, height as COCO has them: a pixel is 1 wide; 0 of the unseen."""
     boxes = scene.boxes_xyxy.astype(np.float64)
-    seen = scene.masks.reshape(len(boxes), -1).any(1)
+    seen = np.array([mask.any() for mask in scene.masks], bool)
     boxes[seen, 2:] += 1 - boxes[seen, :2]
     return boxes

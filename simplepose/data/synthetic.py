@@ -86,8 +86,8 @@ def draw_scene(
 def _draw_sizes(rng: np.random.Generator, height: int, people: int) -> np.ndarray:
     """(P,) body heights of grown-ups in pixels, the farthest first."""
     least, most = np.log(PICTURE_SHARE)
-    largest = rng.uniform(least + 1.6, most)
-    smallest = max(least, largest + np.log(rng.uniform(0.15, 0.9)))
+    largest = rng.uniform(least + 1.2, most)
+    smallest = max(least, largest + np.log(rng.uniform(0.12, 0.9)))
     return height * np.exp(np.sort(rng.uniform(smallest, largest, people)))
 
 

@@ -24,15 +24,15 @@ SHOULDERS, RAISED, NECK, NECK_TO_HEAD = 0.285, 0.305, 0.3, 0.105
 """Along the spine: shoulders whose arm hangs or is raised, the neck; and from there the head's middle."""
 
 HEAD_RADII = np.array([0.052, 0.072, 0.064])  # to the side, up, ahead
-FACE = {  # from the head's middle in its radii: to the left, up, ahead
+FACE = {  # in COCO's order: from the head's middle in its radii, to the left, up, ahead
     "nose": (0.0, -0.2, 1.1),
     "left_eye": (0.36, 0.08, 0.9),
     "right_eye": (-0.36, 0.08, 0.9),
     "left_ear": (1.0, -0.05, -0.1),
     "right_ear": (-1.0, -0.05, -0.1),
 }
-FACE_SHOWS, EARS_SHOW = 0.05, 0.35
-"""z of the direction that a part of the head faces: it shows below this (-1: towards the viewer)."""
+FACE_SHOWS = np.array([0.05, 0.05, 0.05, 0.35, 0.35])
+"""Of each of FACE: it shows where it faces a direction whose z is below this (-1: towards the viewer)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,24 +64,13 @@ class Figure:
         neck: np.ndarray = shoulders + 0.01 * self.trunk[1]
         return neck
 
-    def on_head(self, at: tuple[float, float, float]) -> tuple[np.ndarray, float]:
-        """A point in the head's radii (left, up, ahead) -> (3,) where it lies, z of where it faces."""
-        offset = np.array(at)
-        facing = offset @ self.head_axes
-        return self.head + (offset * HEAD_RADII * self.head_size) @ self.head_axes, float(
-            facing[2] / np.sqrt(offset @ offset)
-        )
-
     def annotated(self) -> tuple[np.ndarray, np.ndarray]:
         """COCO's joints: (17, 3) float64 x, y, z, and (17,) bool, False on the far side of the head."""
-        joints, shows = np.empty((len(COCO.annotated), 3)), np.ones(len(COCO.annotated), bool)
-        for row, name in enumerate(COCO.annotated):
-            if name in FACE:
-                joints[row], facing = self.on_head(FACE[name])
-                shows[row] = facing < (EARS_SHOW if name.endswith("ear") else FACE_SHOWS)
-            else:
-                joints[row] = self.joints[name]
-        return joints, shows
+        at = np.array(list(FACE.values()))
+        face = self.head + (at * HEAD_RADII * self.head_size) @ self.head_axes
+        shows = np.ones(len(COCO.annotated), bool)
+        shows[: len(FACE)] = at @ self.head_axes[:, 2] < FACE_SHOWS * np.linalg.norm(at, axis=1)
+        return np.array([*face, *(self.joints[name] for name in BELOW_HEAD)]), shows
 
 
 def turned(yaw: ArrayLike, nod: ArrayLike, roll: ArrayLike) -> np.ndarray:

@@ -10,7 +10,6 @@ import numpy as np
 
 from simplepose import coco_json
 from simplepose.data.drawn.figures import (
-    EARS_SHOW,
     FACE,
     FACE_SHOWS,
     FOREARM,
@@ -155,7 +154,6 @@ def _head(
     at = np.array(list(FACE.values()))
     places = (at * HEAD_RADII) @ axes  # (T, 5, 3)
     facing = (at @ axes)[..., 2] / np.linalg.norm(at, axis=1)
-    limits = [EARS_SHOW if name.endswith("ear") else FACE_SHOWS for name in FACE]
     given = np.array([flat[name] for name in FACE if name in flat])
     apart, model = given - given.mean(0), places[:, labelled, :2]
     model_apart = model - model.mean(1, keepdims=True)
@@ -164,7 +162,7 @@ def _head(
     middles = given.mean(0) - sizes[:, None] * model.mean(1)
     misfit = ((apart - sizes[:, None, None] * model_apart) ** 2).sum((1, 2))
     misfit += 0.05 * ((middles - rest[:2]) ** 2).sum(1) + 2e-4 * (turns[:, 1:] ** 2).sum(1)
-    misfit += 4e-4 * ((facing < limits) != labelled).sum(1)
+    misfit += 4e-4 * ((facing < FACE_SHOWS) != labelled).sum(1)
     best = misfit.argmin()
     return np.array([*middles[best], rest[2]]), axes[best], float(sizes[best])
 

@@ -40,13 +40,16 @@ def draw_head(
         features.append(Feature((0, 0.5, -0.05), (1.14, 0.62, 1.14), hat, -0.03))
         features.append(Feature((0, 0.42, 0.7), (0.9, 0.1, 0.75), hat, -0.031))
     parts = _on_head(figure, features)
-    if long_hair:
-        back = -0.3 * HEAD_RADII[2] * figure.head_size * figure.head_axes[2]
-        end = figure.neck * rng.uniform(0.75, 1.02) - 0.045 * figure.trunk[2]
-        parts.append(
-            tube(HEAD, "hair", hair, [figure.head + back, end], scaled((0.064, 0.05), figure.head_size))
-        )
-    return parts
+    return [*parts, _long_hair(rng, figure, hair)] if long_hair else parts
+
+
+def _long_hair(rng: np.random.Generator, figure: Figure, hair: Paint) -> Part:
+    """From the back of the head down; behind the trunk, if the face is towards the viewer."""
+    start = figure.head - 0.3 * HEAD_RADII[2] * figure.head_size * figure.head_axes[2]
+    end = figure.neck * rng.uniform(0.75, 1.02) - 0.045 * figure.trunk[2]
+    trunk, own = 0.5 * figure.neck[2], (start[2] + end[2]) / 2
+    back = max(0.0, trunk + 0.03 - own) if figure.head_axes[2, 2] < 0.3 else 0.0
+    return tube(HEAD, "hair", hair, [start, end], scaled((0.064, 0.05), figure.head_size), back)
 
 
 def _face(skin: Paint, hair: Paint) -> list[Feature]:

@@ -70,7 +70,7 @@ class Painter:
         """Paint something that stands there among people of that height."""
         thing = cut_out(things.draw_thing(self._rng), foot_xy, size, self._light)
         if thing is not None:
-            self._paint_shadow(foot_xy, size)
+            self._paint_shadow(foot_xy, size / 2)
             self._lay(thing, 0)
 
     def keypoints(self) -> np.ndarray:
