@@ -67,33 +67,27 @@ def _legs(rng: np.random.Generator, figure: Figure, look: _Look, shirt: Paint) -
     down = figure.joints["left_knee"] + figure.joints["right_knee"]
     upright = -float(figure.trunk[1] @ down) > 0.9 * float(np.linalg.norm(down))
     kind = rng.random() * (1 if upright else 0.85)
-    dress = kind >= 0.95
+    long, skirt, dress = kind < 0.6, kind >= 0.85, kind >= 0.95
     cloth = shirt if dress else draw_cloth(rng)
-    shoe, girth, long = plain(rng, ((40, 40, 45), (225, 225, 225), (60, 80, 120))), look.girth, kind < 0.6
+    shoe, girth = plain(rng, ((40, 40, 45), (225, 225, 225), (60, 80, 120))), look.girth
+    above, below = look.skin if skirt else cloth, cloth if long else look.skin
+    wide = scaled((0.041, 0.043, 0.034) if long else (0.036, 0.038, 0.022), girth)
     parts = []
     for side, group in (("left", LEFT_LEG), ("right", RIGHT_LEG)):
         hip, knee, ankle = (figure.joints[f"{side}_{name}"] for name in ("hip", "knee", "ankle"))
         shin = _unit(ankle - knee)
         sole, calf = _unit(figure.trunk[2] - (figure.trunk[2] @ shin) * shin), knee + 0.3 * (ankle - knee)
         heel, toe = ankle + 0.028 * shin - 0.015 * sole, ankle + 0.032 * shin + 0.075 * sole
-        wide = (0.041, 0.043, 0.034) if long else (0.036, 0.038, 0.022)
-        below = side if _goes_on(hip, knee, ankle) else f"{side} shin"
+        surface = f"{side} leg" if _goes_on(hip, knee, ankle) else f"{side} shin"
         parts += [
             tube(group, f"{side} foot", shoe, [heel, toe], (0.026, 0.02), 0.08),
-            tube(group, below, cloth if long else look.skin, [knee, calf, ankle], scaled(wide, girth), 0.092),
-            tube(
-                group,
-                side,
-                look.skin if kind >= 0.85 else cloth,
-                [hip, knee],
-                scaled((0.053, 0.041), girth),
-                0.09,
-            ),
+            tube(group, surface, below, [knee, calf, ankle], wide, 0.092),
+            tube(group, f"{side} leg", above, [hip, knee], scaled((0.053, 0.041), girth), 0.09),
         ]
-    if kind >= 0.85:
+    if skirt:
         parts.append(_skirt(rng, figure, girth, cloth, reach=(0.5, 0.8) if dress else (0.3, 0.9)))
-    hips = [-0.02 * figure.trunk[1], 0.04 * figure.trunk[1]]
-    radii = [scaled((0.09, 0.03, 0.062), girth), scaled((0.088, 0.02, 0.058), girth)]
+    hips = [-0.04 * figure.trunk[1], -0.01 * figure.trunk[1]]
+    radii = [scaled((0.09, 0.02, 0.062), girth), scaled((0.088, 0.02, 0.058), girth)]
     return [*parts, solid(TORSO, "trunk", cloth, hips, radii, figure.trunk, 0.02)]
 
 
@@ -124,19 +118,12 @@ def _trunk(figure: Figure, look: _Look, cloth: Paint) -> list[Part]:
         centres.append(share * neck + 0.01 * figure.trunk[2])
         radii.append((side * stretch, along, ahead * look.girth * (look.belly if share < 0.6 else 1)))
     collar = [left, neck + 0.005 * figure.trunk[1], right]
+    slope = scaled((0.034, 0.038, 0.034), look.girth**0.5)
     nape = figure.head - 0.03 * figure.head_axes[1] - 0.015 * figure.head_axes[2]
     return [
         solid(TORSO, "trunk", cloth, centres[: HEM + 1], radii[: HEM + 1], figure.trunk),
         solid(TORSO, "trunk", cloth, centres[HEM:], radii[HEM:], figure.trunk, -0.005),
-        tube(
-            TORSO,
-            "trunk",
-            cloth,
-            collar,
-            scaled((0.034, 0.038, 0.034), look.girth**0.5),
-            -0.001,
-            figure.trunk[1],
-        ),
+        tube(TORSO, "trunk", cloth, collar, slope, -0.001, along=figure.trunk[1]),
         tube(TORSO, "neck", look.skin, [neck + 0.012 * figure.trunk[1], nape], (0.035, 0.032), -0.003),
     ]
 
