@@ -14,6 +14,8 @@ VERBS = {
     "demo": "find and draw the people in pictures",
     "plot-run": "the curves of one or several training runs",
     "plot-schedule": "the learning rate of settings files, drawn",
+    "draw-people": "drawn people as a data set in COCO's format",
+    "draw-targets": "what a network is taught: samples of an HDF5 file with their masks, joints and maps",
     "convert": "published checkpoints <-> safetensors",
 }
 

@@ -23,14 +23,12 @@ def add_weights(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--weights", choices=WEIGHTS, default="auto", help=told)
 
 
-def count(least: int) -> Callable[[str], int]:
-    """An argument's `type`: a number of pictures, at least `least`."""
+def count(least: int, of: str = "pictures") -> Callable[[str], int]:
+    """An argument's `type`: a number of such things, at least `least`."""
 
     def read(text: str) -> int:
         if not text.isdecimal() or int(text) < least:
-            raise argparse.ArgumentTypeError(
-                f"a number of pictures, at least {least}, is expected, got {text!r}"
-            )
+            raise argparse.ArgumentTypeError(f"a number of {of}, at least {least}, is expected, got {text!r}")
         return int(text)
 
     return read

@@ -91,7 +91,7 @@ def comparison(
     factor = min(1.0, tile_height / image.shape[0])
     size = (max(1, round(image.shape[1] * factor)), max(1, round(image.shape[0] * factor)))
     for row, names in zip(tiles, titles, strict=True):
-        row[:] = [_titled(tile, size, title) for tile, title in zip(row, names, strict=True)]
+        row[:] = [titled(tile, size, title) for tile, title in zip(row, names, strict=True)]
     return grid(tiles)
 
 
@@ -104,7 +104,8 @@ def grid(rows: Sequence[Sequence[np.ndarray]], gap: int = 4) -> np.ndarray:
     return np.vstack(framed)[:-gap, :-gap]
 
 
-def _titled(tile: np.ndarray, size: tuple[int, int], title: str) -> np.ndarray:
+def titled(tile: np.ndarray, size: tuple[int, int], title: str) -> np.ndarray:
+    """(H, W, 3) uint8 BGR resized to (width, height), with a title on its top."""
     small = cv2.resize(tile, size, interpolation=cv2.INTER_AREA)
     small[:TITLE_HEIGHT] = small[:TITLE_HEIGHT] // 3  # white text shows on any picture
     place, white = (5, TITLE_HEIGHT - 6), (255, 255, 255)
