@@ -15,14 +15,12 @@ def add_device(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", type=_device, default=default, help="cpu, cuda, cuda:1, ...")
 
 
-def count(least: int) -> Callable[[str], int]:
-    """An argument's `type`: a number of pictures, at least `least`."""
+def count(least: int, of: str = "pictures") -> Callable[[str], int]:
+    """An argument's `type`: a number of some things, at least `least`."""
 
     def read(text: str) -> int:
         if not text.isdecimal() or int(text) < least:
-            raise argparse.ArgumentTypeError(
-                f"a number of pictures, at least {least}, is expected, got {text!r}"
-            )
+            raise argparse.ArgumentTypeError(f"a number of {of}, at least {least}, is expected, got {text!r}")
         return int(text)
 
     return read
