@@ -123,9 +123,7 @@ def tint(image: np.ndarray, hue_saturation_value: tuple[int, int, int]) -> np.nd
     return cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR, dst=hsv)
 
 
-def _warp_picture(
-    matrix: np.ndarray, record: Record, size: tuple[int, int]
-) -> tuple[np.ndarray, np.ndarray]:
+def _warp_picture(matrix: np.ndarray, record: Record, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """The picture and the mask of people, warped as the four channels that OpenCV is quickest with."""
     four = cv2.cvtColor(record.image, cv2.COLOR_BGR2BGRA)
     cv2.insertChannel(record.mask_all, four, 3)
