@@ -135,8 +135,9 @@ def _concatenate(contents: Sequence[Columns]) -> Columns:
 
 def _write(file: h5py.File, header: Header, columns: Columns) -> h5py.Dataset:
     """Write all but the bytes, and make room for these in the data set that is returned."""
-    file.attrs.update(format=FORMAT, version=VERSION, store=header.store, annotations=header.annotations)
-    file.attrs["joints"] = list(header.joints)
+    texts = {"format": FORMAT, "store": header.store, "annotations": header.annotations}
+    file.attrs.update({name: np.bytes_(text.encode()) for name, text in texts.items()}, version=VERSION)
+    file.attrs["joints"] = np.array([joint.encode() for joint in header.joints])
     for name, values in columns.items():
         small = values.dtype.kind == "S" and values.size  # texts padded with zeros
         file.create_dataset(name, data=values, compression="gzip" if small else None)
