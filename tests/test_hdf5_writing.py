@@ -52,10 +52,10 @@ class TestJoin:
             paths[-1].write_bytes(small_file(header(store), chunk, remarks))
         return paths
 
-    @pytest.mark.parametrize("store", STORES)
-    def test_what_is_joined_is_what_is_written_at_once(self, pictures, tmp_path, store):
+    @pytest.mark.parametrize(("store", "processes"), list(zip(STORES, (1, 2), strict=True)))
+    def test_what_is_joined_is_what_is_written_at_once(self, pictures, tmp_path, store, processes):
         parts = self.parts(tmp_path, pictures, store)
-        told = list(join(header(store), parts, tmp_path / "joined.h5", [Remark(7, "in front")]))
+        told = list(join(header(store), parts, tmp_path / "joined.h5", [Remark(7, "in front")], processes))
         with h5py.File(tmp_path / "joined.h5") as file:
             assert sum(told) == len(file["pictures/data"])
             assert file["pictures/data"].id.get_offset()  # lies in one piece
@@ -75,7 +75,7 @@ class TestJoin:
         parts = self.parts(tmp_path, pictures, store)
         assert parts[0].read_bytes() == small_file(header(store), pictures[:3], [Remark(0, "part")])
         for name in ("one.h5", "two.h5"):
-            list(join(header(store), parts, tmp_path / name, []))
+            list(join(header(store), parts, tmp_path / name, [], 1))
         assert (tmp_path / "one.h5").read_bytes() == (tmp_path / "two.h5").read_bytes()
 
     def test_a_full_disk_is_told_before_it_is_full(self, pictures, tmp_path, monkeypatch):
@@ -83,5 +83,5 @@ class TestJoin:
         monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
         parts = self.parts(tmp_path, pictures, "raw")
         with pytest.raises(OSError, match=r"j\.h5 of [\d,]+ bytes cannot be written: 10,000 are free"):
-            list(join(header("raw"), parts, tmp_path / "j.h5", []))
+            list(join(header("raw"), parts, tmp_path / "j.h5", [], 1))
         assert not (tmp_path / "j.h5").exists()

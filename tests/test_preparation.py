@@ -108,7 +108,7 @@ def test_killed_at_random_moments_it_goes_on_to_the_same_bytes(coco, unkilled, t
         done = now
     assert kills >= 3
     last = begin(*arguments(coco, output, "--workers", workers))
-    last.join()
+    last.join(60)
     assert last.exitcode == 1  # for the picture that is missing
     assert output.read_bytes() == unkilled
     assert [path.name for path in tmp_path.iterdir()] == ["a.h5"]
@@ -158,13 +158,17 @@ def broken_off(coco, output: Path, *more: str) -> dict[str, int]:
     return parts_of(output)
 
 
-def test_what_a_crash_of_the_machine_left_of_a_part_is_made_again(coco, unkilled, tmp_path):
+def test_what_a_crash_of_the_machine_left_of_a_part_is_made_again(coco, unkilled, tmp_path, capsys):
     output = tmp_path / "a.h5"
     broken_off(coco, output)
     (folder,) = (path for path in (tmp_path / "a.h5.partial").iterdir() if path.is_dir())
     (folder / "00003.h5").write_bytes(b"")
     (folder / "00005.h5").write_bytes((folder / "00005.h5").read_bytes()[:-100])
     (folder / "joined.h5").write_bytes(b"half of it")
+    with h5py.File(folder / "00009.h5", "r+") as file:
+        file["pictures/data"][100:200] = 0
+    assert door(prepare.main, arguments(coco, output)) == 2
+    assert "00009.h5 is not as it was written, and is removed: the same command" in capsys.readouterr().err
     assert prepare.main(arguments(coco, output)) == 1
     assert output.read_bytes() == unkilled
 
@@ -199,7 +203,7 @@ def test_two_that_make_the_same_file_do_not_meet(coco, unkilled, tmp_path, monke
         assert door(prepare.main, arguments(coco, output)) == 2
         assert "another process makes " in capsys.readouterr().err
         list(first.parts(1))
-        list(first.join())
+        list(first.join(1))
     assert output.read_bytes() == unkilled
 
 
@@ -210,9 +214,9 @@ def test_a_full_disk_costs_nothing_that_is_done(coco, unkilled, tmp_path, monkey
         return original(path, content)
 
     output = tmp_path / "a.h5"
-    original = preparation.atomic.write_bytes
+    original = preparation.write_part
     with monkeypatch.context() as patch:
-        patch.setattr(preparation.atomic, "write_bytes", full)
+        patch.setattr(preparation, "write_part", full)
         assert door(prepare.main, arguments(coco, output, "--workers", "2")) == 2
     assert "No space left on device" in capsys.readouterr().err
     assert len(parts_of(output)) >= 6

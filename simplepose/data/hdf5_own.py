@@ -155,6 +155,16 @@ class OwnSamples:
             int(self._main_person[index]),
         )
 
+    def is_intact(self, data: np.ndarray) -> bool:
+        """Whether `data`, all bytes of the pictures, and all people are as they were written."""
+        keypoints, boxes_xywh = self._keypoints[()], self._boxes[()]
+        for row, expected in enumerate(self._checksum):
+            its_bytes = slice(self._data_end[row], self._data_end[row + 1])
+            people = slice(self._people_end[row], self._people_end[row + 1])
+            if checksum(data[its_bytes], keypoints[people], boxes_xywh[people]) != expected:
+                return False
+        return True
+
     def contents(self) -> Contents:
         """What the file holds in all."""
         texts = (np.char.decode(self._column(f"remarks/{name}"), "utf-8") for name in ("kind", "detail"))
