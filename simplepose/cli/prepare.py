@@ -105,7 +105,7 @@ def _prepare(args: argparse.Namespace) -> int:
                 f"not one training sample from {pictures} pictures: {reasons}; nothing was written"
             )
         with tqdm(desc=f"joining {args.output.name}", unit="B", unit_scale=True) as bar:
-            for size in preparation.join():
+            for size in preparation.join(args.workers):
                 bar.update(size)
         print(prepared.summary(args.output, len(preparation.pictures), preparation.listed))
     return 1 if any(map(prepared.is_fault, remarks)) else 0

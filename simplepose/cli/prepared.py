@@ -66,9 +66,9 @@ def _held(file: SampleFile) -> dict[str, str]:
         rows["pictures of nobody"] = f"{contents.pictures_of_nobody:,}"
         rows |= _counts("skipped pictures", [r for r in remarks if r.kind not in MENDED])
         rows |= _counts("mended pictures", [r for r in remarks if r.kind in MENDED])
-        rows["bytes in a raw store"] = (
-            f"{contents.raw_bytes:,}, {contents.raw_bytes / size:.1f} times as many"
-        )
+        if contents.store != "raw":
+            times = contents.raw_bytes / size
+            rows["bytes in a raw store"] = f"{contents.raw_bytes:,}, {times:.1f} times as many"
     rows["bytes"] = f"{size:,} in {file.path}"
     gigabytes = size / len(file.pictures) * TRAIN2017["pictures with people"] / 1e9
     rows["COCO's train2017"] = f"{gigabytes:.1f} GB at this rate, if all pictures with people give samples"

@@ -176,7 +176,8 @@ def _check_joints(path: str | Path, content: dict[str, Any], joints: tuple[str, 
 def _picture(image: dict[str, Any], persons: list[dict[str, Any]]) -> AnnotatedPicture:
     image_id = int(np.int64(int(image["id"])))
     height, width = int(image["height"]), int(image["width"])
-    return AnnotatedPicture(image_id, image["file_name"], height, width, tuple(persons))
+    name = image["file_name"].encode("utf-8", "backslashreplace").decode()  # json can hold half characters
+    return AnnotatedPicture(image_id, name, height, width, tuple(persons))
 
 
 def _box_area(person: dict[str, Any]) -> float:

@@ -76,8 +76,8 @@ def _read_picture(picture: AnnotatedPicture, folders: Sequence[Path]) -> tuple[b
     path = _find(picture.file_name, folders)
     try:
         encoded = path.read_bytes()
-    except OSError as error:
-        raise PictureFault("picture missing", f"{path} ({error.strerror})") from error
+    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+        raise PictureFault("picture missing", f"{path} ({getattr(error, 'strerror', error)})") from error
     try:
         image = decode_picture(encoded)
     except PictureFault as error:

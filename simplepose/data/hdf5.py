@@ -15,7 +15,7 @@ from typing import Any, Protocol, TypeVar
 import h5py
 import numpy as np
 
-from simplepose.data.hdf5_own import FORMAT, VERSION, Contents, OwnSamples
+from simplepose.data.hdf5_own import VERSION, Contents, OwnSamples, is_ours
 from simplepose.data.hdf5_published import PublishedSamples
 from simplepose.data.record import Record
 
@@ -174,7 +174,7 @@ class SampleFile:
     def _recognise(self, file: h5py.File) -> Samples:
         """The layout's reader, or a ValueError that says what the file is instead."""
         try:
-            if file.attrs.get("format") == FORMAT:
+            if is_ours(file):
                 version = file.attrs.get("version")
                 if version == VERSION:
                     return OwnSamples(file)

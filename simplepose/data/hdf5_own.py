@@ -1,7 +1,8 @@
 """Our layout of the file of training samples, version 2: what lies in it, and its reader.
 
 N pictures, B bytes of theirs, T people with keypoints of all pictures one after another, A annotated joints,
-S samples, R remarks; texts are UTF-8 of a fixed length, padded with zeros:
+S samples, R remarks; texts are UTF-8 of a fixed length, padded with zeros (HDF5 keeps those of any length
+where no checksum is, and a flipped bit there can make it read for ever):
 
     attributes             format, version, store (compressed or raw), annotations (the json's name),
                            joints (A names)
@@ -57,6 +58,11 @@ COLUMNS: dict[str, Any] = {
 """The types of the columns that bear a checksum of their own."""
 
 
+def is_ours(file: h5py.File) -> bool:
+    """Whether a file has our layout, in any version."""
+    return file.attrs.get("format") in (FORMAT, FORMAT.encode())  # version 1 wrote texts of any length
+
+
 def checksum(data: np.ndarray, keypoints: np.ndarray, boxes_xywh: np.ndarray) -> np.uint64:
     """The sum, modulo 2**64, of the 64-bit words of a picture's bytes, and of its people's CRC-32s.
 
@@ -72,12 +78,14 @@ class Contents:
     """What a file holds in all.
 
     Attributes:
+        store: how the pictures are kept.
         people: with keypoints, each counted once.
         pictures_of_nobody: how many.
         raw_bytes: what the pictures and masks take in a raw store.
         remarks: what was left out or mended, in the json's order.
     """
 
+    store: Store
     people: int
     pictures_of_nobody: int
     raw_bytes: int
@@ -98,8 +106,8 @@ class OwnSamples:
 
     def __init__(self, file: h5py.File) -> None:
         self._file = file
-        self.joints: tuple[str, ...] = tuple(map(str, file.attrs["joints"]))
-        self.store: Store = file.attrs["store"]
+        self.joints: tuple[str, ...] = tuple(joint.decode() for joint in file.attrs["joints"])
+        self.store: Store = file.attrs["store"].decode()
         self._data, self._keypoints, self._boxes = (file[name] for name in (DATA, *PEOPLE))
         self._image_id, self._size_hw = self._column("pictures/image_id"), self._column("pictures/size_hw")
         self._data_end, self._people_end = self._ends("pictures/data_end"), self._ends("pictures/people_end")
@@ -147,12 +155,23 @@ class OwnSamples:
             int(self._main_person[index]),
         )
 
+    def is_intact(self, data: np.ndarray) -> bool:
+        """Whether `data`, all bytes of the pictures, and all people are as they were written."""
+        keypoints, boxes_xywh = self._keypoints[()], self._boxes[()]
+        for row, expected in enumerate(self._checksum):
+            its_bytes = slice(self._data_end[row], self._data_end[row + 1])
+            people = slice(self._people_end[row], self._people_end[row + 1])
+            if checksum(data[its_bytes], keypoints[people], boxes_xywh[people]) != expected:
+                return False
+        return True
+
     def contents(self) -> Contents:
         """What the file holds in all."""
         texts = (np.char.decode(self._column(f"remarks/{name}"), "utf-8") for name in ("kind", "detail"))
         columns = (self._column("remarks/image_id").tolist(), *(text.tolist() for text in texts))
         pixels = int(self._size_hw.astype(np.int64).prod(1).sum())
         return Contents(
+            store=self.store,
             people=int(self._people_end[-1]),
             pictures_of_nobody=int((self._main_person == NOBODY).sum()),
             raw_bytes=int(3 * pixels + self._data_end[-1] - self._image_bytes.sum()),

@@ -11,8 +11,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from simplepose.data import mask_runs
-from simplepose.data.hdf5_own import COLUMNS, DATA, FORMAT, PEOPLE, VERSION, Store, checksum
+from simplepose.data import mask_runs, parallel
+from simplepose.data.hdf5_own import COLUMNS, DATA, FORMAT, PEOPLE, VERSION, OwnSamples, Store, checksum
 from simplepose.data.record import PreparedPicture, Remark
 
 Columns = dict[str, np.ndarray]
@@ -46,32 +46,57 @@ def small_file(header: Header, pictures: Sequence[PreparedPicture], remarks: Seq
         return file.id.get_file_image()
 
 
-def join(header: Header, parts: Sequence[Path], path: Path, remarks: Sequence[Remark]) -> Iterator[int]:
+def join(
+    header: Header, parts: Sequence[Path], path: Path, remarks: Sequence[Remark], processes: int
+) -> Iterator[int]:
     """Write the file of all pictures of some parts, in their order, with some more remarks in front.
 
     Yields:
         The bytes that are written, a part at a time. The file is whole when there are no more.
 
     Raises:
-        OSError: the disk is nearly full, or a part cannot be read.
+        OSError: the disk is nearly full, or a part is damaged; it is then removed.
     """
-    columns = _concatenate([_columns(header, [], [], remarks), *map(_read_columns, parts)])
-    sizes = [values.nbytes for values in columns.values()]
-    total = int(columns["pictures/data_end"].max(initial=0))
+    contents = [_columns(header, [], [], remarks), *map(_read_columns, parts)]
+    sizes = [_data_size(content) for content in contents]
+    columns = _concatenate(contents)
+    total = sum(sizes) + sum(values.nbytes for values in columns.values())
     free = shutil.disk_usage(path.parent).free
-    if free < sum(sizes) + total + ROOM:
+    if free < total + ROOM:
         raise OSError(
-            f"{path} of {sum(sizes) + total:,} bytes cannot be written: {free:,} are free on its disk; "
+            f"{path} of {total:,} bytes cannot be written: {free:,} are free on its disk; "
             "make room there, then give the same command again"
         )
     with h5py.File(path, "w", libver=_HEADERS_WITH_CHECKSUMS) as file:
-        data, start = _write(file, header, columns), 0
-        for part in parts:
-            with h5py.File(part, "r") as source:
-                piece = source[DATA][()]
-            data[start : start + len(piece)] = piece
-            start += len(piece)
-            yield len(piece)
+        start = _write(file, header, columns).id.get_offset() or 0
+    starts = start + np.cumsum(sizes)[:-1]
+    copies = [_Copy(part, path, int(start)) for part, start in zip(parts, starts, strict=True)]
+    yield from parallel.run(_copy, copies, processes)
+
+
+@dataclass(frozen=True)
+class _Copy:
+    """A part whose bytes go to a place of the file that it is joined to."""
+
+    part: Path
+    path: Path
+    start: int
+
+
+def _copy(copy: _Copy) -> int:
+    """How many bytes were copied."""
+    with h5py.File(copy.part, "r") as source:
+        data = source[DATA][()]
+        intact = OwnSamples(source).is_intact(data)
+    if not intact:
+        copy.part.unlink()
+        raise OSError(
+            f"{copy.part} is not as it was written, and is removed: the same command makes it again"
+        )
+    with open(copy.path, "rb+") as file:
+        file.seek(copy.start)
+        file.write(data)
+    return len(data)
 
 
 def _data(picture: PreparedPicture, store: Store) -> np.ndarray:
@@ -116,11 +141,16 @@ def _read_columns(part: Path) -> Columns:
         return {name: file[name][()] for name in (*COLUMNS, *PEOPLE)}
 
 
+def _data_size(columns: Columns) -> int:
+    """How many bytes the pictures of these columns have."""
+    return int(columns["pictures/data_end"].max(initial=0))
+
+
 def _concatenate(contents: Sequence[Columns]) -> Columns:
     """The columns of several files as those of one."""
     counts = {
         "pictures/people_end": [len(content["people/keypoints"]) for content in contents],
-        "pictures/data_end": [int(content["pictures/data_end"].max(initial=0)) for content in contents],
+        "pictures/data_end": list(map(_data_size, contents)),
         "samples/picture": [len(content["pictures/image_id"]) for content in contents],
     }
     columns = {}
@@ -135,11 +165,14 @@ def _concatenate(contents: Sequence[Columns]) -> Columns:
 
 def _write(file: h5py.File, header: Header, columns: Columns) -> h5py.Dataset:
     """Write all but the bytes, and make room for these in the data set that is returned."""
-    file.attrs.update(format=FORMAT, version=VERSION, store=header.store, annotations=header.annotations)
-    file.attrs["joints"] = list(header.joints)
+    texts = {"format": FORMAT, "store": header.store, "annotations": header.annotations}
+    file.attrs.update({name: np.bytes_(text.encode()) for name, text in texts.items()}, version=VERSION)
+    file.attrs["joints"] = np.array([joint.encode() for joint in header.joints])
     for name, values in columns.items():
         small = values.dtype.kind == "S" and values.size  # texts padded with zeros
         file.create_dataset(name, data=values, compression="gzip" if small else None)
         if name in COLUMNS:
             file[name].attrs["crc32"] = zlib.crc32(values)
-    return file.create_dataset(DATA, (int(columns["pictures/data_end"].max(initial=0)),), np.uint8)
+    data = file.create_dataset(DATA, (_data_size(columns),), np.uint8)
+    data[-1:] = 0  # HDF5 makes the room with the first byte that is written
+    return data

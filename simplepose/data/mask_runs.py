@@ -18,8 +18,8 @@ _ALL = np.array([0, 0, 255, 255], np.uint8)
 def pack(mask_miss: np.ndarray, mask_all: np.ndarray) -> bytes:
     """Two (H, W) masks of 0 and 255 -> zlib of the run lengths (uint32, little-endian), then of each
     run's kind (uint8), row after row."""
-    kinds = ((mask_miss > 0) + 2 * (mask_all > 0)).astype(np.uint8).ravel()
-    starts = np.concatenate([[0], np.flatnonzero(np.diff(kinds)) + 1])
+    kinds = ((mask_miss & 1) | (mask_all & 2)).ravel()
+    starts = np.concatenate([[0], np.flatnonzero(kinds[1:] != kinds[:-1]) + 1])
     lengths = np.diff(starts, append=kinds.size).astype("<u4")
     return zlib.compress(lengths.tobytes() + kinds[starts].tobytes())
 

@@ -35,7 +35,8 @@ def run(work: Callable[[Task], Result], tasks: Sequence[Task], processes: int) -
         ChildProcessError: a process was killed.
         Exception: what `work` raises; what is not yet begun is then left.
     """
-    cv2.setNumThreads(1)  # before a fork: a forked process that does it waits for ever for this one's threads
+    if cv2.getNumThreads() != 1:
+        cv2.setNumThreads(1)  # here: a forked process that does it waits for ever for this one's threads
     if min(processes, len(tasks)) <= 1:
         yield from map(work, tasks)
         return

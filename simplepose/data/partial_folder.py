@@ -70,6 +70,17 @@ class PartialFolder:
         os.close(self._lock)
 
 
+def write_part(path: Path, content: bytes) -> None:
+    """Write a part, whole or not at all if the process is killed.
+
+    The disk is not waited for, which would take longer the more others write; what a crash of the machine
+    costs is noticed when the parts are joined.
+    """
+    new = path.with_suffix(".new")
+    new.write_bytes(content)
+    os.replace(new, path)
+
+
 def _lock(path: Path, otherwise: str) -> int:
     """The descriptor of a file that this process and those forked from it hold alone."""
     end = time.monotonic() + PATIENCE

@@ -12,7 +12,6 @@ from types import TracebackType
 
 import h5py
 
-from simplepose import atomic
 from simplepose.data import hdf5_writing, parallel
 from simplepose.data.coco import (
     BOX_WITHOUT_AREA,
@@ -24,7 +23,7 @@ from simplepose.data.coco import (
 from simplepose.data.coco_pictures import prepare_picture
 from simplepose.data.hdf5_own import VERSION, OwnSamples, Store
 from simplepose.data.hdf5_writing import Header
-from simplepose.data.partial_folder import PartialFolder
+from simplepose.data.partial_folder import PartialFolder, write_part
 from simplepose.data.record import PictureFault, Remark
 from simplepose.data.split import held_out
 from simplepose.skeleton import COCO
@@ -124,11 +123,11 @@ class Preparation:
                 yield part
         yield from parallel.run(_make, tasks, processes)
 
-    def join(self) -> Iterator[int]:
+    def join(self, processes: int) -> Iterator[int]:
         """Join the parts, all of which are there; the file is in its place when no more bytes are told of."""
         count = -(-len(self.pictures) // PICTURES_A_PART)
         parts = [self._folder.part(number) for number in range(count)]
-        yield from hdf5_writing.join(self._header, parts, self._folder.joined, self._others)
+        yield from hdf5_writing.join(self._header, parts, self._folder.joined, self._others, processes)
         self._folder.finish()
 
     def discard(self) -> None:
@@ -174,6 +173,6 @@ def _make(task: _Task) -> Part:
             remarks.append(Remark(picture.image_id, NO_MAIN_PERSON))
         else:
             prepared.append(ready)
-    atomic.write_bytes(task.path, hdf5_writing.small_file(task.header, prepared, remarks))
+    write_part(task.path, hdf5_writing.small_file(task.header, prepared, remarks))
     samples = sum(len(picture.main_persons) for picture in prepared)
     return Part(len(task.pictures), samples, tuple(remarks), was_there=False)
