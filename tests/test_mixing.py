@@ -24,7 +24,7 @@ def test_whole_weights_repeat_each_sample():
 
 
 @pytest.mark.parametrize(
-    "weight, epochs, times", [(0.5, 2, 1), (0.25, 4, 1), (0.75, 4, 3), (1.5, 2, 3), (2.25, 4, 9)]
+    ("weight", "epochs", "times"), [(0.5, 2, 1), (0.25, 4, 1), (0.75, 4, 3), (1.5, 2, 3), (2.25, 4, 9)]
 )
 def test_parts_of_a_file_take_turns(weight, epochs, times):
     """However an epoch's share divides the samples, over whole turns each is taken equally often."""
@@ -65,8 +65,13 @@ def test_a_weight_that_leaves_nothing_is_refused():
 
 
 @pytest.mark.parametrize(
-    "text, path, weight",
-    [("a.h5", "a.h5", 1), ("d/a.h5=0.5", "d/a.h5", 0.5), ("x=1/a.h5", "x=1/a.h5", 1), ("x=1/a=3", "x=1/a", 3)],
+    ("text", "path", "weight"),
+    [
+        ("a.h5", "a.h5", 1),
+        ("d/a.h5=0.5", "d/a.h5", 0.5),
+        ("x=1/a.h5", "x=1/a.h5", 1),
+        ("x=1/a=3", "x=1/a", 3),
+    ],
 )
 def test_a_source_is_a_file_or_a_file_and_its_weight(text, path, weight):
     source = options.source(text)

@@ -46,7 +46,7 @@ def parser(prog: str = "train", description: str | None = __doc__) -> argparse.A
         type=options.source,
         nargs="+",
         metavar="FILE.h5[=WEIGHT]",
-        help="samples to learn from, made by prepare; an epoch has so many times a file's samples (default 1)",
+        help="samples to learn from, made by prepare; an epoch has WEIGHT (default 1) times a file's samples",
     )
     add("--val", type=Path, help="samples to tell the loss on (train.validate_epochs)")
     add(

@@ -181,7 +181,7 @@ def _room(samples: int, like: np.ndarray) -> Tensor:
     if get_worker_info() is None:
         return torch.empty(shape, dtype=torch.uint8)
     storage = torch.UntypedStorage._new_shared(samples * like.nbytes)  # as torch's own collation has it
-    return torch.empty(0, dtype=torch.uint8).set_(storage, 0, shape)
+    return torch.empty(0, dtype=torch.uint8).set_(storage).view(shape)
 
 
 def _open(path: Path, settings: Settings, skeleton: Skeleton) -> SampleFile:
