@@ -16,8 +16,9 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from simplepose.config import Augment, Settings
 from simplepose.data import augment
-from simplepose.data.augment import Parameters, Sample
+from simplepose.data.augment import Parameters
 from simplepose.data.hdf5 import SampleFile
+from simplepose.data.sample import Sample
 from simplepose.skeleton import Skeleton
 
 Place = tuple[int, int]
@@ -78,9 +79,9 @@ class TrainingSamples(Dataset[Sample]):
             rng = np.random.default_rng([self.settings.train.seed, epoch, index])
             parameters = augment.draw(rng, self.settings.augment)
         record = self.file[int(self.indices[index])]
-        return augment.apply(
-            record, parameters, self.settings.augment, self.skeleton, self.settings.targets.stride
-        )
+        donors = [self.file[int(paste.donor * len(self.file))] for paste in parameters.pastes]
+        stride = self.settings.targets.stride
+        return augment.apply(record, parameters, self.settings.augment, self.skeleton, stride, donors)
 
 
 class EpochSampler(Sampler[Place]):
