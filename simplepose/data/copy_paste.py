@@ -2,7 +2,8 @@
 
 No record keeps a mask a person, only where labelled people are. So a person is cut along the connected parts
 of that mask which hold its joints and nobody else's: who stands free is cut along its own annotated outline,
-who touches somebody is not pasted at all.
+who touches somebody is not pasted at all; nor is who was annotated without an outline, whose box stands in
+for it, with all that is in it.
 """
 
 from __future__ import annotations
@@ -21,6 +22,10 @@ from simplepose.skeleton import Skeleton
 
 LEAST_SEEN = 0.7
 """Share of a person's visible joints that must lie in what is cut out."""
+
+FULLEST = 0.9
+"""No outline fills more of its box than this: people of COCO fill up to 0.8, boxes that stand in for an
+outline all but the whole."""
 
 MOST_ENLARGED = 3.0
 """Beyond this factor a small person only gets more blurred, so it is pasted smaller than drawn."""
@@ -67,7 +72,7 @@ def cut_out(record: Record) -> tuple[np.ndarray, np.ndarray] | None:
 
     Returns:
         (H, W) uint8 mask, 255 on the person, and (A, 3) float32 keypoints, hidden where they are not on it;
-        None where nobody is, or where less than 0.7 of the visible joints can be had.
+        None where nobody is, where less than 0.7 of the visible joints can be had, or where it is a box.
     """
     if not len(record.keypoints):
         return None
@@ -80,9 +85,13 @@ def cut_out(record: Record) -> tuple[np.ndarray, np.ndarray] | None:
     shown = np.isin(owner[0], own)
     if not visible.any() or shown[visible].mean() < LEAST_SEEN:
         return None
+    mask = np.where(np.isin(parts, own), 255, 0).astype(np.uint8)
+    width, height = cv2.boundingRect(mask)[2:]
+    if np.count_nonzero(mask) > FULLEST * width * height:
+        return None
     keypoints = person.copy()
     keypoints[visible & ~shown, 2] = 1
-    return np.where(np.isin(parts, own), 255, 0).astype(np.uint8), keypoints
+    return mask, keypoints
 
 
 def paste(sample: Sample, donor: Record, how: Paste, skeleton: Skeleton) -> Sample:
