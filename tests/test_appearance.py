@@ -172,3 +172,16 @@ def test_each_is_drawn_as_often_as_its_setting_says(name):
     settings = Augment(**{f"{name}_probability": 0.3})
     changed = sum(appearance.draw(rng, settings) != Appearance() for _ in range(600))
     assert 140 < changed < 220
+
+
+@pytest.mark.parametrize("name", ["blur_sigma", "motion_blur_length", "noise_sigma"])
+@pytest.mark.parametrize("end", ["least", "most"])
+def test_the_ends_of_what_may_be_set_work(name, end, rng):
+    value = {"blur_sigma": (0, 100), "motion_blur_length": (1, 500), "noise_sigma": (0, 255)}[name][
+        end == "most"
+    ]
+    settings = Augment(
+        **{name: (value, value)}, blur_probability=1, motion_blur_probability=1, noise_probability=1
+    )
+    out = appearance.apply(noisy(rng), appearance.draw(rng, settings))
+    assert out.shape == (40, 56, 3)

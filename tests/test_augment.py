@@ -164,23 +164,8 @@ def test_no_tint_is_close_to_no_change(rng):
     assert brighter.max(-1).mean() > image.max(-1).mean() + 20
 
 
-STRONG = dict.fromkeys(
-    [
-        f"{name}_probability"
-        for name in (
-            "half_body",
-            "copy_paste",
-            "erase",
-            "jitter",
-            "blur",
-            "motion_blur",
-            "noise",
-            "jpeg",
-            "grey",
-        )
-    ],
-    1.0,
-)
+NAMES = ("half_body", "copy_paste", "erase", "jitter", "blur", "motion_blur", "noise", "jpeg", "grey")
+STRONG = {f"{name}_probability": 1.0 for name in NAMES}
 
 
 def test_beyond_the_published_recipe_nothing_is_on_by_default():
