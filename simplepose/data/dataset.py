@@ -16,11 +16,12 @@ from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
 from simplepose.config import Augment, Settings
 from simplepose.data import augment
-from simplepose.data.augment import Parameters, Sample
+from simplepose.data.augment import Parameters
 from simplepose.data.bad_records import GoodRecords
 from simplepose.data.hdf5 import SampleFile
 from simplepose.data.mixing import Mixture, Source
 from simplepose.data.record import Record
+from simplepose.data.sample import Sample
 from simplepose.skeleton import Skeleton
 
 Place = tuple[int, int]
@@ -87,8 +88,10 @@ class TrainingSamples(Dataset[Sample]):
         if self.augmented:
             rng = np.random.default_rng([self.settings.train.seed, epoch, index])
             parameters = augment.draw(rng, self.settings.augment)
+        donors = [self.record((epoch, int(paste.donor * len(self)))) for paste in parameters.pastes]
+        stride = self.settings.targets.stride
         return augment.apply(
-            self.record(place), parameters, self.settings.augment, self.skeleton, self.settings.targets.stride
+            self.record(place), parameters, self.settings.augment, self.skeleton, stride, donors
         )
 
     def record(self, place: Place) -> Record:
