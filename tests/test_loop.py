@@ -15,10 +15,13 @@ from trainers import settings_of, trainer_of
 
 from simplepose.cli import door
 from simplepose.cli import train as verb
+from simplepose.cli.measuring import ap_of
 from simplepose.data.dataset import TrainingSamples
+from simplepose.inference.predictor import Predictor
 from simplepose.models import checkpoints
 from simplepose.skeleton import COCO
 from simplepose.training import interrupt
+from simplepose.training.distributed import World
 from simplepose.training.interrupt import Interrupt
 from simplepose.training.journal import Journal, read
 from simplepose.training.loop import Watch, train
@@ -170,6 +173,24 @@ def test_ap_is_told_and_the_best_kept(tmp_path, samples_file):
     checkpoints.load(run / "best.safetensors")
     with pytest.raises(ValueError, match="--ap-annotations"):
         verb.main([*arguments(samples_file, tmp_path / "b"), "train.ap_epochs=1"])
+
+
+def test_ap_of_a_part_of_the_pictures_is_not_told(tmp_path, samples_file, monkeypatch):
+    annotations, images = write_drawn_coco(tmp_path / "coco", pictures=3)
+    settings = settings_of("train.ap_epochs=1")
+    measure = ap_of(annotations, images, settings, torch.device("cpu"), World())
+    found = Predictor.__call__
+    seen = []
+
+    def interrupted(self, image):
+        seen.append(image)
+        if len(seen) == 2:
+            raise KeyboardInterrupt  # as the second Ctrl-C does
+        return found(self, image)
+
+    monkeypatch.setattr(Predictor, "__call__", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        measure(trainer_of(settings).model)
 
 
 def test_the_second_signal_acts_as_usual_but_not_its_echo(monkeypatch):
