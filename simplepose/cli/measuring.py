@@ -22,7 +22,8 @@ def ap_of(
 ) -> Callable[[Model], tuple[float, float]] | None:
     """A function from a model to its AP and AP50 on the first `train.ap_pictures` pictures.
 
-    All processes call it together; a second Ctrl-C in it ends the run. None where there are no annotations, or AP is not asked for.
+    All processes call it together; a second Ctrl-C in it ends the run. None where there are no annotations,
+    or AP is not asked for.
 
     Raises:
         ValueError, FileNotFoundError: AP is asked for, but there is nothing to tell it on.

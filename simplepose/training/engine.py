@@ -37,13 +37,15 @@ class Progress:
     Attributes:
         step: steps done in all, skipped ones too.
         epoch: epochs done.
+        watched: epochs of which the losses and AP were told.
         samples: of the next epoch that are done, by all processes together.
         skipped: steps that changed nothing, because a loss or a gradient was unusable.
-        loss_sum, loss_steps: of the next epoch's other steps, as far as they were read.
+        loss_sum, loss_steps: of the other steps since an epoch's losses were told, as far as they were read.
     """
 
     step: int = 0
     epoch: int = 0
+    watched: int = 0
     samples: int = 0
     skipped: int = 0
     loss_sum: float = 0.0
