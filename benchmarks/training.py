@@ -79,7 +79,7 @@ def bare(settings: Settings, device: torch.device, batch: Batch) -> Callable[[],
 
     def step() -> None:
         here = Batch(*(tensor.to(device, non_blocking=True) for tensor in batch))
-        target = targets.draw(here.joints, here.person_mask.float() / 255, COCO, settings.targets)
+        target = targets.draw(batch.joints, here.person_mask.float() / 255, COCO, settings.targets)
         outputs = network(here.images.permute(0, 3, 1, 2).float().div_(255))
         loss = loss_of(outputs, target, here.mask_miss[:, None].float() / 255)[0]
         optimizer.zero_grad(set_to_none=True)

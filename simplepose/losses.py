@@ -43,6 +43,8 @@ class MultiScaleLoss(nn.Module):
     """
 
     channel_weights: Tensor
+    scale_weights: Tensor
+    stack_weights: Tensor
 
     def __init__(self, settings: Loss, skeleton: Skeleton) -> None:
         super().__init__()
@@ -51,6 +53,8 @@ class MultiScaleLoss(nn.Module):
         weights[:, skeleton.keypoint_channels] = settings.keypoint_weight
         weights[:, skeleton.person_mask_channel] = settings.person_mask_weight
         self.register_buffer("channel_weights", weights, persistent=False)
+        self.register_buffer("scale_weights", torch.tensor(settings.scale_weights).float(), persistent=False)
+        self.register_buffer("stack_weights", torch.tensor(settings.stack_weights).float(), persistent=False)
 
     def forward(
         self, outputs: Sequence[Sequence[Tensor]], target: Tensor, mask: Tensor
@@ -69,15 +73,12 @@ class MultiScaleLoss(nn.Module):
         Raises:
             ValueError: stack or scale weights do not fit the outputs.
         """
+        stack_weights = self._weights_of(outputs)
         with torch.autocast(target.device.type, enabled=False):
-            scale_weights = target.new_tensor(self.settings.scale_weights)
-            stack_weights = target.new_tensor(self._stack_weights(len(outputs)))
-            if len(scale_weights) != len(outputs[0]):
-                raise ValueError(f"{len(outputs[0])} loss.scale_weights expected, got {len(scale_weights)}")
             by_scale = [self._scale(list(stacks), target, mask) for stacks in zip(*outputs, strict=True)]
             parts = torch.stack(by_scale, 1)
             scales = (stack_weights @ parts) / stack_weights.sum()
-            total = (scale_weights * scales).sum() / scale_weights.sum() / len(target)
+            total = (self.scale_weights * scales).sum() / self.scale_weights.sum() / len(target)
         return total, parts.detach()
 
     def _scale(self, stacks: list[Tensor], target: Tensor, mask: Tensor) -> Tensor:
@@ -93,8 +94,15 @@ class MultiScaleLoss(nn.Module):
             return l2(maps, target, weight)
         return focal_l2(maps, target, weight, self.settings.gamma, self.settings.foreground)
 
-    def _stack_weights(self, stacks: int) -> Sequence[float]:
-        weights = self.settings.stack_weights or (1.0,) * stacks
-        if len(weights) != stacks:
-            raise ValueError(f"{stacks} loss.stack_weights expected (one a stack), got {len(weights)}")
-        return weights
+    def _weights_of(self, outputs: Sequence[Sequence[Tensor]]) -> Tensor:
+        """(S,) the stacks' weights."""
+        stacks, scales = len(outputs), len(outputs[0])
+        if len(self.scale_weights) != scales:
+            raise ValueError(f"{scales} loss.scale_weights expected, got {len(self.scale_weights)}")
+        if not len(self.stack_weights):
+            return self.scale_weights.new_ones(stacks)
+        if len(self.stack_weights) != stacks:
+            raise ValueError(
+                f"{stacks} loss.stack_weights expected (one a stack), got {len(self.stack_weights)}"
+            )
+        return self.stack_weights

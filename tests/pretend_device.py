@@ -1,6 +1,6 @@
 """A device that is not there: its tensors lie on the CPU but say otherwise, so that what crosses is seen.
 
-Code that mixes up devices fails on it as on a GPU, and what it copies is counted.
+Code that mixes up devices fails on it as on a GPU, and what it copies or waits for is counted.
 """
 
 from __future__ import annotations
@@ -36,11 +36,14 @@ class PretendDevice(TorchDispatchMode):
 
     Attributes:
         copied_here: bytes of each copy from the device to the CPU, single numbers that are read included.
+        waits: what else makes the CPU wait for a GPU: shapes that values on it decide, and copies to it that
+            were not asked to go on by themselves.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.copied_here: list[int] = []
+        self.waits: list[str] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = dict(kwargs or {})
@@ -55,8 +58,23 @@ class PretendDevice(TorchDispatchMode):
         if from_there and (to_here or func is torch.ops.aten._local_scalar_dense.default):
             self.copied_here.append(result.nbytes if to_here else given[0].nbytes)
             return result
+        to_there = func is torch.ops.aten._to_copy.default and target == NAME
+        if (from_there and _shape_of_values(func, given, kwargs)) or (
+            to_there and not from_there and not kwargs.get("non_blocking")
+        ):
+            self.waits.append(str(func))
         if from_there:  # as on a GPU, tensors without dimensions may come from the CPU
             assert all(isinstance(tensor, There) or tensor.ndim == 0 for tensor in given), f"{func}: mixed"
         if from_there or target == NAME:
             return tree_map(lambda x: There(x) if isinstance(x, torch.Tensor) else x, result)
         return result
+
+
+def _shape_of_values(func: Any, given: list[torch.Tensor], kwargs: dict[str, Any]) -> bool:
+    """Whether the result's shape depends on values."""
+    aten = torch.ops.aten
+    if func in (aten.nonzero.default, aten.masked_select.default):
+        return True
+    if func is aten.repeat_interleave.Tensor:
+        return kwargs.get("output_size") is None
+    return func is aten.index.Tensor and any(tensor.dtype == torch.bool for tensor in given[1:])

@@ -104,6 +104,21 @@ def test_a_loss_that_is_not_finite_in_one_process_is_skipped_by_all(samples_file
     assert done.count("skipped together") == 2
 
 
+def test_what_fails_in_the_first_alone_ends_all_with_its_message(samples_file, tmp_path):
+    (tmp_path / "checkpoint_00000001.pt").touch()
+    done = subprocess.run(
+        [*runs.torchrun(), *runs.arguments(samples_file, tmp_path)],
+        env=runs.environment(),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode != 0
+    assert f"error: {tmp_path} holds a run already" in done.stderr
+    assert f"error: process 0: {tmp_path} holds a run already" in done.stderr
+    assert "[rank1]: Traceback" not in done.stderr
+
+
 def test_a_process_that_dies_ends_the_others(samples_file, tmp_path):
     run = tmp_path / "run"
     args = runs.arguments(samples_file, run, "train.epochs=10000", "train.timeout_minutes=0.5")

@@ -15,10 +15,13 @@ from trainers import settings_of, trainer_of
 
 from simplepose.cli import door
 from simplepose.cli import train as verb
+from simplepose.cli.measuring import ap_of
 from simplepose.data.dataset import TrainingSamples
+from simplepose.inference.predictor import Predictor
 from simplepose.models import checkpoints
 from simplepose.skeleton import COCO
 from simplepose.training import interrupt
+from simplepose.training.distributed import World
 from simplepose.training.interrupt import Interrupt
 from simplepose.training.journal import Journal, read
 from simplepose.training.loop import Watch, train
@@ -32,10 +35,13 @@ def arguments(samples_file, run, *more):
     return [*args, "train.log_steps=1"]
 
 
-def run_of(settings, samples_file, folder, watch=None):
-    """Train a fresh trainer in a folder; returns whether it finished, and the trainer."""
+def run_of(settings, samples_file, folder, watch=None, resume=False):
+    """Train a fresh trainer, or the folder's, in a folder; returns whether it finished, and the trainer."""
     trainer, samples = trainer_of(settings), TrainingSamples(samples_file, settings, COCO)
-    reporter = Reporter(settings.train, trainer.device, Journal(folder.journal))
+    if resume:
+        trainer.load_state(folder.newest(), "the newest")
+    journal = Journal(folder.journal, trainer.progress.step)
+    reporter = Reporter(settings.train, trainer.device, journal)
     return train(trainer, samples, folder, reporter, watch or Watch()), trainer
 
 
@@ -99,10 +105,14 @@ def test_a_run_goes_on_only_with_its_own_settings(samples_file, tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_in_validation_keeps_the_epoch(samples_file, tmp_path, monkeypatch, number):
-    settings = settings_of("train.epochs=2")
-    folder = RunFolder(tmp_path, False)
+def test_a_signal_in_the_last_validation_keeps_the_epoch_and_it_is_validated_on_resume(
+    samples_file, tmp_path, monkeypatch, number
+):
+    settings = settings_of("train.ap_epochs=1")
+    straight, folder = RunFolder(tmp_path / "straight", False), RunFolder(tmp_path / "broken", False)
     held_out = TrainingSamples(samples_file, settings, COCO)
+    finished, _ = run_of(settings, samples_file, straight, Watch(held_out, lambda _: (0.5, 0.6)))
+    assert finished
     read_sample = TrainingSamples.__getitem__
 
     def interrupted(self, place):
@@ -110,13 +120,18 @@ def test_a_signal_in_validation_keeps_the_epoch(samples_file, tmp_path, monkeypa
             signal.raise_signal(number)
         return read_sample(self, place)
 
-    monkeypatch.setattr(TrainingSamples, "__getitem__", interrupted)
-    finished, trainer = run_of(settings, samples_file, folder, Watch(held_out))
+    with monkeypatch.context() as patch:
+        patch.setattr(TrainingSamples, "__getitem__", interrupted)
+        finished, trainer = run_of(settings, samples_file, folder, Watch(held_out, lambda _: (0.5, 0.6)))
     assert not finished
     assert (trainer.progress.epoch, trainer.progress.samples) == (1, 0)
-    assert folder.newest()["progress"]["epoch"] == 1
-    line = read(folder.journal)[-1]
-    assert (line["epoch"], line["val_loss"]) == (1, None)
+    assert "epoch" not in [line["kind"] for line in read(folder.journal)]
+
+    finished, trainer = run_of(settings, samples_file, folder, Watch(held_out, lambda _: (0.5, 0.6)), True)
+    assert finished
+    told, expected = read(folder.journal), read(straight.journal)
+    assert [line for line in told if line["kind"] in ("epoch", "ap")] == expected[-2:]
+    assert json.loads((folder.path / "best.json").read_text())["score"] == 0.5
 
 
 def test_checkpoints_come_by_steps_and_by_minutes(samples_file, tmp_path):
@@ -170,6 +185,24 @@ def test_ap_is_told_and_the_best_kept(tmp_path, samples_file):
     checkpoints.load(run / "best.safetensors")
     with pytest.raises(ValueError, match="--ap-annotations"):
         verb.main([*arguments(samples_file, tmp_path / "b"), "train.ap_epochs=1"])
+
+
+def test_ap_of_a_part_of_the_pictures_is_not_told(tmp_path, samples_file, monkeypatch):
+    annotations, images = write_drawn_coco(tmp_path / "coco", pictures=3)
+    settings = settings_of("train.ap_epochs=1")
+    measure = ap_of(annotations, images, settings, torch.device("cpu"), World())
+    found = Predictor.__call__
+    seen = []
+
+    def interrupted(self, image):
+        seen.append(image)
+        if len(seen) == 2:
+            raise KeyboardInterrupt  # as the second Ctrl-C does
+        return found(self, image)
+
+    monkeypatch.setattr(Predictor, "__call__", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        measure(trainer_of(settings).model)
 
 
 def test_the_second_signal_acts_as_usual_but_not_its_echo(monkeypatch):

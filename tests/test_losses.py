@@ -1,9 +1,12 @@
 """The loss: equal to the published one, and to a sum done by hand."""
 
+import contextlib
+
 import filled
 import numpy as np
 import pytest
 import torch
+from pretend_device import NAME, PretendDevice
 
 from simplepose.config import Loss
 from simplepose.losses import MultiScaleLoss, focal_l2, l2
@@ -90,3 +93,22 @@ def test_stack_weights_choose_stacks(reference):
 def test_weights_that_do_not_fit_are_told(settings, reference):
     with pytest.raises(ValueError, match="expected"):
         loss_of(settings, reference)
+
+
+@pytest.mark.parametrize("stack_weights", [(), (1.0, 3.0)])
+def test_the_loss_on_a_gpu_waits_for_nothing(stack_weights, monkeypatch):
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: contextlib.nullcontext())  # it has none
+    loss = MultiScaleLoss(Loss(stack_weights=stack_weights), COCO)
+    target, mask = torch.rand(2, 50, 16, 32), torch.ones(2, 1, 16, 32)
+    outputs = [[torch.rand(2, 50, 16 // 2**j, 32 // 2**j) for j in range(5)] for _ in range(2)]
+    expected, _ = loss(outputs, target, mask)
+    with PretendDevice() as device:
+        there = [[maps.to(NAME) for maps in stack] for stack in outputs]
+        target, mask = target.to(NAME), mask.to(NAME)
+        for name, weights in dict(loss.named_buffers()).items():
+            setattr(loss, name, weights.to(NAME))
+        device.waits.clear()
+        found, _ = loss(there, target, mask)
+    assert device.waits == []
+    assert device.copied_here == []
+    assert found.here.item() == expected.item()

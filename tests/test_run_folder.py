@@ -2,6 +2,8 @@
 
 import json
 import math
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -109,7 +111,7 @@ def test_a_new_folder_has_no_checkpoint_and_a_used_one_is_not_used_again(tmp_pat
     with pytest.raises(ValueError, match="holds a run already"):
         RunFolder(tmp_path / "a/b", False)
     assert RunFolder(tmp_path / "a/b", True).newest()["progress"]["step"] == 1
-    assert [path.name for path in folder.path.iterdir()] == ["checkpoint_00000001.pt"]
+    assert {path.name for path in folder.path.iterdir()} == {"checkpoint_00000001.pt", "lock"}
 
 
 def test_the_newest_are_kept(folder):
@@ -149,7 +151,7 @@ for step in range(1, 20):
         break
 for path in folder.checkpoints():
     sealed.check(path)
-names = sorted(path.name for path in folder.path.iterdir())
+names = sorted(path.name for path in folder.path.glob("checkpoint_*"))
 assert names == [f"checkpoint_{n:08}.pt" for n in range(1, step)], names
 folder.checkpoints()[-1].unlink()
 folder.save(step, values, keep=20)
@@ -237,3 +239,30 @@ def test_a_full_disk_keeps_the_best_before(folder):
 def test_saves_are_sealed(folder):
     for path in folder.checkpoints():
         sealed.check(path)
+
+
+HOLDER = """
+import os, sys, time
+from simplepose.training.run_folder import RunFolder
+folder = RunFolder(sys.argv[1], True)
+child = os.fork()  # as one that reads samples
+if child:
+    print(child, flush=True)
+time.sleep(120)
+"""
+
+
+def test_a_folder_is_of_one_living_process_at_a_time(tmp_path):
+    holder = subprocess.Popen([sys.executable, "-c", HOLDER, tmp_path], stdout=subprocess.PIPE, text=True)
+    child = int(holder.stdout.readline())
+    try:
+        for resume in (True, False):
+            with pytest.raises(ValueError, match="another process trains in"):
+                RunFolder(tmp_path, resume)
+        holder.kill()
+        holder.wait()
+        RunFolder(tmp_path, True)
+    finally:
+        os.kill(child, signal.SIGKILL)
+        holder.kill()
+        holder.communicate()

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from pretend_device import NAME, PretendDevice
 
 from simplepose import targets
 from simplepose.config import Targets
@@ -135,3 +136,14 @@ def test_no_floor_leaves_the_rest_of_a_limbs_box_empty(rng):
     floored, plain = draw(joints), draw(joints, settings=Targets(limb_floor=0.0))
     assert ((floored[:, :30] > 0) > (plain[:, :30] > 0)).any()
     assert plain[:, :30][plain[:, :30] > 0].min() > 0.01
+
+
+def test_drawing_on_a_gpu_waits_for_nothing():
+    joints = torch.from_numpy(people(np.random.default_rng(0)))
+    with PretendDevice() as device:
+        mask = torch.zeros(2, 32, 48).to(NAME)
+        device.waits.clear()
+        found = targets.draw(joints, mask, COCO, PUBLISHED)
+    assert device.waits == []
+    assert device.copied_here == []
+    assert np.array_equal(found.here.numpy(), draw(joints))

@@ -22,7 +22,8 @@ def ap_of(
 ) -> Callable[[Model], tuple[float, float]] | None:
     """A function from a model to its AP and AP50 on the first `train.ap_pictures` pictures.
 
-    All processes call it together. None where there are no annotations, or AP is not asked for.
+    All processes call it together; a second Ctrl-C in it ends the run. None where there are no annotations,
+    or AP is not asked for.
 
     Raises:
         ValueError, FileNotFoundError: AP is asked for, but there is nothing to tell it on.
@@ -41,8 +42,11 @@ def ap_of(
     def measure(model: Model) -> tuple[float, float]:
         model.network.eval()
         predictor = Predictor(model, device, settings.train.precision)
-        run = find_people(predictor, sources[world.rank :: world.size], upright=False)
+        shared = sources[world.rank :: world.size]
+        run = find_people(predictor, shared, upright=False, bar=world.is_first)
         run.raise_failure()
+        if run.interrupted:
+            raise KeyboardInterrupt  # AP of a part is no AP
         rows = world.gather(run.rows)
         metrics = coco.evaluate_rows(truth, rows, [s.image_id for s in sources], model.skeleton.sigmas)
         return metrics["AP"], metrics["AP50"]

@@ -87,21 +87,19 @@ def run(args: argparse.Namespace, world: World, device: torch.device, data_paral
     logging.basicConfig(level=logging.INFO if world.is_first else logging.WARNING, format="%(message)s")
     settings = config.load(args.config, args.set)
     body = skeleton.load(settings.skeleton)
-    samples = TrainingSamples(args.train, settings, body)
-    held_out = TrainingSamples(args.val, settings, body, augmented=False) if args.val else None
-    watch = Watch(held_out, ap_of(args.ap_annotations, args.ap_images, settings, device, world))
-    folder = RunFolder(args.output, args.resume) if world.is_first else None
-    newest = world.first_says(folder.newest_checkpoint() if folder else None)
-    torch.manual_seed(settings.train.seed)
-    model = Model(IMHN.from_settings(settings.model, body.channels), settings, body)
-    if args.init_from and newest is None:
-        weights = checkpoints.load(args.init_from).network.state_dict()
-        logger.info("%s", transfer(model.network, weights, str(args.init_from)))
+    with world.together():
+        samples = TrainingSamples(args.train, settings, body)
+        held_out = TrainingSamples(args.val, settings, body, augmented=False) if args.val else None
+        watch = Watch(held_out, ap_of(args.ap_annotations, args.ap_images, settings, device, world))
+        folder = RunFolder(args.output, args.resume) if world.is_first else None
+        newest = folder.newest_checkpoint() if folder else None
+    newest = world.first_says(newest)
+    with world.together():
+        model = _model(settings, body, None if newest else args.init_from)
     trainer = Trainer(model, device, world, data_parallel)
     if newest is not None:
-        values = checkpoints.read_training(newest)
-        resuming.check(config.from_text(values["settings"], str(newest)), settings)
-        trainer.load_state(values, str(newest))
+        with world.together():
+            _go_on(trainer, newest)
     reporter = _reporter(folder, trainer, settings, body, device)
     try:
         finished = train(trainer, samples, folder, reporter, watch)
@@ -111,6 +109,23 @@ def run(args: argparse.Namespace, world: World, device: torch.device, data_paral
         reporter.close()
     _tell_of_damage(world, [part for part in (samples, held_out) if part is not None])
     return _end(folder, trainer, finished)
+
+
+def _model(settings: Settings, body: Skeleton, init_from: Path | None) -> Model:
+    """A fresh network, with those of the given weights that fit."""
+    torch.manual_seed(settings.train.seed)
+    model = Model(IMHN.from_settings(settings.model, body.channels), settings, body)
+    if init_from is not None:
+        weights = checkpoints.load(init_from).network.state_dict()
+        logger.info("%s", transfer(model.network, weights, str(init_from)))
+    return model
+
+
+def _go_on(trainer: Trainer, path: Path) -> None:
+    """Load a checkpoint, if it is of a run with the same settings."""
+    values = checkpoints.read_training(path)
+    resuming.check(config.from_text(values["settings"], str(path)), trainer.model.settings)
+    trainer.load_state(values, str(path))
 
 
 def _reporter(

@@ -60,6 +60,7 @@ def find_people(
     pictures: Sequence[Source],
     upright: bool = True,
     on_found: Callable[[Source, np.ndarray, People], None] | None = None,
+    bar: bool = True,
 ) -> Run:
     """Run a predictor over pictures, with a progress bar on stderr.
 
@@ -68,6 +69,7 @@ def find_people(
         pictures: what to read; an unreadable one is told on stderr and skipped.
         upright: as in `sources.read`; False for annotated pictures.
         on_found: called after each picture, for example to draw it.
+        bar: whether there is one.
 
     Returns:
         What was found, also where the predictor or `on_found` failed: see `Run.failure`.
@@ -77,7 +79,7 @@ def find_people(
     """
     run = Run()
     try:
-        for source in tqdm(pictures, unit=" pictures"):
+        for source in tqdm(pictures, unit=" pictures", disable=not bar):
             try:
                 image = sources.read(source.path, upright)
             except UnreadablePicture as fault:

@@ -58,6 +58,24 @@ class World:
         dist.all_gather_object(parts, values)
         return [value for part in parts for value in part]
 
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """A block that may fail in one process, for example for a file that its machine lacks: all then fail.
+
+        Raises:
+            ValueError, OSError: the block's own; ValueError where it failed in another process alone.
+        """
+        failure: Exception | None = None
+        try:
+            yield
+        except (ValueError, OSError) as error:
+            failure = error
+        told = self.gather([] if failure is None else [f"process {self.rank}: {failure}"])
+        if failure is not None:
+            raise failure
+        if told:
+            raise ValueError(told[0])
+
     def sums(self, values: Tensor) -> Tensor:
         """Each value's sum over all processes, on the CPU."""
         total = values.detach().cpu().clone()

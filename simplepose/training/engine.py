@@ -37,13 +37,15 @@ class Progress:
     Attributes:
         step: steps done in all, skipped ones too.
         epoch: epochs done.
+        watched: epochs of which the losses and AP were told.
         samples: of the next epoch that are done, by all processes together.
         skipped: steps that changed nothing, because a loss or a gradient was unusable.
-        loss_sum, loss_steps: of the next epoch's other steps, as far as they were read.
+        loss_sum, loss_steps: of the other steps since an epoch's losses were told, as far as they were read.
     """
 
     step: int = 0
     epoch: int = 0
+    watched: int = 0
     samples: int = 0
     skipped: int = 0
     loss_sum: float = 0.0
@@ -129,11 +131,11 @@ class Trainer:
 
     def _forward(self, network: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
         """The loss, and its parts (S, 5), both a sample's mean."""
-        batch = Batch(*(tensor.to(self.device, non_blocking=True) for tensor in batch))
         target = self.targets(batch)
         with self.precision.autocast():
             outputs = network(self.images(batch))
-        total, parts = self.loss(outputs, target, batch.mask_miss[:, None].float() / 255)
+        mask_miss = batch.mask_miss.to(self.device, non_blocking=True)
+        total, parts = self.loss(outputs, target, mask_miss[:, None].float() / 255)
         return total, parts / len(batch.images)
 
     def images(self, batch: Batch) -> Tensor:
@@ -160,17 +162,17 @@ class Trainer:
     @torch.no_grad()
     def show(self, batch: Batch) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """A batch's first sample: (H, W, 3) uint8 BGR, its targets and the maps found, both (C, h, w)."""
-        first = Batch(*(tensor[:1].to(self.device) for tensor in batch))
+        first = Batch(*(tensor[:1] for tensor in batch))
         self.network.eval()
         with self.precision.autocast():
             maps = self.network(self.images(first))[-1][0]
         found = [self.targets(first), maps.float()]
         target, predicted = (tensor[0].cpu().numpy() for tensor in found)
-        return first.images[0].cpu().numpy(), target, predicted
+        return first.images[0].numpy(), target, predicted
 
     def targets(self, batch: Batch) -> Tensor:
         """(N, C, h, w) of a batch on the device."""
-        mask = batch.person_mask.float() / 255
+        mask = batch.person_mask.to(self.device, non_blocking=True).float() / 255
         return targets.draw(batch.joints, mask, self.model.skeleton, self.model.settings.targets)
 
     def state(self) -> dict[str, Any]:

@@ -96,10 +96,12 @@ class _Loop:
     def run(self) -> bool:
         progress, stopped = self.progress, False
         with Interrupt() as interrupt:
+            if progress.watched < progress.epoch:  # the run was ended while it did that
+                stopped = self._watch(interrupt)
             while progress.epoch < self.settings.epochs and not stopped:
                 stopped = self._epoch(interrupt) or self._end_of_epoch(interrupt)
             self._save(last=True)
-        return progress.epoch >= self.settings.epochs
+        return progress.watched >= self.settings.epochs
 
     def _epoch(self, interrupt: Interrupt) -> bool:
         """What is left of the epoch; returns whether it was stopped."""
@@ -160,32 +162,37 @@ class _Loop:
         return due or time.monotonic() - self.last_saved > 60 * self.settings.checkpoint_minutes
 
     def _end_of_epoch(self, interrupt: Interrupt) -> bool:
-        """Average, validate, measure; returns whether the run was stopped."""
+        """Average and watch; returns whether the run was stopped."""
         progress, settings = self.progress, self.settings
         if progress.step % settings.log_steps:
             self._read_meter(self._rate((progress.epoch + 1) * self.steps_per_epoch - 1))
-        loss = progress.loss_sum / max(progress.loss_steps, 1)
         progress.epoch, progress.samples = progress.epoch + 1, 0
-        progress.loss_sum = progress.loss_steps = 0.0
         if averaging.is_due(progress.epoch, settings):
             self.sampler.epoch, self.sampler.start = progress.epoch, 0
             self.trainer.average_weights(itertools.islice(self.loader, STATISTICS_BATCHES))
+        return self._watch(interrupt)
+
+    def _watch(self, interrupt: Interrupt) -> bool:
+        """Validate, measure, tell of the epoch; returns whether the run was stopped before it was done."""
+        progress, settings = self.progress, self.settings
         validates = self.held_out is not None and _each(settings.validate_epochs, progress.epoch)
         measures = self.watch.measure_ap is not None and _each(settings.ap_epochs, progress.epoch)
         if validates or measures:
             self._save()  # what follows can take long
         val_loss = self._validate(interrupt) if validates else None
-        self.reporter.epoch(progress, loss, val_loss)
-        stopped = self._any(interrupt.asked)
-        if measures and not stopped:
+        if self._any(interrupt.asked):
+            return True
+        self.reporter.epoch(progress, progress.loss_sum / max(progress.loss_steps, 1), val_loss)
+        if measures:
             self._measure()
-        return stopped
+        progress.loss_sum = progress.loss_steps = 0.0
+        progress.watched = progress.epoch
+        return False
 
-    def _validate(self, interrupt: Interrupt) -> float | None:
-        """The loss of the held-out samples; None if a signal came before the last of them."""
+    def _validate(self, interrupt: Interrupt) -> float:
+        """The loss of the held-out samples, or of a part of them if a signal comes."""
         batches = itertools.takewhile(lambda _: not interrupt.asked, self.held_out or ())
-        loss = self.trainer.validate(batches)
-        return None if self._any(interrupt.asked) else loss
+        return self.trainer.validate(batches)
 
     def _measure(self) -> None:
         assert self.watch.measure_ap is not None

@@ -16,6 +16,7 @@ from simplepose.config import Settings
 from simplepose.models import checkpoints
 from simplepose.models.checkpoints import Model
 from simplepose.training import sealed
+from simplepose.training.holding import hold
 
 JOURNAL = "journal.jsonl"
 """The journal's name in the folder."""
@@ -31,7 +32,8 @@ class RunFolder:
     """Where one run keeps what must survive it. Of a run's processes only one makes and uses it.
 
     Raises:
-        ValueError: the folder holds a run already, and it was not asked to go on with it.
+        ValueError: the folder holds a run already, and it was not asked to go on with it; or another process
+            uses it now.
     """
 
     def __init__(self, path: str | Path, resume: bool) -> None:
@@ -41,6 +43,7 @@ class RunFolder:
                 f"{self.path} holds a run already; go on with it by --resume, or name another folder"
             )
         self.path.mkdir(parents=True, exist_ok=True)
+        self._held = hold(self.path)
         for left_by_a_kill in self.path.glob("*.partial"):
             left_by_a_kill.unlink()
 
