@@ -8,18 +8,18 @@ from pybind11.setup_helpers import Pybind11Extension, build_ext
 from setuptools import setup
 
 HERE = Path(__file__).parent
-ROOMS = ["cli", "data", "evaluation", "grouping", "inference", "models", "training", "visual"]
+ROOMS = ["cli", "data", "data.drawn", "evaluation", "grouping", "inference", "models", "training", "visual"]
 CSRC = Path("simplepose/grouping/csrc")
 
 version = re.search(r'__version__ = "(.+)"', (HERE / "simplepose/__init__.py").read_text(encoding="utf-8"))
 assert version, "simplepose/__init__.py states no __version__"
 
-KERNELS = ("peaks", "limbs", "groups", "loose", "people", "reference", "reference_people", "poses")
+KERNELS = ("peaks", "tops", "limbs", "groups", "loose", "people", "reference", "reference_people", "poses")
 
 grouping = Pybind11Extension(
     "simplepose.grouping._grouping",
     sources=[str(CSRC / f"{name}.cpp") for name in (*KERNELS, "bindings")],
-    depends=[str(CSRC / name) for name in ("grouping.h", "reference.h")],
+    depends=[str(CSRC / name) for name in ("grouping.h", "reference.h", "tops.h")],
     cxx_std=17,
     # No contraction: the same arithmetic, and so the same people, on every processor.
     # SIMPLEPOSE_CXXFLAGS: more compiler flags, for example CI's -Wall -Wextra -Werror.
@@ -46,5 +46,6 @@ setup(
         *("torch>=2.6", "numpy>=1.26", "opencv-python>=4.8", "pycocotools>=2.0.8"),
         *("h5py>=3.10", "PyYAML>=6.0", "tqdm>=4.66", "safetensors>=0.4.3", "matplotlib>=3.8"),
     ],
+    extras_require={"tensorboard": ["tensorboard>=2.17"]},
     entry_points={"console_scripts": ["simplepose = simplepose.cli:main"]},
 )

@@ -1,10 +1,13 @@
-"""What each part of the grouping is worth: AP and time of the default settings with one of them changed.
+"""What each part of the grouping is worth: AP and time of the default settings with one of them changed, and
+AP with a step done otherwise.
 
     OMP_NUM_THREADS=1 python benchmarks/grouping_ablation.py [REFERENCE_FOLDER] [--scenes 100]
 
 All rows are measured on the first scenes, up to 100, which the settings were chosen on; the default and
-the reference rules also on as many from scene 100 on. The time is one core's median over scenes of each
-one's best of 3. Without the folder of reference numbers, which only the developers have, nothing is measured.
+the reference rules also on as many from scene 100 on. The time is one core's median over scenes of each one's
+best of 3. The steps done otherwise (grouping_alternatives.py) exist in Python alone, in place of the slow
+twin's (tests/grouping_twin.py): their time would say nothing, and stands as "-". Without the folder of
+reference numbers, which only the developers have, nothing is measured.
 """
 
 from __future__ import annotations
@@ -13,14 +16,17 @@ import argparse
 import statistics
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from grouping_alternatives import ROWS
 
 from simplepose.grouping import Settings, group
+from simplepose.people import People
 from simplepose.skeleton import COCO
 
 DEFAULT = Settings()
@@ -51,25 +57,44 @@ def rows() -> Iterable[tuple[str, Settings]]:
             yield f"{name} {value:g}, not {getattr(DEFAULT, name):g}", replace(DEFAULT, **{name: value})
 
 
-def measure(scenes: list[Scene], settings: Settings, score: Any) -> tuple[float, float]:
-    """AP, and median milliseconds a scene."""
-    found, times = [], []
+def average_precision(scenes: list[Scene], find: Callable[[np.ndarray], People], score: Any) -> float:
+    """AP of the people that are found in each scene's maps."""
+    found = [find(maps) for maps, _ in scenes]
+    truth = [people for _, people in scenes]
+    return score.coco_ap(truth, [(people.keypoints, people.scores) for people in found])[0]
+
+
+def milliseconds(scenes: list[Scene], settings: Settings) -> float:
+    """The median a scene, each one's best of 3."""
+    times = []
     for maps, _ in scenes:
         best = float("inf")
         for _ in range(3):
             start = time.perf_counter()
-            people = group(maps, COCO, settings)
+            group(maps, COCO, settings)
             best = min(best, time.perf_counter() - start)
-        found.append((people.keypoints, people.scores))
         times.append(1e3 * best)
-    return score.coco_ap([people for _, people in scenes], found)[0], statistics.median(times)
+    return statistics.median(times)
 
 
 def table(title: str, scenes: list[Scene], named: Iterable[tuple[str, Settings]], score: Any) -> None:
     """Prints a row for each settings."""
     print(f"{title:36s}     AP       ms")
     for name, settings in named:
-        print("{:36s} {:6.3f} {:8.2f}".format(name, *measure(scenes, settings, score)), flush=True)
+        ap = average_precision(scenes, partial(group, skeleton=COCO, settings=settings), score)
+        print(f"{name:36s} {ap:6.3f} {milliseconds(scenes, settings):8.2f}", flush=True)
+
+
+def alternatives(scenes: list[Scene], score: Any) -> None:
+    """Prints a row for each step that is done otherwise."""
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+    import grouping_twin
+
+    for name, changed in ROWS.items():
+        steps = grouping_twin.Steps(**changed)
+        find = partial(grouping_twin.group, skeleton=COCO, settings=DEFAULT, steps=steps)
+        ap = average_precision(scenes, find, score)
+        print(f"{name:36s} {ap:6.3f}        -", flush=True)
 
 
 def main() -> None:
@@ -97,6 +122,8 @@ def main() -> None:
         numbers = range(first, first + args.scenes)
         drawn = [scenes.make_maps(number, poses) for number in numbers]
         table(f"scenes {numbers[0]} to {numbers[-1]}", drawn, named, score)
+        if first == 0:
+            alternatives(drawn, score)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,8 @@ from pathlib import Path
 
 def write(path: str | Path, write_to: Callable[[Path], None]) -> None:
     """Write a file under a temporary name beside `path`, flush it to the disk, and only then rename it.
+
+    When this returns, the file lies on the disk under its name, even if the power fails at once.
 
     Args:
         path: the final name; a file that is there is replaced.
@@ -24,6 +27,7 @@ def write(path: str | Path, write_to: Callable[[Path], None]) -> None:
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
+        _flush_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -35,3 +39,18 @@ def write_bytes(path: str | Path, content: bytes) -> None:
         temporary.write_bytes(content)
 
     write(path, write_to)
+
+
+def _flush_folder(folder: Path) -> None:
+    """Bring the folder's list of names to the disk: until then a power cut may undo the renaming."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except PermissionError:
+        return  # folders that may not be listed; and Windows opens none
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # file systems that cannot do it
+            raise
+    finally:
+        os.close(descriptor)

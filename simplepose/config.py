@@ -167,10 +167,17 @@ class Train:
             0, self, "step_epochs", "step_factor", "restart_step_epochs", "loss_limit", "checkpoint_minutes"
         )
         _above(0, self, "cycle_epochs", "cycle_factor", "swa_epochs", "timeout_minutes")
+        _require(
+            not (self.compile and self.recompute), "compile and recompute: one of them, torch cannot do both"
+        )
         for name in ("momentum", "ema_decay"):
             _require(
                 0 <= getattr(self, name) < 1, f"{name} from 0 to below 1 expected, got {getattr(self, name)}"
             )
+
+
+LEAST_PEAK = 1e-6
+"""Below this a peak_threshold could, as float32, be 0, and every empty cell a joint."""
 
 
 @dataclass(frozen=True)
@@ -197,7 +204,8 @@ class Grouping:
     person_joints: int = 2  # a person has at least so many joints
 
     def __post_init__(self) -> None:
-        _above(0, self, "stride", "peak_threshold", "sure_peak", "limb_support")
+        _above(0, self, "stride", "sure_peak", "limb_support")
+        _at_least(LEAST_PEAK, self, "peak_threshold")
         _at_least(1, self, "max_peaks", "max_connections", "person_joints")
         _at_least(0, self, "limb_threshold", "loose_joints", "loose_score", "loose_reach")
         _at_least(2, self, "limb_samples")

@@ -63,37 +63,30 @@ class MultiScaleLoss(nn.Module):
             mask: (N, 1, h, w) float32 in [0, 1], 0 where nothing is known of the truth.
 
         Returns:
-            The total (a scalar), and each scale's loss summed over the batch, before scale weights (5,).
+            The total (a scalar), and the loss of each stack at each scale, summed over the batch, before all
+            weights (S, 5).
 
         Raises:
             ValueError: stack or scale weights do not fit the outputs.
         """
         with torch.autocast(target.device.type, enabled=False):
             scale_weights = target.new_tensor(self.settings.scale_weights)
-            stack_weights = self._stack_weights(len(outputs))
+            stack_weights = target.new_tensor(self._stack_weights(len(outputs)))
             if len(scale_weights) != len(outputs[0]):
                 raise ValueError(f"{len(outputs[0])} loss.scale_weights expected, got {len(scale_weights)}")
-            scales = torch.stack(
-                [
-                    self._scale([stack[j] for stack in outputs], stack_weights, target, mask)
-                    for j in range(len(scale_weights))
-                ]
-            )
+            by_scale = [self._scale(list(stacks), target, mask) for stacks in zip(*outputs, strict=True)]
+            parts = torch.stack(by_scale, 1)
+            scales = (stack_weights @ parts) / stack_weights.sum()
             total = (scale_weights * scales).sum() / scale_weights.sum() / len(target)
-        return total, scales.detach()
+        return total, parts.detach()
 
-    def _scale(
-        self, stacks: list[Tensor], stack_weights: Sequence[float], target: Tensor, mask: Tensor
-    ) -> Tensor:
+    def _scale(self, stacks: list[Tensor], target: Tensor, mask: Tensor) -> Tensor:
+        """(S,): each stack's loss at one scale."""
         size = (stacks[0].shape[-2], stacks[0].shape[-1])
         target = functional.adaptive_avg_pool2d(target, size)
         mask = functional.interpolate(mask, size, mode="bilinear", align_corners=False)
         weight = torch.where(mask < 0.5, 0.0, mask) * self.channel_weights
-        losses = [
-            w * self._one(maps.float().contiguous(), target, weight)
-            for w, maps in zip(stack_weights, stacks, strict=True)
-        ]
-        return torch.stack(losses).sum() / sum(stack_weights)
+        return torch.stack([self._one(maps.float().contiguous(), target, weight) for maps in stacks])
 
     def _one(self, maps: Tensor, target: Tensor, weight: Tensor) -> Tensor:
         if self.settings.kind == "l2":

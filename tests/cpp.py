@@ -21,13 +21,13 @@ def kernels() -> list[Path]:
 
 
 def build(name: str, folder: Path, *flags: str) -> Path:
-    """The program of tests/csrc/`name`.cpp, warnings being errors; skips where there is no compiler."""
+    """The program of tests/csrc/`name`*.cpp, warnings being errors; skips where there is no compiler."""
     compiler = shutil.which(os.environ.get("CXX", "c++"))
     if compiler is None:
         pytest.skip("no C++ compiler found (set CXX to one)")
     program = folder / name
     always = ["-std=c++17", "-O1", "-g", "-Wall", "-Wextra", "-Werror", f"-I{CSRC}"]
-    sources = [ROOT / "tests/csrc" / f"{name}.cpp", *kernels()]
+    sources = [*(ROOT / "tests/csrc").glob(f"{name}*.cpp"), *kernels()]
     subprocess.run(
         [compiler, *always, *flags, *map(str, sources), "-o", str(program)],
         check=True,

@@ -1,7 +1,8 @@
 """The grouping once more, slowly and plainly: the oracle that the C++ is held against.
 
 Same rules, other code: plateaus are labelled over the whole map, and the strength between two
-groups is summed anew from all their connections at every step.
+groups is summed anew from all their connections at every step. Each of the `Steps` is a function of its own,
+so that benchmarks/grouping_ablation.py can put another in its place.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 import itertools
 import math
 from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -19,25 +22,7 @@ from simplepose.skeleton import Skeleton
 LOG_FLOOR = 1e-3
 
 
-def group(maps: np.ndarray, skeleton: Skeleton, settings: Grouping) -> People:
-    """What `simplepose.grouping.group` answers."""
-    keypoint_maps, limb_maps = maps[skeleton.keypoint_channels], maps[skeleton.limb_channels]
-    peaks = [find_peaks(m, settings) for m in keypoint_maps]
-    connections = [
-        connect(m, peaks[a], peaks[b], settings)
-        for m, (a, b) in zip(limb_maps, skeleton.limb_ends, strict=True)
-    ]
-    people = assemble(peaks, skeleton.limb_ends.tolist(), connections, settings)
-    keypoints = np.zeros((len(people), len(peaks), 3))
-    for person, (members, _) in zip(keypoints, people, strict=True):
-        for joint, index in members.items():
-            x, y, score = peaks[joint][index]
-            centre = settings.stride / 2 - 0.5
-            person[joint] = x * settings.stride + centre, y * settings.stride + centre, min(score, 1)
-    return People(skeleton.to_annotated(keypoints), np.array([score for _, score in people]))
-
-
-def find_peaks(map_: np.ndarray, settings: Grouping) -> list[tuple[float, float, float]]:
+def find_peaks(map_: np.ndarray, settings: Grouping, steps: Steps) -> list[tuple[float, float, float]]:
     """x, y in cells and score, best first."""
     values = np.where(np.isfinite(map_), map_, 0).astype(np.float64)
     seen, peaks = set(), []
@@ -53,7 +38,7 @@ def find_peaks(map_: np.ndarray, settings: Grouping) -> list[tuple[float, float,
                     seen.add(other)
                     plateau.append(other)
         if highest:
-            places = [(cx + offset(values[cy], cx), cy + offset(values[:, cx], cy)) for cy, cx in plateau]
+            places = [steps.place(values, cx, cy) for cy, cx in plateau]
             mean_x, mean_y = (sum(p[axis] for p in places) / len(places) for axis in (0, 1))
             peaks.append((mean_x, mean_y, float(values[y, x])))
     return sorted(peaks, key=lambda peak: -peak[2])[: settings.max_peaks]
@@ -63,6 +48,11 @@ def neighbours(cell: tuple[int, int], shape: tuple[int, ...]) -> list[tuple[int,
     y, x = cell
     around = [(y + dy, x + dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if (dy, dx) != (0, 0)]
     return [(a, b) for a, b in around if 0 <= a < shape[0] and 0 <= b < shape[1]]
+
+
+def log_parabola(values: np.ndarray, x: int, y: int) -> tuple[float, float]:
+    """Where the top lies that is highest at cell x, y."""
+    return x + offset(values[y], x), y + offset(values[:, x], y)
 
 
 def offset(line: np.ndarray, position: int) -> float:
@@ -89,7 +79,20 @@ def interpolated(map_: np.ndarray, x: float, y: float) -> float:
     return value if math.isfinite(value) else 0.0
 
 
-def connect(map_: np.ndarray, starts: list, ends: list, settings: Grouping) -> list[tuple[int, int, float]]:
+def one_a_cell(length: float, settings: Grouping) -> int:
+    """How many samples lie on a limb."""
+    return min(max(math.floor(length + 0.5) + 1, 2), settings.limb_samples)
+
+
+def reached_by_most(values: list[float], settings: Grouping) -> float:
+    """A limb's score from its samples, but for its ends and length; 0 if they do not support it."""
+    reached = sorted(values, reverse=True)[math.ceil(settings.limb_support * len(values)) - 1]
+    return reached if reached > settings.limb_threshold else 0.0
+
+
+def connect(
+    map_: np.ndarray, starts: list, ends: list, settings: Grouping, steps: Steps
+) -> list[tuple[int, int, float]]:
     """(start, end, score) of the pairs of peaks that a limb may connect."""
     found = []
     for i, (xa, ya, start_score) in enumerate(starts):
@@ -97,12 +100,10 @@ def connect(map_: np.ndarray, starts: list, ends: list, settings: Grouping) -> l
             length = math.sqrt((xb - xa) ** 2 + (yb - ya) ** 2)
             if length == 0:
                 continue
-            n = min(max(math.floor(length + 0.5) + 1, 2), settings.limb_samples)
+            n = steps.samples(length, settings)
             dx, dy = (xb - xa) / (n - 1), (yb - ya) / (n - 1)
-            samples = (min(interpolated(map_, xa + k * dx, ya + k * dy), 1.0) for k in range(n))
-            values = sorted(samples, reverse=True)
-            reached = values[math.ceil(settings.limb_support * n) - 1]
-            score = reached if reached > settings.limb_threshold else 0.0
+            values = [min(steps.read(map_, xa + k * dx, ya + k * dy), 1.0) for k in range(n)]
+            score = steps.support(values, settings)
             score *= min(min(start_score, end_score) / settings.sure_peak, 1.0)
             score += min(0.5 * map_.shape[0] / length - 1, 0.0)
             if score > 0:
@@ -110,14 +111,12 @@ def connect(map_: np.ndarray, starts: list, ends: list, settings: Grouping) -> l
     return sorted(found, key=lambda c: (-c[2], c[0], c[1]))[: settings.max_connections]
 
 
-def assemble(peaks: list, limb_ends: list, connections: list, settings: Grouping) -> list[tuple[dict, float]]:
-    """({joint: peak}, score) of each person, best first."""
+def merge_by_votes(peaks: list, limb_ends: list, connections: list) -> list[dict]:
+    """{joint: peak} of each group that limbs hold together; single peaks too."""
     numbers = [(joint, i) for joint, of_joint in enumerate(peaks) for i in range(len(of_joint))]
     groups = {n: {joint: i} for n, (joint, i) in enumerate(numbers)}
     home = {peak: n for n, peak in enumerate(numbers)}
-    links = [
-        ((a, i), (b, j), s) for (a, b), found in zip(limb_ends, connections, strict=True) for i, j, s in found
-    ]
+    links = links_of(limb_ends, connections)
     while True:
         strength: dict[tuple[int, int], float] = defaultdict(float)
         for start, end, score in links:
@@ -125,17 +124,35 @@ def assemble(peaks: list, limb_ends: list, connections: list, settings: Grouping
             if not groups[low].keys() & groups[high].keys():
                 strength[low, high] += score
         if not strength:
-            break
+            return list(groups.values())
         low, high = max(strength, key=lambda pair: (strength[pair], -pair[0], -pair[1]))
         for peak in groups[high].items():
             home[peak] = low
         groups[low] |= groups.pop(high)
-    people = []
-    for members in gather(list(groups.values()), peaks, settings):
-        total = sum(peaks[joint][i][2] for joint, i in sorted(members.items()))
-        total += sum(score for (a, i), (b, j), score in links if members.get(a) == i and members.get(b) == j)
-        if len(members) >= settings.person_joints and total >= settings.person_score * len(members):
-            people.append((members, total / (len(peaks) + len(limb_ends))))
+
+
+def links_of(limb_ends: list, connections: list) -> list[tuple[tuple[int, int], tuple[int, int], float]]:
+    """((joint, peak), (joint, peak), score) of all limbs' connections."""
+    each = zip(limb_ends, connections, strict=True)
+    return [((a, i), (b, j), score) for (a, b), found in each for i, j, score in found]
+
+
+def mean_of_all(joint_scores: list[float], limb_scores: list[float], whole: int) -> float:
+    """A person's score; `whole` is how many joints and limbs a skeleton has."""
+    return (sum(joint_scores) + sum(limb_scores)) / whole
+
+
+def assemble(
+    peaks: list, limb_ends: list, connections: list, settings: Grouping, steps: Steps
+) -> list[tuple[dict, float]]:
+    """({joint: peak}, score) of each person, best first."""
+    links, people = links_of(limb_ends, connections), []
+    for members in steps.gather(steps.merge(peaks, limb_ends, connections), peaks, settings):
+        joints = [peaks[joint][i][2] for joint, i in sorted(members.items())]
+        limbs = [score for (a, i), (b, j), score in links if members.get(a) == i and members.get(b) == j]
+        enough = sum(joints) + sum(limbs) >= settings.person_score * len(joints)
+        if len(joints) >= settings.person_joints and enough:
+            people.append((members, steps.score(joints, limbs, len(peaks) + len(limb_ends))))
     return sorted(people, key=lambda person: -person[1])
 
 
@@ -158,6 +175,40 @@ def gather(groups: list[dict], peaks: list, settings: Grouping) -> list[dict]:
             groups[person] |= groups[loose]
             taken.add(loose)
     return [g for number, g in enumerate(groups) if number not in taken]
+
+
+@dataclass(frozen=True)
+class Steps:
+    """How each step is done: as in the C++, or otherwise."""
+
+    place: Callable = log_parabola
+    samples: Callable = one_a_cell
+    read: Callable = interpolated
+    support: Callable = reached_by_most
+    merge: Callable = merge_by_votes
+    gather: Callable = gather
+    score: Callable = mean_of_all
+
+
+OURS = Steps()
+
+
+def group(maps: np.ndarray, skeleton: Skeleton, settings: Grouping, steps: Steps = OURS) -> People:
+    """What `simplepose.grouping.group` answers."""
+    keypoint_maps, limb_maps = maps[skeleton.keypoint_channels], maps[skeleton.limb_channels]
+    peaks = [find_peaks(m, settings, steps) for m in keypoint_maps]
+    connections = [
+        connect(m, peaks[a], peaks[b], settings, steps)
+        for m, (a, b) in zip(limb_maps, skeleton.limb_ends, strict=True)
+    ]
+    people = assemble(peaks, skeleton.limb_ends.tolist(), connections, settings, steps)
+    keypoints = np.zeros((len(people), len(peaks), 3))
+    for person, (members, _) in zip(keypoints, people, strict=True):
+        for joint, index in members.items():
+            x, y, score = peaks[joint][index]
+            centre = settings.stride / 2 - 0.5
+            person[joint] = x * settings.stride + centre, y * settings.stride + centre, min(score, 1)
+    return People(skeleton.to_annotated(keypoints), np.array([score for _, score in people]))
 
 
 def assert_same(found: People, expected: People) -> None:

@@ -158,7 +158,8 @@ def test_bytes_that_are_no_checkpoint_are_told(tmp_path, content):
         ({"weights": 3}, "weights by name expected, got int"),
         ({"weights": {"a": 3}}, r"weights that are no named tensors: a \(int\)"),
         ({"weights": {5: torch.ones(1)}}, r"weights that are no named tensors: 5 \(Tensor\)"),
-        ({"format": "simplepose-training-1"}, "a training checkpoint that lacks settings, skeleton, weights"),
+        ({"format": "simplepose-training-2"}, "a training checkpoint that lacks settings, skeleton, weights"),
+        ({"format": "simplepose-training-1", "weights": {}}, "'simplepose-training-1' cannot be read"),
         ({1: 2, "a": 3}, "no 'weights' in it.*found 1, a"),
     ],
 )
@@ -176,6 +177,69 @@ def test_odd_settings_or_skeletons_in_a_training_checkpoint_are_told(small, tmp_
     values = {**Trainer(small, torch.device("cpu")).state(), name: value}
     torch.save(values, tmp_path / "odd.pt")
     with pytest.raises(ValueError, match=rf"odd\.pt.*{name}"):
+        checkpoints.load(tmp_path / "odd.pt")
+
+
+def training_checkpoint(small, path, **averages) -> dict[str, torch.Tensor]:
+    """Write one whose averages (name=updates) differ from its raw weights; an entry of each set, by name."""
+    values = {**Trainer(small, torch.device("cpu")).state(), "ema": None, "swa": None}
+    entry = "stem.conv.bn.bias"
+    found = {"raw": values["weights"][entry].clone()}
+    for number, (name, updates) in enumerate(averages.items(), 1):
+        state = {key: tensor + number for key, tensor in values["weights"].items()}
+        values[name], found[name] = {"state": state, "updates": updates}, state[entry]
+    torch.save(values, path)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("averages", "auto"),
+    [
+        ({}, "raw"),
+        ({"ema": 5}, "ema"),
+        ({"ema": 5, "swa": 0}, "ema"),
+        ({"ema": 5, "swa": 1}, "swa"),
+        ({"swa": 0}, "raw"),
+    ],
+)
+def test_the_weights_that_are_asked_for_are_loaded(small, tmp_path, averages, auto):
+    path = tmp_path / "run.pt"
+    found = training_checkpoint(small, path, **averages)
+    held = ["raw", *(name for name, updates in averages.items() if updates)]
+    for weights, expected in (("auto", auto), *((name, name) for name in held)):
+        loaded = checkpoints.load(path, weights=weights).network.stem.conv.bn.bias
+        assert torch.equal(loaded, found[expected]), weights
+    for weights in {"ema", "swa"} - set(held):
+        with pytest.raises(ValueError, match=rf"run\.pt has no {weights} weights; it has {', '.join(held)}"):
+            checkpoints.load(path, weights=weights)
+
+
+def test_other_files_have_raw_weights_alone(small, converted, tmp_path):
+    checkpoints.save_released(tmp_path / "small.safetensors", small)
+    for path in (tmp_path / "small.safetensors", converted):
+        assert checkpoints.load(path, weights="raw")
+        with pytest.raises(ValueError, match=rf"{path.name} has no swa weights; it has raw"):
+            checkpoints.load(path, weights="swa")
+    with pytest.raises(ValueError, match="weights 'best': one of auto, raw, ema, swa expected"):
+        checkpoints.load(converted, weights="best")
+
+
+def test_the_command_converts_the_weights_that_are_asked_for(small, tmp_path, capsys):
+    found = training_checkpoint(small, tmp_path / "run.pt", ema=3)
+    for weights in ("raw", "ema"):
+        target = tmp_path / f"{weights}.safetensors"
+        assert door(convert.main, [str(tmp_path / "run.pt"), str(target), "--weights", weights]) == 0
+        assert torch.equal(checkpoints.load(target).network.stem.conv.bn.bias, found[weights])
+    args = [str(tmp_path / "run.pt"), str(tmp_path / "swa.safetensors"), "--weights", "swa"]
+    assert door(convert.main, args) == 2
+    assert "run.pt has no swa weights; it has raw, ema" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("average", [3, {"state": {}}, {"state": 3, "updates": 1}])
+def test_an_odd_average_is_told(small, tmp_path, average):
+    values = {**Trainer(small, torch.device("cpu")).state(), "ema": average}
+    torch.save(values, tmp_path / "odd.pt")
+    with pytest.raises(ValueError, match=r"odd\.pt.* expected, got"):
         checkpoints.load(tmp_path / "odd.pt")
 
 

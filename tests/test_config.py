@@ -84,6 +84,11 @@ def test_impossible_values_are_told(part, setting, told):
         config.from_text(f"{part}:\n  {setting}\n", "x.yaml")
 
 
+def test_a_step_is_compiled_or_recomputed_not_both():
+    with pytest.raises(ValueError, match="compile and recompute: one of them"):
+        config.from_text("train: {compile: true, recompute: true}", "x.yaml")
+
+
 def test_the_stride_is_one():
     with pytest.raises(ValueError, match=r"grouping.stride of 4 and targets.stride of 8: the same expected"):
         config.from_text("targets: {stride: 8}", "x.yaml")

@@ -37,7 +37,7 @@ def test_workers_change_nothing(samples_file, workers):
         samples = make(samples_file, f"train.workers={count}")
         sampler = EpochSampler(len(samples), 5)
         sampler.epoch = 2
-        return list(loader(samples, sampler, drop_last=True))
+        return list(loader(samples, sampler))
 
     alone, together = batches(0), batches(workers)
     assert len(alone) == len(together) > 1
@@ -55,6 +55,27 @@ def test_an_epoch_can_be_entered_anywhere():
     assert sorted(index for _, index in whole) == list(range(10))
     sampler.epoch, sampler.start = 2, 0
     assert [i for _, i in sampler] != [i for _, i in whole]
+
+
+@pytest.mark.parametrize("start", [0, 12])
+def test_processes_share_an_epoch(start):
+    """Each sample once, in whole steps, the same in a step as one process with the whole batch has."""
+    shares = [EpochSampler(100, 3, batch=2, rank=rank, size=3) for rank in range(3)]
+    alone = EpochSampler(100, 3, batch=6)
+    for sampler in (*shares, alone):
+        sampler.epoch, sampler.start = 4, start
+    taken = [[index for _, index in sampler] for sampler in shares]
+    assert {len(indices) for indices in taken} == {len(shares[0])} == {2 * ((100 - start) // 6)}
+    together = np.array(taken).reshape(3, -1, 2).transpose(1, 0, 2)
+    assert together.ravel().tolist() == [index for _, index in alone]
+    assert len(set(together.ravel().tolist())) == together.size
+
+
+def test_samples_that_fill_no_step_are_left_out():
+    sampler = EpochSampler(5, 0, batch=4, size=2)
+    assert (sampler.steps, len(sampler), list(sampler)) == (0, 0, [])
+    sampler.start = 8
+    assert sampler.steps == 0
 
 
 def test_batches_have_the_stated_shapes(samples_file):

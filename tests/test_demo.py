@@ -144,6 +144,11 @@ def test_an_unknown_model_is_named(tmp_path, capsys):
     assert "error: model 'imhn_gigantic'" in capsys.readouterr().err
 
 
+def test_weights_that_a_model_has_not_are_told(tmp_path, capsys):
+    assert door(demo.main, ["a.jpg", "--weights", "ema", "--output", str(tmp_path)]) == 2
+    assert "imhn_tiny.safetensors has no ema weights; it has raw" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("device", ["gpu", "cuda:99", "meta", "mtia"])
 def test_a_device_that_does_not_work_is_named(device, tmp_path, capsys):
     with pytest.raises(SystemExit, match="2"):

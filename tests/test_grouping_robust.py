@@ -65,6 +65,7 @@ def test_refuses_other_maps(maps: np.ndarray, message: str) -> None:
     "wrong",
     [
         *({"stride": 0.0}, {"peak_threshold": 0.0}, {"peak_threshold": float("nan")}, {"max_peaks": 0}),
+        {"peak_threshold": 7e-46},
         *({"limb_samples": 1}, {"limb_support": 0.0}, {"limb_support": 1.1}, {"limb_threshold": -0.1}),
         *({"max_connections": 0}, {"person_joints": 0}),
     ],
@@ -107,11 +108,15 @@ def test_other_threads_run_meanwhile(rng: np.random.Generator, monkeypatch: pyte
     assert counts[1] - counts[0] > 20  # NumPy around the kernels lets go a handful of times
 
 
-def test_kernels_under_sanitizers(tmp_path: Path) -> None:
-    program = cpp.build("test_kernels", tmp_path, "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [("test_kernels", "all kernels passed"), ("fuzz_group", "inputs 0 to 5999 passed")],
+)
+def test_under_sanitizers(tmp_path: Path, name: str, told: str) -> None:
+    program = cpp.build(name, tmp_path, "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
     done = subprocess.run([program], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "all kernels passed" in done.stdout
+    assert told in done.stdout
 
 
 def test_only_a_scratch_buffer_grows_with_the_picture(tmp_path: Path) -> None:

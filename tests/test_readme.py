@@ -25,7 +25,8 @@ def place(tmp_path_factory):
     folder = tmp_path_factory.mktemp("reader")
     for part in ("tools", "configs"):
         shutil.copytree(ROOT / part, folder / part)
-    shutil.copy(folder / "configs/smoke.yaml", folder / "configs/imhn4_512.yaml")
+    for name in ("imhn4_384.yaml", "imhn4_512.yaml"):
+        shutil.copy(folder / "configs/smoke.yaml", folder / "configs" / name)
     annotations, images = write_drawn_coco(folder / "drawn", pictures=4)
     coco = folder / "data/coco"
     (coco / "annotations").mkdir(parents=True)
@@ -42,10 +43,14 @@ def test_the_readme_shows_commands():
     assert len(COMMANDS) >= 8
 
 
-@pytest.mark.parametrize("number", [n for n, line in enumerate(COMMANDS) if line.startswith("python ")])
+LAUNCHED = ("python ", "torchrun ")
+
+
+@pytest.mark.parametrize("number", [n for n, line in enumerate(COMMANDS) if line.startswith(LAUNCHED)])
 def test_each_command_works_after_those_before_it(place, number):
-    words = shlex.split(COMMANDS[number])
-    environment = {**os.environ, "OMP_NUM_THREADS": "2"}
+    few = re.sub(r"(--nproc[_-]per[_-]node)=\d+", r"\1=2", COMMANDS[number])
+    words = shlex.split(few.replace("torchrun ", "python -m torch.distributed.run ", 1))
+    environment = {**os.environ, "OMP_NUM_THREADS": "1" if "torch.distributed" in " ".join(words) else "2"}
     if "imhn4.safetensors" in words:  # weights that were never trained: one small picture shows that it runs
         for picture in sorted((place / "pictures").iterdir())[1:]:
             picture.unlink()

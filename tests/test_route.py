@@ -13,6 +13,8 @@ import pytest
 from drawn_coco import write_drawn_coco
 from places import ROOT
 
+from simplepose import cli
+
 INSTALLED = Path(sys.executable).with_name("simplepose")
 TRAIN = ("tools/train.py", "--config", "configs/smoke.yaml")
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -178,7 +180,7 @@ def test_a_truncated_samples_file_is_told(samples, tmp_path):
 def test_the_installed_command_knows_the_same_verbs():
     status, out, _ = run("--help", program=INSTALLED)
     assert status == 0
-    for verb in ("prepare", "train", "evaluate", "demo", "convert"):
+    for verb in cli.VERBS:
         assert verb in out
         status, usage, err = run(verb, "--help", program=INSTALLED)
         assert status == 0, err

@@ -9,8 +9,13 @@ from collections.abc import Callable, Sequence
 VERBS = {
     "prepare": "COCO's pictures and annotations -> one HDF5 file of training samples",
     "train": "train a network on an HDF5 file",
+    "train-distributed": "the same in several processes, under torchrun",
     "evaluate": "COCO AP of a model, or a results file for COCO's server",
     "demo": "find and draw the people in pictures",
+    "plot-run": "the curves of one or several training runs",
+    "plot-schedule": "the learning rate of settings files, drawn",
+    "draw-people": "drawn people as a data set in COCO's format",
+    "draw-targets": "what a network is taught: samples of an HDF5 file with their masks, joints and maps",
     "convert": "published checkpoints <-> safetensors",
 }
 
@@ -23,12 +28,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = list(sys.argv[1:] if argv is None else argv)
     if not args or args[0] in ("-h", "--help"):
         print("usage: simplepose VERB ... (--help after a verb tells more)\n")
-        print("\n".join(f"  {verb:10}{what}" for verb, what in VERBS.items()))
+        print("\n".join(f"  {verb:19}{what}" for verb, what in VERBS.items()))
         return 0 if args else 2
     if args[0] not in VERBS:
         print(f"simplepose: unknown verb {args[0]!r}; one of {', '.join(VERBS)} expected", file=sys.stderr)
         return 2
-    return door(importlib.import_module(f"simplepose.cli.{args[0]}").main, args[1:])
+    module = importlib.import_module(f"simplepose.cli.{args[0].replace('-', '_')}")
+    return door(module.main, args[1:])
 
 
 def door(verb: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None = None) -> int:

@@ -27,6 +27,7 @@ def parser() -> argparse.ArgumentParser:
     add(
         "--output", type=Path, default=Path("output"), metavar="DIR", help="for the results (default: output)"
     )
+    options.add_weights(parser)
     options.add_device(parser)
     return parser
 
@@ -34,7 +35,7 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the verb. Exit status 1 when a picture could not be read, 130 after Ctrl-C, else 0."""
     args = parser().parse_args(argv)
-    predictor = simplepose.load(args.model, args.device)
+    predictor = simplepose.load(args.model, args.device, weights=args.weights)
     args.output.mkdir(parents=True, exist_ok=True)
     pictures = sources.images(args.paths or write_samples(args.output / "samples"))
     drawn = sources.output_paths(pictures, args.output)

@@ -32,6 +32,7 @@ def parser() -> argparse.ArgumentParser:
     add("--output", required=True, type=Path, metavar="DIR", help="where results.json and metrics.json go")
     add("--limit", type=options.count(1), metavar="N", help="only the first N pictures that the json lists")
     add("--name", default="simplepose", help="what the file for COCO's server calls the method")
+    options.add_weights(parser)
     options.add_device(parser)
     add("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="inference.*, grouping.*")
     return parser
@@ -44,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options.require_folder_of_pictures(args.images)
     listed = annotations.dataset["images"][: args.limit]
     pictures = [Source(args.images / image["file_name"], image["file_name"], image["id"]) for image in listed]
-    predictor = simplepose.load(args.model, args.device, settings_overrides=args.set)
+    predictor = simplepose.load(args.model, args.device, settings_overrides=args.set, weights=args.weights)
     results, metrics_file = args.output / "results.json", args.output / "metrics.json"
     for_server = args.output / coco.server_file_name(args.annotations, args.name)
     args.output.mkdir(parents=True, exist_ok=True)

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import torch
 
+from simplepose.models.checkpoints import WEIGHTS
+
 
 def add_device(parser: argparse.ArgumentParser) -> None:
     """Add `--device`; `args.device` is a torch.device that was tried and works."""
@@ -15,8 +17,14 @@ def add_device(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", type=_device, default=default, help="cpu, cuda, cuda:1, ...")
 
 
+def add_weights(parser: argparse.ArgumentParser) -> None:
+    """Add `--weights`, which set of a training checkpoint is taken."""
+    told = "of a training checkpoint (auto: the first that it has of swa, ema, raw)"
+    parser.add_argument("--weights", choices=WEIGHTS, default="auto", help=told)
+
+
 def count(least: int, of: str = "pictures") -> Callable[[str], int]:
-    """An argument's `type`: a number of some things, at least `least`."""
+    """An argument's `type`: a number of such things, at least `least`."""
 
     def read(text: str) -> int:
         if not text.isdecimal() or int(text) < least:

@@ -1,73 +1,125 @@
-"""`simplepose train`: a network from a file of training samples."""
+"""`simplepose train`: a network from a file of training samples, in one process."""
 
 from __future__ import annotations
 
 import argparse
+import logging
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
+import simplepose
 from simplepose import config, skeleton
 from simplepose.cli import INTERRUPTED, options
+from simplepose.cli.measuring import ap_of
+from simplepose.cli.training_pictures import drawer
+from simplepose.config import Settings
 from simplepose.data.dataset import TrainingSamples
 from simplepose.models import checkpoints
 from simplepose.models.checkpoints import Model
 from simplepose.models.imhn import IMHN
-from simplepose.training import resuming
+from simplepose.models.transfer import transfer
+from simplepose.skeleton import Skeleton
+from simplepose.training import environment, resuming
+from simplepose.training.distributed import World
 from simplepose.training.engine import Trainer
-from simplepose.training.loop import train
+from simplepose.training.journal import Journal
+from simplepose.training.loop import Watch, train
+from simplepose.training.reporter import Reporter
 from simplepose.training.run_folder import RunFolder
+from simplepose.training.tensorboard import Board
+
+logger = logging.getLogger(__name__)
 
 
-def parser() -> argparse.ArgumentParser:
+def parser(prog: str = "train", description: str | None = __doc__) -> argparse.ArgumentParser:
     """The verb's options."""
-    parser = argparse.ArgumentParser(prog="train", description=__doc__)
-    parser.add_argument("--config", required=True, help="settings, for example configs/imhn4_512.yaml")
-    parser.add_argument("--train", required=True, type=Path, help="samples to learn from, made by prepare")
-    parser.add_argument("--val", type=Path, help="samples to tell the loss on after each epoch")
-    parser.add_argument("--output", required=True, type=Path, help="the run's folder")
-    parser.add_argument("--resume", action="store_true", help="go on with the run in the folder")
-    parser.add_argument(
+    parser = argparse.ArgumentParser(prog=prog, description=description)
+    add = parser.add_argument
+    add("--config", required=True, help="settings, for example configs/imhn4_512.yaml")
+    add("--train", required=True, type=Path, help="samples to learn from, made by prepare")
+    add("--val", type=Path, help="samples to tell the loss on (train.validate_epochs)")
+    add(
+        "--ap-annotations",
+        type=Path,
+        metavar="FILE.json",
+        help="pictures to tell COCO AP on (train.ap_epochs)",
+    )
+    add("--ap-images", type=Path, metavar="DIR", help="the folder of these pictures")
+    add("--output", required=True, type=Path, help="the run's folder, seen by all machines of the run")
+    add("--resume", action="store_true", help="go on with the run in the folder, if there is one")
+    add(
         "--init-from",
         type=Path,
         metavar="PATH",
-        help="begin with the weights of this checkpoint (not when a run goes on)",
+        help="begin with those weights of this checkpoint that fit (not when a run goes on)",
     )
     options.add_device(parser)
-    parser.add_argument(
-        "--set",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="KEY=VALUE",
-        help="settings that win over the file's",
-    )
+    add("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="win over the file's")
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the verb; returns the exit status."""
-    args = parser().parse_args(argv)
+    of_one = parser()
+    of_one.add_argument("--data-parallel", action="store_true", help="this one process uses all GPUs")
+    args = of_one.parse_args(argv)
+    processes = os.environ.get("WORLD_SIZE", "1")
+    if processes != "1":
+        raise ValueError(
+            f"a launcher started {processes} processes; let it start tools/train_distributed.py instead"
+        )
+    return run(args, World(), args.device, args.data_parallel)
+
+
+def run(args: argparse.Namespace, world: World, device: torch.device, data_parallel: bool = False) -> int:
+    """Train in one of the processes; returns the exit status."""
+    logging.basicConfig(level=logging.INFO if world.is_first else logging.WARNING, format="%(message)s")
     settings = config.load(args.config, args.set)
     body = skeleton.load(settings.skeleton)
     samples = TrainingSamples(args.train, settings, body)
     held_out = TrainingSamples(args.val, settings, body, augmented=False) if args.val else None
-    folder = RunFolder(args.output, args.resume)
+    watch = Watch(held_out, ap_of(args.ap_annotations, args.ap_images, settings, device, world))
+    folder = RunFolder(args.output, args.resume) if world.is_first else None
+    newest = world.first_says(folder.newest_checkpoint() if folder else None)
     torch.manual_seed(settings.train.seed)
     model = Model(IMHN.from_settings(settings.model, body.channels), settings, body)
-    newest = folder.newest()
     if args.init_from and newest is None:
         weights = checkpoints.load(args.init_from).network.state_dict()
-        checkpoints.fill(model.network, weights, str(args.init_from))
-    trainer = Trainer(model, args.device)
+        logger.info("%s", transfer(model.network, weights, str(args.init_from)))
+    trainer = Trainer(model, device, world, data_parallel)
     if newest is not None:
-        resuming.check(config.from_text(newest["settings"], str(folder.path)), settings)
-        trainer.load_state(newest, str(folder.path))
+        values = checkpoints.read_training(newest)
+        resuming.check(config.from_text(values["settings"], str(newest)), settings)
+        trainer.load_state(values, str(newest))
+    reporter = _reporter(folder, trainer, settings, body, device)
+    try:
+        finished = train(trainer, samples, folder, reporter, watch)
+    finally:
+        reporter.close()
+    return _end(folder, trainer, finished)
+
+
+def _reporter(
+    folder: RunFolder | None, trainer: Trainer, settings: Settings, body: Skeleton, device: torch.device
+) -> Reporter:
+    """What tells of the run; silent where there is no folder."""
+    if folder is None:
+        return Reporter(settings.train, device, None)
     folder.write_settings(settings)
-    if not train(trainer, samples, held_out, folder):
+    environment.note_start(folder.environment, environment.describe(simplepose.__version__))
+    step = trainer.progress.step
+    board = Board(folder.tensorboard, step, required=settings.train.picture_steps > 0)
+    return Reporter(settings.train, device, Journal(folder.journal, step), board, drawer(settings, body))
+
+
+def _end(folder: RunFolder | None, trainer: Trainer, finished: bool) -> int:
+    if folder is not None and finished:
+        with trainer.best_weights() as model:
+            folder.save_released(model)
+        print(f"done: {folder.released}")
+    elif folder is not None:
         print(f"interrupted and saved; go on with the same command and --resume (folder {folder.path})")
-        return INTERRUPTED
-    checkpoints.save_released(folder.released, trainer.result())
-    print(f"done: {folder.released}")
-    return 0
+    return 0 if finished else INTERRUPTED

@@ -4,7 +4,7 @@ so an epoch can be entered anywhere and is the same with any number of workers."
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -84,26 +84,42 @@ class TrainingSamples(Dataset[Sample]):
 
 
 class EpochSampler(Sampler[Place]):
-    """Each sample once, in an order drawn from (seed, epoch), from the `start`-th on.
+    """One process's share of an epoch: all samples in an order drawn from (seed, epoch), in whole steps.
 
+    The samples of a step of all processes follow each other in that order, so that they are the same
+    whatever the number of processes, and every process has as many as the others.
     Set `epoch` and `start` before each pass.
+
+    Args:
+        length: samples in all.
+        seed: of the order.
+        batch: samples of a process in a step.
+        rank, size: which process this is, and of how many.
+
+    Attributes:
+        epoch: which to draw.
+        start: samples of the epoch that are done already, by all processes together.
     """
 
-    def __init__(self, length: int, seed: int, shuffled: bool = True) -> None:
-        self.length, self.seed, self.shuffled = length, seed, shuffled
+    def __init__(self, length: int, seed: int, batch: int = 1, rank: int = 0, size: int = 1) -> None:
+        self.length, self.seed, self.batch, self.rank, self.size = length, seed, batch, rank, size
         self.epoch, self.start = 0, 0
 
+    @property
+    def steps(self) -> int:
+        """Steps from `start` to the end of the epoch; samples that fill no step are left out."""
+        return max(self.length - self.start, 0) // (self.batch * self.size)
+
     def __iter__(self) -> Iterator[Place]:
-        order = np.arange(self.length)
-        if self.shuffled:
-            np.random.default_rng([self.seed, self.epoch]).shuffle(order)
-        return iter([(self.epoch, int(index)) for index in order[self.start :]])
+        order = np.random.default_rng([self.seed, self.epoch]).permutation(self.length)[self.start :]
+        whole = order[: self.steps * self.size * self.batch].reshape(self.steps, self.size, self.batch)
+        return iter([(self.epoch, int(index)) for index in whole[:, self.rank].ravel()])
 
     def __len__(self) -> int:
-        return self.length - self.start
+        return self.steps * self.batch
 
 
-def loader(samples: TrainingSamples, sampler: EpochSampler, drop_last: bool) -> DataLoader[Sample]:
+def loader(samples: TrainingSamples, places: Iterable[Place]) -> DataLoader[Sample]:
     """Batches of `train.batch_size`, read by `train.workers` processes of one core each."""
     train = samples.settings.train
     if train.workers > 0:
@@ -111,10 +127,9 @@ def loader(samples: TrainingSamples, sampler: EpochSampler, drop_last: bool) -> 
     return DataLoader(
         samples,
         batch_size=train.batch_size,
-        sampler=sampler,
+        sampler=places,
         num_workers=train.workers,
         collate_fn=collate,
-        drop_last=drop_last,
         persistent_workers=train.workers > 0,
         worker_init_fn=_start_worker,
         pin_memory=torch.cuda.is_available(),
@@ -148,3 +163,6 @@ def _start_worker(_: int) -> None:
     if cv2.getNumThreads() != 1:  # a spawned process; a forked one has it from its parent
         cv2.setNumThreads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(
+        signal.SIGTERM, signal.SIG_DFL
+    )  # a forked process has the main one's, which waits for a step

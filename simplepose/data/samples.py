@@ -10,7 +10,7 @@ import numpy as np
 
 from simplepose.data.synthetic import draw_scene
 
-SCENES = ((1, (480, 360), 11), (3, (480, 640), 2), (6, (480, 640), 6))
+SCENES = ((1, (480, 360), 20), (3, (480, 640), 546), (6, (480, 640), 99))
 """Of each drawn scene: people, (height, width), and a seed that shows whole people and faces."""
 
 PORTRAIT = "sample_data/grace_hopper.jpg"

@@ -63,15 +63,20 @@ class MapMaker:
         self.device, self.dtype = device, dtype
         self.channel_flip = torch.as_tensor(skeleton.channel_flip, device=device)
 
-    @torch.inference_mode()
     def __call__(self, image: np.ndarray) -> Maps:
         """Find the maps of one picture, (H, W, 3) uint8 BGR."""
+        values, to_picture = self.on_device(image)
+        return Maps(values.cpu().numpy(), to_picture)
+
+    @torch.inference_mode()
+    def on_device(self, image: np.ndarray) -> tuple[Tensor, np.ndarray]:
+        """What `Maps` holds, its values still where the network lies."""
         picture = (image.shape[0], image.shape[1])
         frame = self._resized_size(picture, 1.0)
         total = torch.stack(
             [self._in_frame(image, picture, frame, scale) for scale in self.settings.scales]
         ).mean(0)
-        return Maps(total.cpu().numpy(), geometry.resizing(frame, picture))
+        return total, geometry.resizing(frame, picture)
 
     def _resized_size(self, picture: tuple[int, int], scale: float) -> tuple[int, int]:
         rows, columns = picture

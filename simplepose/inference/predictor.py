@@ -57,6 +57,7 @@ class Predictor:
         device: str | torch.device = "cpu",
         precision: str = "fp32",
         overrides: Iterable[str] = (),
+        weights: str = "auto",
     ) -> Predictor:
         """Load any file that `models.checkpoints.load` reads.
 
@@ -65,12 +66,13 @@ class Predictor:
             device: "cpu", "cuda", "cuda:1", ...
             precision: see the class.
             overrides: settings as "key.key=value", for example "inference.scales=[0.5, 1, 1.5]".
+            weights: of a training checkpoint: raw, ema, swa, or auto: the first that it has of swa, ema, raw.
 
         Raises:
             FileNotFoundError: there is no such file.
             ValueError: the file or an override is not usable, and why.
         """
-        model = checkpoints.load(path, device)
+        model = checkpoints.load(path, device, weights)
         settings = config.from_text(config.to_text(model.settings), str(path), overrides)
         fixed = [part.name for part in fields(settings) if part.name not in OVERRIDABLE]
         changed = [name for name in fixed if getattr(settings, name) != getattr(model.settings, name)]
@@ -87,27 +89,29 @@ class Predictor:
         Raises:
             ValueError: the array is no such picture.
         """
-        if (
-            not isinstance(image, np.ndarray)
-            or image.dtype != np.uint8
-            or image.ndim != 3
-            or image.shape[2] != 3
-        ):
-            got = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
-            raise ValueError(
-                f"a picture is an H x W x 3 uint8 array in BGR, as cv2.imread gives it; got {got}"
-            )
-        if image.size == 0:
-            raise ValueError(f"a picture of at least 1 x 1 pixel expected, got {image.shape}")
+        _check(image)
         return self._maps(image)
 
     def __call__(self, image: np.ndarray) -> People:
-        """The people in one picture, (H, W, 3) uint8 BGR, best first; x and y in its pixels."""
-        maps = self.maps(image)
-        found = grouping.group(maps.values, self.skeleton, self.settings.grouping)
+        """The people in one picture, (H, W, 3) uint8 BGR, best first; x and y in its pixels.
+
+        Raises:
+            ValueError: the array is no such picture.
+        """
+        _check(image)
+        maps, to_picture = self._maps.on_device(image)
+        found = grouping.group(maps, self.skeleton, self.settings.grouping)
         keypoints = found.keypoints.copy()
-        keypoints[..., :2] = geometry.apply_to_points(maps.to_picture, keypoints[..., :2])
+        keypoints[..., :2] = geometry.apply_to_points(to_picture, keypoints[..., :2])
         return People(np.where(found.found[..., None], keypoints, 0), found.scores)
+
+
+def _check(image: object) -> None:
+    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        got = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
+        raise ValueError(f"a picture is an H x W x 3 uint8 array in BGR, as cv2.imread gives it; got {got}")
+    if image.size == 0:
+        raise ValueError(f"a picture of at least 1 x 1 pixel expected, got {image.shape}")
 
 
 def load(
@@ -115,6 +119,7 @@ def load(
     device: str | torch.device = "cpu",
     precision: str = "fp32",
     settings_overrides: Iterable[str] = (),
+    weights: str = "auto",
 ) -> Predictor:
     """A predictor from a network that ships with the package ("imhn_tiny") or from a file.
 
@@ -128,5 +133,5 @@ def load(
             f"model {str(name_or_path)!r}: no such file, and not one of those that ship: {names}"
         )
     return Predictor.from_checkpoint(
-        path if path.is_file() else shipped, device, precision, settings_overrides
+        path if path.is_file() else shipped, device, precision, settings_overrides, weights
     )

@@ -23,11 +23,14 @@ from simplepose.models import published
 from simplepose.models.imhn import IMHN
 from simplepose.skeleton import COCO, Skeleton
 
-TRAINING_FORMAT = "simplepose-training-1"
+TRAINING_FORMAT = "simplepose-training-2"
 TRAINING_VALUES = (
-    *("settings", "skeleton", "weights", "averaged"),
-    *("average_updates", "optimizer", "scaler", "progress"),
+    *("settings", "skeleton", "weights", "ema", "swa"),
+    *("optimizer", "scaler", "progress", "meter", "random"),
 )
+WEIGHTS = ("auto", "raw", "ema", "swa")
+"""Which weights of a training checkpoint; auto is the first that it has of swa, ema, raw."""
+
 SHOWN = 5
 """Entries that an error names at most, of each kind."""
 
@@ -41,17 +44,26 @@ class Model:
     skeleton: Skeleton
 
 
-def load(path: str | Path, device: str | torch.device = "cpu") -> Model:
+def load(path: str | Path, device: str | torch.device = "cpu", weights: str = "auto") -> Model:
     """Read a network, in float32 and evaluation mode, from any of the three kinds of file.
+
+    Args:
+        path: of the file.
+        device: where the network goes.
+        weights: one of WEIGHTS; files of the other kinds have one set of weights, "raw".
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is broken, holds code, or does not fit the network that it names.
+        ValueError: the file is broken, holds code, does not fit the network that it names, or has no such
+            weights.
     """
     path = Path(path)
+    if weights not in WEIGHTS:
+        raise ValueError(f"weights {weights!r}: one of {', '.join(WEIGHTS)} expected")
     if not path.is_file():
         raise FileNotFoundError(f"checkpoint {path} not found")
-    model = _read_released(path) if path.suffix == ".safetensors" else _read_pickled(path)
+    released = path.suffix == ".safetensors"
+    model = _read_released(path, weights) if released else _read_pickled(path, weights)
     model.network.to(device).eval()
     return model
 
@@ -125,7 +137,7 @@ def fill(network: torch.nn.Module, state: Mapping[str, Tensor], source: str) -> 
     network.load_state_dict(dict(state))
 
 
-def _read_released(path: Path) -> Model:
+def _read_released(path: Path, weights: str) -> Model:
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
@@ -136,24 +148,48 @@ def _read_released(path: Path) -> Model:
         raise ValueError(
             f"{path}: its header lacks settings and skeleton; it was not written by this project"
         )
-    return _build(header["settings"], header["skeleton"], state, path)
+    return _build(header["settings"], header["skeleton"], _chosen({"raw": state}, weights, path), path)
 
 
-def _read_pickled(path: Path) -> Model:
+def _read_pickled(path: Path, weights: str) -> Model:
     values = read_plain(path)
     if values.get("format") == TRAINING_FORMAT:
         _require_whole(values, path)
-        state = values["weights"] if values["averaged"] is None else values["averaged"]
+        state = _chosen(_sets_of_weights(values, path), weights, path)
         return _build(values["settings"], values["skeleton"], state, path)
+    if "format" in values:
+        raise ValueError(f"{path}: {values['format']!r} cannot be read; {TRAINING_FORMAT!r} expected")
     if published.WEIGHTS not in values:
         raise ValueError(
             f"{path}: no {published.WEIGHTS!r} in it, as a checkpoint has; found {_first_names(values)}"
         )
-    _require_tensors(values[published.WEIGHTS], str(path))
+    state = _chosen({"raw": values[published.WEIGHTS]}, weights, path)
+    _require_tensors(state, str(path))
     settings = Settings()
     network = _unfilled(settings.model, COCO.channels)
-    fill(network, published.to_ours(values[published.WEIGHTS], network), str(path))
+    fill(network, published.to_ours(state, network), str(path))
     return Model(network, settings, COCO)
+
+
+def _sets_of_weights(values: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """Those that a training checkpoint has; an average that has taken nothing in yet is none."""
+    sets = {"raw": values["weights"]}
+    for name in ("ema", "swa"):
+        average = values[name]
+        if average is None:
+            continue
+        if not (isinstance(average, Mapping) and {"state", "updates"} <= average.keys()):
+            raise ValueError(f"{path}: {name}: state and updates expected, got {type(average).__name__}")
+        if average["updates"]:
+            sets[name] = average["state"]
+    return sets
+
+
+def _chosen(sets: Mapping[str, Any], weights: str, path: Path) -> Any:
+    name = next(name for name in ("swa", "ema", "raw") if name in sets) if weights == "auto" else weights
+    if name not in sets:
+        raise ValueError(f"{path} has no {name} weights; it has {', '.join(sets)}")
+    return sets[name]
 
 
 def _build(settings_yaml: str, skeleton_yaml: str, state: Mapping[str, Tensor], path: Path) -> Model:

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.parallel import DataParallel, DistributedDataParallel
 
 from simplepose import config, targets
-from simplepose.config import Train
 from simplepose.data.dataset import Batch
 from simplepose.losses import MultiScaleLoss
 from simplepose.models import checkpoints
 from simplepose.models.checkpoints import Model
-from simplepose.models.precision import DTYPES
-from simplepose.training.averaging import MovingAverage
+from simplepose.training import batch_norm, mixed_precision, random_states
+from simplepose.training.averaging import MovingAverage, RunningMean
+from simplepose.training.distributed import World
+from simplepose.training.freezing import freeze
+from simplepose.training.meter import Meter
+from simplepose.training.optimizers import make_optimizer
+from simplepose.training.recompute import recompute
+from simplepose.training.statistics import Statistics
+from simplepose.training.sync_batchnorm import synchronise
+
+ALONE = World()
 
 
 @dataclass
@@ -27,98 +37,141 @@ class Progress:
     Attributes:
         step: steps done in all, skipped ones too.
         epoch: epochs done.
-        batches: of the next epoch that are done.
-        loss_sum: of these batches, to tell the epoch's mean.
-        skipped, skipped_in_a_row: steps whose loss was unusable.
+        samples: of the next epoch that are done, by all processes together.
+        skipped: steps that changed nothing, because a loss or a gradient was unusable.
+        loss_sum, loss_steps: of the next epoch's other steps, as far as they were read.
     """
 
     step: int = 0
     epoch: int = 0
-    batches: int = 0
-    loss_sum: float = 0.0
+    samples: int = 0
     skipped: int = 0
-    skipped_in_a_row: int = 0
+    loss_sum: float = 0.0
+    loss_steps: float = 0.0
 
 
 class Trainer:
-    """Trains one network on one device.
+    """Trains one network, together with the same trainer in other processes.
 
     Args:
         model: the network with its settings and skeleton; trained in place.
         device: where to train.
+        world: the processes that share each step.
+        data_parallel: one process, all GPUs (the published single-process mode).
     """
 
-    def __init__(self, model: Model, device: torch.device) -> None:
-        self.model, self.device = model, device
-        self.settings = model.settings.train
-        self.network = model.network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    def __init__(
+        self, model: Model, device: torch.device, world: World = ALONE, data_parallel: bool = False
+    ) -> None:
+        self.model, self.device, self.world = model, device, world
+        self.settings = settings = model.settings.train
+        self.network = network = model.network.to(device)
+        if settings.channels_last:
+            network.to(memory_format=torch.channels_last)
+        if settings.sync_batchnorm and world.size > 1:
+            synchronise(network, device)
+        freeze(network, settings.freeze, settings.freeze_batchnorm)
+        if settings.recompute:
+            recompute(network)
         self.loss = MultiScaleLoss(model.settings.loss, model.skeleton).to(device)
-        self.optimizer = make_optimizer(self.network, self.settings)
-        self.scaler = torch.amp.GradScaler(device.type, enabled=self.settings.precision == "fp16")
-        decay = self.settings.ema_decay
-        self.average = MovingAverage(self.network, decay) if decay > 0 else None
+        self.optimizer = make_optimizer(network, settings)
+        self.precision = mixed_precision.prepare(network, self.optimizer, settings, device)
+        self.ema = MovingAverage(network, settings.ema_decay) if settings.ema_decay > 0 else None
+        self.swa = RunningMean(network) if settings.swa_start is not None else None
+        self.statistics = Statistics(network)
+        self.meter = Meter(len(network.heads), len(model.settings.loss.scale_weights), device)
         self.progress = Progress()
+        self.parallel = _parallel(network, device, world, data_parallel, settings.compile)
 
-    def step(self, batch: Batch, learning_rate: float) -> tuple[float, Tensor]:
-        """One optimiser step; a loss that is not finite or beyond the limit changes nothing.
+    def step(self, batches: Sequence[Batch], learning_rate: float) -> None:
+        """One step of all processes, over `train.accumulate` batches in each; nothing waits for the device.
 
-        Returns:
-            The loss (a sample's), and each scale's loss of a sample (5,).
-
-        Raises:
-            ValueError: too many steps in a row had to be skipped.
+        A loss that is not finite or beyond the limit becomes NaN, and so, once the processes have exchanged
+        them, do the gradients of all of them: all skip that step, and nothing has changed.
         """
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
         self.network.train()
-        statistics = [buffer.clone() for buffer in self.network.buffers()]
-        total, scales = self._forward(batch)
-        value = total.item()
-        self.progress.step += 1
-        if self._must_skip(value):
-            for buffer, before in zip(self.network.buffers(), statistics, strict=True):
-                buffer.copy_(before)  # batch norm has looked at the batch already
-            return value, scales
+        self.statistics.remember()
         self.optimizer.zero_grad(set_to_none=True)
-        self.scaler.scale(total).backward()
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-        if self.average is not None:
-            self.average.update(self.network)
-        return value, scales
+        for number, batch in enumerate(batches, 1):
+            with self._exchange(number == len(batches)):
+                total, parts = self._forward(self.parallel, batch)
+                usable = total.detach() <= self.settings.loss_limit  # NaN is not
+                self.precision.backward(total * torch.where(usable, 1 / len(batches), torch.nan))
+            self.meter.batch(total, parts, 1 / len(batches), usable)
+        taken = self.precision.step(self.optimizer, self.settings.clip_norm)
+        self.statistics.settle(taken)
+        self.meter.step(taken)
+        self.progress.step += 1
+        if self.ema is not None:
+            self.ema.update()
+
+    def _exchange(self, last: bool) -> AbstractContextManager[Any]:
+        """Gradients are exchanged with the last batch of a step."""
+        if last or not isinstance(self.parallel, DistributedDataParallel):
+            return nullcontext()
+        return self.parallel.no_sync()
 
     @torch.no_grad()
     def validate(self, batches: Iterable[Batch]) -> float:
-        """The mean loss of a sample, batch norm in evaluation mode."""
+        """The mean loss of a sample of all processes' batches, batch norm in evaluation mode.
+
+        Here the processes may have different numbers of batches.
+        """
         self.network.eval()
-        sums = [(self._forward(batch)[0].item() * len(batch.images), len(batch.images)) for batch in batches]
-        return sum(loss for loss, _ in sums) / max(sum(count for _, count in sums), 1)
+        sums = torch.zeros(2, dtype=torch.float64)
+        for batch in batches:
+            total, _ = self._forward(self.network, batch)
+            sums += torch.tensor([total.item() * len(batch.images), len(batch.images)], dtype=torch.float64)
+        loss, count = self.world.sums(sums).tolist()
+        return loss / max(count, 1)
 
-    def _forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def _forward(self, network: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The loss, and its parts (S, 5), both a sample's mean."""
         batch = Batch(*(tensor.to(self.device, non_blocking=True) for tensor in batch))
-        images = batch.images.permute(0, 3, 1, 2).float().div_(255)
-        target = targets.draw(
-            batch.joints, batch.person_mask.float() / 255, self.model.skeleton, self.model.settings.targets
-        )
-        precision = DTYPES[self.settings.precision]
-        with torch.autocast(self.device.type, precision, enabled=precision != torch.float32):
-            outputs = self.network(images)
-        total, scales = self.loss(outputs, target, batch.mask_miss[:, None].float() / 255)
-        return total, scales / len(batch.images)
+        target = self.targets(batch)
+        with self.precision.autocast():
+            outputs = network(self.images(batch))
+        total, parts = self.loss(outputs, target, batch.mask_miss[:, None].float() / 255)
+        return total, parts / len(batch.images)
 
-    def _must_skip(self, loss: float) -> bool:
-        if math.isfinite(loss) and loss <= self.settings.loss_limit:
-            self.progress.skipped_in_a_row = 0
-            return False
-        self.progress.skipped += 1
-        self.progress.skipped_in_a_row += 1
-        if self.progress.skipped_in_a_row >= self.settings.skips_in_a_row:
-            raise ValueError(
-                f"the loss was {loss} in step {self.progress.step}, and unusable (beyond train.loss_limit or "
-                f"not finite) in all of the last {self.progress.skipped_in_a_row} steps; "
-                "lower train.learning_rate, or look at the samples"
-            )
-        return True
+    def images(self, batch: Batch) -> Tensor:
+        """(N, 3, H, W) BGR in [0, 1], of the weights' type, as the network takes them."""
+        images = batch.images.to(self.device, non_blocking=True).permute(0, 3, 1, 2)
+        images = images.to(next(self.network.parameters()).dtype).div_(255)
+        return images if self.settings.channels_last else images.contiguous()
+
+    def average_weights(self, batches: Iterable[Batch]) -> None:
+        """Take the weights into the SWA, and let these batches give it batch norm statistics of its own."""
+        if self.swa is None:
+            return
+        self.swa.update()
+        with self.swa.exchanged(), self.precision.autocast():
+            batch_norm.recompute(self.network, map(self.images, batches), self.world.sums)
+
+    @contextmanager
+    def best_weights(self) -> Iterator[Model]:
+        """The model with the weights to use: the SWA's, else the EMA's, else its own."""
+        average = self.swa if self.swa is not None and self.swa.updates > 0 else self.ema
+        with nullcontext() if average is None else average.exchanged():
+            yield self.model
+
+    @torch.no_grad()
+    def show(self, batch: Batch) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """A batch's first sample: (H, W, 3) uint8 BGR, its targets and the maps found, both (C, h, w)."""
+        first = Batch(*(tensor[:1].to(self.device) for tensor in batch))
+        self.network.eval()
+        with self.precision.autocast():
+            maps = self.network(self.images(first))[-1][0]
+        found = [self.targets(first), maps.float()]
+        target, predicted = (tensor[0].cpu().numpy() for tensor in found)
+        return first.images[0].cpu().numpy(), target, predicted
+
+    def targets(self, batch: Batch) -> Tensor:
+        """(N, C, h, w) of a batch on the device."""
+        mask = batch.person_mask.float() / 255
+        return targets.draw(batch.joints, mask, self.model.skeleton, self.model.settings.targets)
 
     def state(self) -> dict[str, Any]:
         """All that a run needs to go on, as plain tensors and values."""
@@ -127,41 +180,33 @@ class Trainer:
             "settings": config.to_text(self.model.settings),
             "skeleton": self.model.skeleton.to_text(),
             "weights": self.network.state_dict(),
-            "averaged": self.average.state if self.average else None,
-            "average_updates": self.average.updates if self.average else 0,
+            "ema": None if self.ema is None else self.ema.state_dict(),
+            "swa": None if self.swa is None else self.swa.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "scaler": self.scaler.state_dict(),
+            "scaler": self.precision.state_dict(),
             "progress": dict(vars(self.progress)),
+            "meter": self.meter.state_dict(),
+            "random": random_states.capture(self.device),
         }
 
     def load_state(self, values: dict[str, Any], source: str) -> None:
         """Go on from `state()`. Raises ValueError if it is of another network."""
         checkpoints.fill(self.network, values["weights"], source)
         self.optimizer.load_state_dict(values["optimizer"])
-        self.scaler.load_state_dict(values["scaler"])
+        self.precision.load_state_dict(values["scaler"])
         self.progress = Progress(**values["progress"])
-        if self.average is not None:
-            self.average.load(values["averaged"] or values["weights"], values["average_updates"])
-
-    def result(self) -> Model:
-        """The network to use: the averaged weights where an average is kept."""
-        if self.average is not None:
-            checkpoints.fill(self.network, self.average.state, "the average")
-        return self.model
+        self.meter.load_state_dict(values["meter"])
+        random_states.restore(values["random"], self.device)
+        for average, state in ((self.ema, values["ema"]), (self.swa, values["swa"])):
+            if average is not None and state is not None:
+                average.load_state_dict(state)
 
 
-def make_optimizer(network: torch.nn.Module, settings: Train) -> torch.optim.Optimizer:
-    """The named optimiser over all parameters."""
-    if settings.optimizer == "adamw":
-        return torch.optim.AdamW(
-            network.parameters(),
-            settings.learning_rate,
-            betas=(settings.momentum, 0.999),
-            weight_decay=settings.weight_decay,
-        )
-    return torch.optim.SGD(
-        network.parameters(),
-        settings.learning_rate,
-        momentum=settings.momentum,
-        weight_decay=settings.weight_decay,
-    )
+def _parallel(
+    network: nn.Module, device: torch.device, world: World, data_parallel: bool, compiled: bool
+) -> nn.Module:
+    """The network as it is called in a step."""
+    called = cast(nn.Module, torch.compile(network)) if compiled else network
+    if world.size > 1:
+        return DistributedDataParallel(called, device_ids=[device] if device.type == "cuda" else None)
+    return DataParallel(called) if data_parallel else called

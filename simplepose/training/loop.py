@@ -1,129 +1,219 @@
-"""The loop around the training step: epochs, progress bar, journal, checkpoints, Ctrl-C."""
+"""The loop around the training step: epochs, what is told, what is saved, and when it ends."""
 
 from __future__ import annotations
 
 import itertools
 import time
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
-from torch import Tensor
-from tqdm import tqdm
-
-from simplepose.data.dataset import EpochSampler, TrainingSamples, loader
+from simplepose.data.dataset import Batch, EpochSampler, TrainingSamples, loader
+from simplepose.models.checkpoints import Model
+from simplepose.training import averaging
+from simplepose.training.distributed import Vote
 from simplepose.training.engine import Trainer
 from simplepose.training.interrupt import Interrupt
-from simplepose.training.journal import Journal
-from simplepose.training.run_folder import RunFolder
+from simplepose.training.reporter import Reporter
+from simplepose.training.run_folder import RunFolder, SaveFailed
 from simplepose.training.schedule import lr_at
 
-JOURNAL_SECONDS = 10.0
-"""A line of the journal this often."""
+STATISTICS_BATCHES = 200
+"""Batch norm statistics of averaged weights are taken over so many batches, or all of an epoch."""
+
+
+@dataclass(frozen=True)
+class Watch:
+    """What is looked at beside the steps; each part may be missing.
+
+    Attributes:
+        held_out: samples to tell the loss on.
+        measure_ap: what COCO's evaluation says of a model: AP and AP50; all processes call it together.
+    """
+
+    held_out: TrainingSamples | None = None
+    measure_ap: Callable[[Model], tuple[float, float]] | None = None
+
+
+NOTHING = Watch()
 
 
 def train(
-    trainer: Trainer, samples: TrainingSamples, held_out: TrainingSamples | None, folder: RunFolder
+    trainer: Trainer,
+    samples: TrainingSamples,
+    folder: RunFolder | None,
+    reporter: Reporter,
+    watch: Watch = NOTHING,
 ) -> bool:
-    """Train to the last epoch, or until Ctrl-C.
+    """Train to the last epoch, or until any process is sent SIGINT or SIGTERM.
 
     Args:
         trainer: fresh, or with the state of a checkpoint.
         samples: to learn from.
-        held_out: to tell the loss on, after each epoch.
-        folder: takes the journal and the checkpoints.
+        folder: takes the checkpoints; None in all processes but the first.
+        reporter: is told of the steps.
+        watch: what else to look at.
 
     Returns:
         Whether the run reached its end. Either way its last state is saved.
 
     Raises:
-        ValueError: fewer samples than a batch takes, or a loss that stays unusable.
+        ValueError: fewer samples than a step takes, or a loss that stays unusable.
+        SaveFailed: the last state could not be saved.
     """
-    return _Loop(trainer, samples, held_out, folder).run()
+    return _Loop(trainer, samples, folder, reporter, watch).run()
 
 
 class _Loop:
     """One run; see `train`."""
 
     def __init__(
-        self, trainer: Trainer, samples: TrainingSamples, held_out: TrainingSamples | None, folder: RunFolder
+        self,
+        trainer: Trainer,
+        samples: TrainingSamples,
+        folder: RunFolder | None,
+        reporter: Reporter,
+        watch: Watch,
     ) -> None:
-        self.trainer, self.folder = trainer, folder
-        self.settings, self.progress = trainer.settings, trainer.progress
-        self.sampler = EpochSampler(len(samples), self.settings.seed)
-        self.loader = loader(samples, self.sampler, drop_last=True)
-        self.held_out = held_out and loader(
-            held_out, EpochSampler(len(held_out), 0, shuffled=False), drop_last=False
-        )
-        self.steps_per_epoch = len(samples) // self.settings.batch_size
+        self.trainer, self.folder, self.reporter, self.watch = trainer, folder, reporter, watch
+        self.settings, self.progress, self.world = trainer.settings, trainer.progress, trainer.world
+        settings, world = self.settings, self.world
+        batch = settings.batch_size * settings.accumulate
+        self.samples_of_step = batch * world.size
+        self.sampler = EpochSampler(len(samples), settings.seed, batch, world.rank, world.size)
+        self.steps_per_epoch = self.sampler.steps
         if self.steps_per_epoch == 0:
-            raise ValueError(f"{len(samples)} samples do not fill one batch; train.batch_size is too large")
-        self.journal = Journal(folder.journal)
-        self.last_saved = self.last_told = time.monotonic()
+            raise ValueError(
+                f"{len(samples)} samples do not fill one step of {self.samples_of_step} (train.batch_size x "
+                f"train.accumulate x {world.size} processes); make train.batch_size smaller"
+            )
+        self.loader = loader(samples, self.sampler)
+        self.held_out = watch.held_out and loader(
+            watch.held_out, [(0, i) for i in range(world.rank, len(watch.held_out), world.size)]
+        )
+        self.vote = Vote(world)
+        self.last_saved = time.monotonic()
 
     def run(self) -> bool:
-        progress, epochs = self.progress, self.settings.epochs
-        done = progress.epoch * self.steps_per_epoch + progress.batches
-        bar = tqdm(total=epochs * self.steps_per_epoch, initial=done, unit="step")
-        with Interrupt() as interrupt, bar:
-            while progress.epoch < epochs and not interrupt.asked:
-                self._epoch(bar, interrupt)
-                if progress.batches == self.steps_per_epoch:
-                    self._end_of_epoch(interrupt)
-            self._save()
-        self.journal.close()
-        return progress.epoch >= epochs
+        progress, stopped = self.progress, False
+        with Interrupt() as interrupt:
+            while progress.epoch < self.settings.epochs and not stopped:
+                stopped = self._epoch(interrupt) or self._end_of_epoch(interrupt)
+            self._save(last=True)
+        return progress.epoch >= self.settings.epochs
 
-    def _epoch(self, bar: tqdm[Any], interrupt: Interrupt) -> None:
+    def _epoch(self, interrupt: Interrupt) -> bool:
+        """What is left of the epoch; returns whether it was stopped."""
         progress = self.progress
-        self.sampler.epoch, self.sampler.start = progress.epoch, progress.batches * self.settings.batch_size
-        started, done = time.monotonic(), 0
-        for batch in self.loader:
-            place = progress.epoch * self.steps_per_epoch + progress.batches
-            rate = lr_at(place, self.steps_per_epoch, self.settings)
-            loss, scales = self.trainer.step(batch, rate)
-            progress.batches += 1
-            progress.loss_sum += loss
-            done += len(batch.images)
-            self._tell(bar, loss, scales, rate, done / (time.monotonic() - started))
-            if time.monotonic() - self.last_saved > 60 * self.settings.checkpoint_minutes:
+        self.sampler.epoch, self.sampler.start = progress.epoch, progress.samples
+        self.reporter.begin(progress.step, self.steps_per_epoch, self.samples_of_step)
+        for batches in self._steps():
+            self.vote.cast(interrupt.asked)
+            place = progress.epoch * self.steps_per_epoch + progress.samples // self.samples_of_step
+            rate = self._rate(place)
+            self.trainer.step(batches, rate)
+            progress.samples += self.samples_of_step
+            self._tell(rate, batches[-1])
+            stopped = self.vote.passed()
+            if self._save_is_due():
                 self._save()
-            if interrupt.asked:
+            if stopped:
+                return True
+        return False
+
+    def _rate(self, place: int) -> float:
+        """The learning rate of a step, counted over all epochs."""
+        return lr_at(place, self.steps_per_epoch, self.settings, self.world.size)
+
+    def _steps(self) -> Iterator[Sequence[Batch]]:
+        """The batches of each step; the time until they are there is told."""
+        batches = iter(self.loader)
+        while True:
+            with self.reporter.waiting():
+                of_step = list(itertools.islice(batches, self.settings.accumulate))
+            if not of_step:
                 return
+            yield of_step
 
-    def _tell(self, bar: tqdm[Any], loss: float, scales: Tensor, rate: float, speed: float) -> None:
-        bar.set_postfix_str(f"loss {loss:.1f}, {speed:.1f} samples/s, lr {rate:.2e}", refresh=False)
-        bar.update()
-        if time.monotonic() - self.last_told < JOURNAL_SECONDS:
-            return
-        self.last_told = time.monotonic()
-        self.journal.write(
-            kind="step",
-            step=self.progress.step,
-            epoch=self.progress.epoch,
-            loss=loss,
-            scales=scales.tolist(),
-            lr=rate,
-            samples_per_second=round(speed, 2),
-            skipped=self.progress.skipped,
-        )
+    def _tell(self, rate: float, batch: Batch) -> None:
+        progress, settings = self.progress, self.settings
+        if progress.step % settings.log_steps == 0:
+            self._read_meter(rate)
+        if self.reporter.shows_pictures and _each(settings.picture_steps, progress.step):
+            self.reporter.pictures(progress.step, *self.trainer.show(batch))
 
-    def _end_of_epoch(self, interrupt: Interrupt) -> None:
-        progress = self.progress
-        loss = progress.loss_sum / self.steps_per_epoch
-        progress.epoch, progress.batches, progress.loss_sum = progress.epoch + 1, 0, 0.0
-        val_loss = self._validate(interrupt) if self.held_out else None
-        self.journal.write(
-            kind="epoch", epoch=progress.epoch, step=progress.step, loss=loss, val_loss=val_loss
-        )
-        told = "" if val_loss is None else f", validation {val_loss:.1f}"
-        tqdm.write(f"epoch {progress.epoch} of {self.settings.epochs}: loss {loss:.1f}{told}")
+    def _read_meter(self, rate: float) -> None:
+        """Wait for the device, tell what the steps have shown, and end the run if they come to nothing."""
+        progress, reading = self.progress, self.trainer.meter.read(self.world)
+        progress.skipped += reading.skipped
+        progress.loss_sum += reading.loss_sum
+        progress.loss_steps += reading.steps
+        self.reporter.window(progress, reading, rate)
+        if reading.skipped_in_a_row >= self.settings.skips_in_a_row:
+            raise ValueError(
+                f"a loss or gradient was unusable (not finite, or a loss beyond train.loss_limit) in all of "
+                f"the last {reading.skipped_in_a_row} steps up to step {progress.step}; the last such loss "
+                f"here was {reading.last_unusable}; lower train.learning_rate, or look at the samples"
+            )
+
+    def _save_is_due(self) -> bool:
+        due = _each(self.settings.checkpoint_steps, self.progress.step)
+        return due or time.monotonic() - self.last_saved > 60 * self.settings.checkpoint_minutes
+
+    def _end_of_epoch(self, interrupt: Interrupt) -> bool:
+        """Average, validate, measure; returns whether the run was stopped."""
+        progress, settings = self.progress, self.settings
+        if progress.step % settings.log_steps:
+            self._read_meter(self._rate((progress.epoch + 1) * self.steps_per_epoch - 1))
+        loss = progress.loss_sum / max(progress.loss_steps, 1)
+        progress.epoch, progress.samples = progress.epoch + 1, 0
+        progress.loss_sum = progress.loss_steps = 0.0
+        if averaging.is_due(progress.epoch, settings):
+            self.sampler.epoch, self.sampler.start = progress.epoch, 0
+            self.trainer.average_weights(itertools.islice(self.loader, STATISTICS_BATCHES))
+        validates = self.held_out is not None and _each(settings.validate_epochs, progress.epoch)
+        measures = self.watch.measure_ap is not None and _each(settings.ap_epochs, progress.epoch)
+        if validates or measures:
+            self._save()  # what follows can take long
+        val_loss = self._validate(interrupt) if validates else None
+        self.reporter.epoch(progress, loss, val_loss)
+        stopped = self._any(interrupt.asked)
+        if measures and not stopped:
+            self._measure()
+        return stopped
 
     def _validate(self, interrupt: Interrupt) -> float | None:
-        """The loss of the held-out samples; None if Ctrl-C came before the last of them."""
-        self._save()  # validation can take long
+        """The loss of the held-out samples; None if a signal came before the last of them."""
         batches = itertools.takewhile(lambda _: not interrupt.asked, self.held_out or ())
         loss = self.trainer.validate(batches)
-        return None if interrupt.asked else loss
+        return None if self._any(interrupt.asked) else loss
 
-    def _save(self) -> None:
-        self.folder.save(self.progress.step, self.trainer.state(), self.settings.keep)
+    def _measure(self) -> None:
+        assert self.watch.measure_ap is not None
+        with self.trainer.best_weights() as model:
+            ap, ap50 = self.watch.measure_ap(model)
+            self.reporter.accuracy(self.progress, ap, ap50)
+            if self.folder is not None:
+                try:
+                    self.folder.save_best(model, "AP", ap, self.progress.step)
+                except SaveFailed as error:
+                    self.reporter.note(f"{error}; the run goes on")
+
+    def _any(self, flag: bool) -> bool:
+        self.vote.cast(flag)
+        return self.vote.passed()
+
+    def _save(self, last: bool = False) -> None:
         self.last_saved = time.monotonic()
+        if self.folder is None:
+            return
+        try:
+            self.folder.save(self.progress.step, self.trainer.state(), self.settings.keep)
+        except SaveFailed as error:
+            if last:
+                raise
+            self.reporter.note(f"{error}; the run goes on, and tries again next time")
+
+
+def _each(often: int, count: int) -> bool:
+    """Whether something that is done each time so many are done is due; 0: never."""
+    return often > 0 and count % often == 0

@@ -9,7 +9,8 @@ from simplepose.config import Settings
 
 MAY_CHANGE = (
     *("inference.", "grouping."),
-    *("train.epochs", "train.workers", "train.keep", "train.checkpoint_minutes"),
+    *("train.epochs", "train.workers", "train.keep", "train.checkpoint_", "train.timeout_minutes"),
+    *("train.log_steps", "train.picture_steps", "train.validate_epochs", "train.ap_"),
 )
 """Settings, or their beginnings, that change neither the steps done nor how a step is done."""
 

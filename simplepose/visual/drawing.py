@@ -38,7 +38,7 @@ def draw(image: np.ndarray, people: People, skeleton: Skeleton = COCO) -> np.nda
     canvas = np.ascontiguousarray(image).copy()
     for person in np.argsort(people.scores, kind="stable"):
         _draw_person(
-            canvas, people.keypoints[person], skeleton, _colour(int(person)), _size(people, int(person))
+            canvas, people.keypoints[person], skeleton, person_colour(int(person)), _size(people, int(person))
         )
     return canvas
 
@@ -64,7 +64,7 @@ def _draw_person(
             cv2.circle(canvas, points[joint], radius, shade, cv2.FILLED, cv2.LINE_AA, FRACTION_BITS)
 
 
-def _colour(person: int) -> tuple[int, ...]:
+def person_colour(person: int) -> tuple[int, ...]:
     """BGR: steps of the golden ratio keep the hues of any number of people apart."""
     red, green, blue = colorsys.hsv_to_rgb(person * 0.618034 % 1, 0.75 if person % 2 else 0.95, 1)
     return round(255 * blue), round(255 * green), round(255 * red)

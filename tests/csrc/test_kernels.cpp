@@ -10,6 +10,7 @@
 
 #include "grouping.h"
 #include "reference.h"
+#include "tops.h"
 
 using namespace simplepose;
 
@@ -71,6 +72,41 @@ void check_peaks(const std::vector<Peak>& peaks, int height, int width, const Se
     }
 }
 
+std::vector<Top> tops_of(const Map& map, float threshold) {
+    std::vector<Top> tops;
+    for (int y = 0; y < map.height; ++y) {
+        for (int x = 0; x < map.width; ++x) {
+            const auto near = [&](int dx, int dy) {
+                const bool on_map = x + dx >= 0 && y + dy >= 0 && x + dx < map.width && y + dy < map.height;
+                return on_map ? static_cast<float>(map.at(x + dx, y + dy)) : -1.0F;
+            };
+            bool highest = near(0, 0) >= threshold;
+            for (int i = 0; i < 9; ++i) highest = highest && near(i % 3 - 1, i / 3 - 1) <= near(0, 0);
+            if (!highest) continue;
+            tops.push_back({{x, y}, {}});
+            float* next = tops.back().near;
+            for (int dy = -2; dy <= 2; ++dy)
+                for (int dx = -2; dx <= 2; ++dx)
+                    if (std::abs(dx) + std::abs(dy) <= 2) *next++ = near(dx, dy);
+        }
+    }
+    return tops;
+}
+
+// The tops of maps tell of the same peaks as the maps.
+void check_tops(const std::vector<Map>& maps, const Peaks& peaks, const Settings& settings, Scratch& scratch) {
+    std::vector<std::vector<Top>> tops;
+    for (const Map& map : maps) tops.push_back(tops_of(map, static_cast<float>(settings.peak_threshold)));
+    const Peaks found = find_peaks(tops, maps[0].height, maps[0].width, settings, scratch);
+    EXPECT(found.size() == peaks.size());
+    for (size_t j = 0; j < peaks.size(); ++j) {
+        EXPECT(found[j].size() == peaks[j].size());
+        for (size_t i = 0; i < peaks[j].size(); ++i)
+            EXPECT(found[j][i].x == peaks[j][i].x && found[j][i].y == peaks[j][i].y &&
+                   found[j][i].score == peaks[j][i].score);
+    }
+}
+
 // As many keypoints as peaks, in the picture, and the others nowhere.
 void check_poses(const std::vector<Pose>& poses, const Peaks& peaks, double stride) {
     for (size_t j = 0; j < peaks.size(); ++j) {
@@ -119,6 +155,7 @@ void check_random(int height, int width, int joints, bool nasty, Random& random)
         peaks.push_back(find_peaks(map, settings, scratch));
         check_peaks(peaks.back(), height, width, settings);
     }
+    check_tops(ring.keypoint_maps, peaks, settings, scratch);
     Connections connections;
     for (size_t k = 0; k < limbs.size(); ++k) {
         connections.push_back(connect_limb(ring.limb_maps[k], peaks[limbs[k].from], peaks[limbs[k].to], settings));
@@ -187,6 +224,15 @@ void expect_refused(const std::vector<Map>& limb_maps, const std::vector<Map>& k
     EXPECT(!"limbs and maps that do not fit together are refused");
 }
 
+void expect_refused(const Peaks& peaks, const std::vector<Limb>& limbs, const Connections& connections) {
+    try {
+        assemble_poses(peaks, limbs, connections, {});
+    } catch (const std::invalid_argument&) {
+        return;
+    }
+    EXPECT(!"connections that do not fit the peaks are refused");
+}
+
 void check_misfits() {
     const float cells[2] = {0, 0};
     const Map one{cells, 1, 1}, wide{cells, 1, 2}, empty{cells, 0, 1};
@@ -194,9 +240,16 @@ void check_misfits() {
     expect_refused({one}, {}, {{0, 0}});
     expect_refused({one}, {one, one}, {{0, 2}});
     expect_refused({one}, {one, one}, {{-1, 1}});
+    expect_refused({one}, {one, one}, {{1, 1}});
     expect_refused({one}, {one, wide}, {{0, 1}});
     expect_refused({wide}, {one, one}, {{0, 1}});
     expect_refused({}, {empty}, {});
+    const Peaks peaks{{{0, 0, 1}}, {{1, 0, 1}, {2, 0, 1}}};
+    expect_refused(peaks, {{0, 1}}, {});
+    expect_refused(peaks, {{0, 2}}, {{}});
+    for (const Connection& connection : {Connection{1, 0, 1}, {0, 2, 1}, {-1, 0, 1}, {0, -1, 1}})
+        expect_refused(peaks, {{0, 1}}, {{connection}});
+    EXPECT(assemble_poses(peaks, {{0, 1}}, {{{0, 1, 1}}}, {}).size() == 1);
     EXPECT(group({}, {}, {}).empty());
     EXPECT(group({one}, {one, one}, {{0, 1}}).empty());
 }

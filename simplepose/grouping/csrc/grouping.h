@@ -1,5 +1,5 @@
-// From maps to people: group, or its steps find_peaks, connect_limb and assemble_people (merge_groups,
-// gather_loose, scores).
+// From maps to people: group, or its steps find_peaks, connect_limb and assemble_poses (assemble_people:
+// merge_groups, gather_loose, scores).
 //
 // The steps' positions are in cells, x to the right and y down, the centre of a map's first cell at 0, 0.
 // Arithmetic is in double and in one fixed order, so that the answer is the same everywhere.
@@ -62,10 +62,12 @@ struct Cell {
 struct Scratch {
     std::vector<char> seen;
     std::vector<Cell> plateau;
+    std::vector<float> cells;  // used by tops.h
 };
 
 // The people of one picture, best first, from a map of each limb and of each joint (of the skeleton's network
-// joints, in their order). Throws std::invalid_argument where limbs and maps do not fit together.
+// joints, in their order). Throws std::invalid_argument where limbs and maps do not fit together, and
+// where a limb is none: it joins two different joints.
 std::vector<Pose> group(const std::vector<Map>& limb_maps, const std::vector<Map>& keypoint_maps,
                         const std::vector<Limb>& limbs, const Settings& settings, Scratch& scratch);
 
@@ -102,6 +104,11 @@ struct Person {
 
 std::vector<Peak> find_peaks(const Map& map, const Settings& settings, Scratch& scratch);
 
+// The same, where the cells that reach the threshold and that nothing beside them exceeds are known already,
+// row after row.
+std::vector<Peak> place_peaks(const Map& map, const std::vector<Cell>& tops, const Settings& settings,
+                              Scratch& scratch);
+
 std::vector<Connection> connect_limb(const Map& map, const std::vector<Peak>& from,
                                      const std::vector<Peak>& to, const Settings& settings);
 
@@ -114,5 +121,9 @@ void gather_loose(const Peaks& peaks, const Settings& settings, std::vector<Memb
 
 std::vector<Person> assemble_people(const Peaks& peaks, const std::vector<Limb>& limbs,
                                     const Connections& connections, const Settings& settings);
+
+// What group does once peaks and connections are found. Throws std::invalid_argument where they do not fit together.
+std::vector<Pose> assemble_poses(const Peaks& peaks, const std::vector<Limb>& limbs, const Connections& connections,
+                                 const Settings& settings);
 
 }  // namespace simplepose

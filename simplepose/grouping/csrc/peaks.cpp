@@ -158,4 +158,12 @@ std::vector<Peak> find_peaks(const Map& map, const Settings& settings, Scratch& 
     return best.placed_on(map);
 }
 
+std::vector<Peak> place_peaks(const Map& map, const std::vector<Cell>& tops, const Settings& settings,
+                              Scratch& scratch) {
+    scratch.seen.clear();
+    Best best(settings.max_peaks);
+    for (const Cell& cell : tops) add_cell(map, cell, scratch, best);
+    return best.placed_on(map);
+}
+
 }  // namespace simplepose

@@ -1,0 +1,93 @@
+"""Batch norm statistics of weights that no batch was normalised for, such as averaged ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from simplepose.training.freezing import is_frozen
+
+
+class _Moments:
+    """Count, mean and summed squared deviations of each channel of all that a batch norm was given."""
+
+    def __init__(self, norm: _BatchNorm) -> None:
+        self.norm, self.count = norm, 0
+        self.mean = torch.zeros_like(cast(Tensor, norm.running_mean))
+        self.deviations = torch.zeros_like(self.mean)
+
+    def __call__(self, _: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        """Take in a batch (N, C, ...) as a forward pre-hook, by Chan et al.'s update."""
+        batch = inputs[0].detach().float()
+        count = batch.numel() // batch.shape[1]
+        variance, mean = torch.var_mean(batch, [d for d in range(batch.ndim) if d != 1], correction=0)
+        difference, total = mean - self.mean, self.count + count
+        self.mean += difference * (count / total)
+        self.deviations += variance * count + difference**2 * (self.count * count / total)
+        self.count = total
+
+
+def _identity(values: Tensor) -> Tensor:
+    return values
+
+
+@torch.no_grad()
+def recompute(
+    network: nn.Module, batches: Iterable[Tensor], sums: Callable[[Tensor], Tensor] = _identity
+) -> None:
+    """Set each batch norm's statistics to the mean and variance of all that it is given by these batches.
+
+    Batches of any sizes count sample by sample, as if they had been one; while they pass, each is normalised
+    by its own statistics. Batch norms whose parameters are all frozen keep theirs; momentum and modes stay.
+
+    Args:
+        network: with the weights that the statistics are for; not compiled.
+        batches: its inputs, on its device, under the autocast that the caller wants.
+        sums: adds up a tensor over all processes, element by element, where each gives batches of its own.
+
+    Raises:
+        ValueError: there is not one batch.
+    """
+    norms = [module for module in network.modules() if isinstance(module, _BatchNorm)]
+    moments = [_Moments(norm) for norm in norms if norm.running_mean is not None and not is_frozen(norm)]
+    if not moments:
+        return
+    modes = {module: module.training for module in network.modules()}
+    hooks = [one.norm.register_forward_pre_hook(one) for one in moments]
+    try:
+        network.eval()
+        for one in moments:
+            one.norm.training = True
+        for batch in batches:
+            network(batch)
+    finally:
+        for hook in hooks:
+            hook.remove()
+        for module, mode in modes.items():
+            module.training = mode
+    _settle(moments, sums)
+
+
+def _settle(moments: list[_Moments], sums: Callable[[Tensor], Tensor]) -> None:
+    """Bring the moments of all processes together, and into the batch norms."""
+    sizes = [len(one.mean) for one in moments]
+    counts = torch.tensor([one.count for one in moments], dtype=torch.float64)
+    counts = counts.repeat_interleave(torch.tensor(sizes, dtype=torch.long))
+    means = torch.cat([one.mean for one in moments]).cpu().double()
+    deviations = torch.cat([one.deviations for one in moments]).cpu().double()
+    totals = sums(counts)
+    if not totals.any():
+        raise ValueError("recomputing batch norm statistics: not one batch was given")
+    common = sums(counts * means) / totals.clamp(min=1)
+    deviations = sums(deviations + counts * (means - common) ** 2)
+    variances = deviations / (totals - 1).clamp(min=1)
+    for one, mean, variance, total in zip(
+        moments, common.split(sizes), variances.split(sizes), totals.split(sizes), strict=True
+    ):
+        if total[0] > 0:
+            cast(Tensor, one.norm.running_mean).copy_(mean)
+            cast(Tensor, one.norm.running_var).copy_(variance)

@@ -1,0 +1,1 @@
+"""NVIDIA's apex has a module of this name."""
