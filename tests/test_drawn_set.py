@@ -12,6 +12,7 @@ from simplepose.data import augment, coco, drawn_set
 from simplepose.data.coco_pictures import prepare_picture
 from simplepose.data.hdf5 import SampleFile
 from simplepose.data.record import PictureFault
+from simplepose.data.segmentation import segmentation_mask
 from simplepose.data.synthetic import Scene, draw_scene
 from simplepose.skeleton import COCO
 
@@ -46,7 +47,7 @@ def test_the_json_tells_what_was_drawn(scenes, written):
         seen = np.flatnonzero(scene.masks.any((1, 2)))
         assert len(picture.persons) == len(seen)
         for person, annotation in zip(seen, picture.persons, strict=True):
-            mask = coco.segmentation_mask(annotation, picture.height, picture.width)
+            mask = segmentation_mask(annotation, picture.height, picture.width)
             assert np.array_equal(mask, scene.masks[person])
             assert annotation["area"] == mask.sum()
             ys, xs = np.nonzero(mask)

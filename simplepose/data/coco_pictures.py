@@ -74,8 +74,9 @@ def make_masks(
     """Where people are, and where the loss must not look because people there are not labelled.
 
     Args:
-        labelled, unlabelled, crowds: (H, W) bool, what people with keypoints, people without and crowd regions
-            cover.
+        labelled: (H, W) bool, what people with keypoints cover.
+        unlabelled: the same of people without.
+        crowds: the same of crowd regions.
 
     Returns:
         `mask_miss` and `mask_all`, (H, W) uint8 with 0 and 255, as in `Record`.
