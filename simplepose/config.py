@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Literal
 
 from simplepose import typed_yaml
+from simplepose.config_augment import Augment
+from simplepose.setting_checks import above, at_least, require
 
 
 @dataclass(frozen=True)
@@ -29,15 +31,13 @@ class Model:
     dilations: tuple[int, ...] = (3, 3, 4, 4, 5, 5)  # of the stem's 3x3 convolutions
 
     def __post_init__(self) -> None:
-        _at_least(1, self, "stacks", "stem_width", "width", "head_width", "reduction")
-        _at_least(0, self, "growth")
-        _require(
+        at_least(1, self, "stacks", "stem_width", "width", "head_width", "reduction")
+        at_least(0, self, "growth")
+        require(
             min(self.dilations, default=1) >= 1, f"dilations of at least 1 expected, got {self.dilations}"
         )
-        _require(
-            self.width % 4 == 0 and self.growth % 2 == 0, "width must be a multiple of 4 and growth of 2"
-        )
-        _require(self.head_width >= self.reduction, "reduction must not exceed head_width")
+        require(self.width % 4 == 0 and self.growth % 2 == 0, "width must be a multiple of 4 and growth of 2")
+        require(self.head_width >= self.reduction, "reduction must not exceed head_width")
 
 
 @dataclass(frozen=True)
@@ -51,10 +51,10 @@ class Targets:
     limb_floor: float = 0.01  # value of a limb's box beyond the cut (published; 0 for the plain L2 result)
 
     def __post_init__(self) -> None:
-        _at_least(1, self, "stride")
-        _above(0, self, "keypoint_sigma", "limb_sigma")
-        _require(0 < self.threshold < 1, f"threshold between 0 and 1 expected, got {self.threshold}")
-        _at_least(0, self, "limb_floor")
+        at_least(1, self, "stride")
+        above(0, self, "keypoint_sigma", "limb_sigma")
+        require(0 < self.threshold < 1, f"threshold between 0 and 1 expected, got {self.threshold}")
+        at_least(0, self, "limb_floor")
 
 
 @dataclass(frozen=True)
@@ -70,45 +70,11 @@ class Loss:
     foreground: float = 0.01  # a target of at least this counts as foreground
 
     def __post_init__(self) -> None:
-        _at_least(0, self, "gamma", "keypoint_weight", "person_mask_weight")
-        _require(sum(self.scale_weights) > 0, "scale_weights must have a positive sum")
-        _require(
+        at_least(0, self, "gamma", "keypoint_weight", "person_mask_weight")
+        require(sum(self.scale_weights) > 0, "scale_weights must have a positive sum")
+        require(
             not self.stack_weights or sum(self.stack_weights) > 0, "stack_weights must have a positive sum"
         )
-
-
-@dataclass(frozen=True)
-class Augment:
-    """How a training sample is cut from its picture."""
-
-    size: tuple[int, int] = (512, 512)  # height, width of a sample, pixels, multiples of 64
-    framing: Literal["person", "picture"] = "person"  # centre a person; or lay the picture as inference does
-    person_height: float = 0.6  # framing by person: its box height as a share of the sample's
-    scale: tuple[float, float] = (0.7, 1.3)  # random factor on top
-    scale_probability: float = 0.8
-    rotation: float = 40.0  # degrees, either way
-    shift: int = 50  # pixels, either way, in x and in y
-    flip_probability: float = 0.5
-    tint_probability: float = 0.2
-    hue: tuple[int, int] = (-10, 10)  # of 180
-    saturation: tuple[int, int] = (-20, 60)  # of 255
-    value: tuple[int, int] = (-20, 40)  # of 255
-    published_crop: int = 512  # files in the published layout: pixels of height that their scales refer to
-
-    def __post_init__(self) -> None:
-        _require(
-            all(s > 0 and s % 64 == 0 for s in self.size),
-            f"size in multiples of 64 expected, got {self.size}",
-        )
-        for name in ("scale", "hue", "saturation", "value"):
-            low, high = getattr(self, name)
-            _require(low <= high, f"{name}: the first value must not exceed the second, got {low}, {high}")
-        _require(self.scale[0] > 0, "scale must be positive")
-        _above(0, self, "person_height")
-        _at_least(0, self, "rotation", "shift")
-        _at_least(1, self, "published_crop")
-        for name in ("scale_probability", "flip_probability", "tint_probability"):
-            _require(0 <= getattr(self, name) <= 1, f"{name} from 0 to 1 expected, got {getattr(self, name)}")
 
 
 @dataclass(frozen=True)
@@ -146,7 +112,7 @@ class Train:
     swa_start: float | None = None  # from this epoch on weights are averaged at the end of each swa_epochs
     swa_epochs: float = 5.0
     workers: int = 2  # processes that read samples, for each process that trains
-    stop_on_damage: bool = False  # a damaged sample ends the run; otherwise another stands in for it
+    strict: bool = False  # a damaged sample ends the run; otherwise another stands in for it
     seed: int = 0
     checkpoint_steps: int = 0  # written each time so many steps are done; 0: by time alone
     checkpoint_minutes: float = 15.0  # and this often, at the end, and on SIGTERM and SIGINT (Ctrl-C)
@@ -159,19 +125,19 @@ class Train:
     timeout_minutes: float = 10.0  # a process that waits for the others so long gives up
 
     def __post_init__(self) -> None:
-        _at_least(1, self, "batch_size", "accumulate", "epochs", "skips_in_a_row", "keep", "log_steps")
-        _at_least(1, self, "ap_pictures")
-        _at_least(0, self, "learning_rate", "weight_decay", "warmup_epochs", "clip_norm", "workers", "seed")
-        _at_least(0, self, "checkpoint_steps", "picture_steps", "validate_epochs", "ap_epochs")
-        _above(
+        at_least(1, self, "batch_size", "accumulate", "epochs", "skips_in_a_row", "keep", "log_steps")
+        at_least(1, self, "ap_pictures")
+        at_least(0, self, "learning_rate", "weight_decay", "warmup_epochs", "clip_norm", "workers", "seed")
+        at_least(0, self, "checkpoint_steps", "picture_steps", "validate_epochs", "ap_epochs")
+        above(
             0, self, "step_epochs", "step_factor", "restart_step_epochs", "loss_limit", "checkpoint_minutes"
         )
-        _above(0, self, "cycle_epochs", "cycle_factor", "swa_epochs", "timeout_minutes")
-        _require(
+        above(0, self, "cycle_epochs", "cycle_factor", "swa_epochs", "timeout_minutes")
+        require(
             not (self.compile and self.recompute), "compile and recompute: one of them, torch cannot do both"
         )
         for name in ("momentum", "ema_decay"):
-            _require(
+            require(
                 0 <= getattr(self, name) < 1, f"{name} from 0 to below 1 expected, got {getattr(self, name)}"
             )
 
@@ -204,12 +170,12 @@ class Grouping:
     person_joints: int = 2  # a person has at least so many joints
 
     def __post_init__(self) -> None:
-        _above(0, self, "stride", "sure_peak", "limb_support")
-        _at_least(LEAST_PEAK, self, "peak_threshold")
-        _at_least(1, self, "max_peaks", "max_connections", "person_joints")
-        _at_least(0, self, "limb_threshold", "loose_joints", "loose_score", "loose_reach")
-        _at_least(2, self, "limb_samples")
-        _require(self.limb_support <= 1, f"limb_support of at most 1 expected, got {self.limb_support}")
+        above(0, self, "stride", "sure_peak", "limb_support")
+        at_least(LEAST_PEAK, self, "peak_threshold")
+        at_least(1, self, "max_peaks", "max_connections", "person_joints")
+        at_least(0, self, "limb_threshold", "loose_joints", "loose_score", "loose_reach")
+        at_least(2, self, "limb_samples")
+        require(self.limb_support <= 1, f"limb_support of at most 1 expected, got {self.limb_support}")
 
 
 @dataclass(frozen=True)
@@ -223,10 +189,8 @@ class Inference:
     flip: bool = True  # average with the mirrored picture's maps
 
     def __post_init__(self) -> None:
-        _at_least(1, self, "height", "max_height", "max_width")
-        _require(
-            len(self.scales) > 0 and min(self.scales) > 0, f"positive scales expected, got {self.scales}"
-        )
+        at_least(1, self, "height", "max_height", "max_width")
+        require(len(self.scales) > 0 and min(self.scales) > 0, f"positive scales expected, got {self.scales}")
 
 
 @dataclass(frozen=True)
@@ -243,7 +207,7 @@ class Settings:
     inference: Inference = field(default_factory=Inference)
 
     def __post_init__(self) -> None:
-        _require(
+        require(
             self.grouping.stride == self.targets.stride,
             f"grouping.stride of {self.grouping.stride:g} and targets.stride of {self.targets.stride}: "
             "the same expected, the maps are read as they were drawn",
@@ -276,20 +240,3 @@ def from_text(
 def to_text(settings: Settings) -> str:
     """Settings as YAML, every value stated, so that a checkpoint explains itself."""
     return typed_yaml.write(settings)
-
-
-def _at_least(least: float, settings: object, *names: str) -> None:
-    for name in names:
-        value = getattr(settings, name)
-        _require(value >= least, f"{name} of at least {least} expected, got {value}")
-
-
-def _above(bound: float, settings: object, *names: str) -> None:
-    for name in names:
-        value = getattr(settings, name)
-        _require(value > bound, f"{name} above {bound} expected, got {value}")
-
-
-def _require(condition: bool, message: str) -> None:
-    if not condition:
-        raise ValueError(message)

@@ -7,6 +7,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "simplepose"
 FACTS = {"skeleton", "people", "config", "typed_yaml", "geometry", "atomic", "decoding", "coco_json"}
+SETTINGS = {"typed_yaml", "setting_checks", "config_augment"}
 MAY_IMPORT = {
     "skeleton": {"typed_yaml"},
     "geometry": set(),
@@ -15,7 +16,9 @@ MAY_IMPORT = {
     "decoding": set(),
     "people": set(),
     "coco_json": {"people"},
-    "config": {"typed_yaml"},
+    "config": SETTINGS,
+    "config_augment": {"setting_checks"},
+    "setting_checks": set(),
     "data": FACTS,
     "models": FACTS,
     "losses": FACTS,

@@ -162,3 +162,62 @@ def test_no_tint_is_close_to_no_change(rng):
     assert off.mean() < 2
     brighter = augment.tint(image, (0, 0, 40))
     assert brighter.max(-1).mean() > image.max(-1).mean() + 20
+
+
+NAMES = ("half_body", "copy_paste", "erase", "jitter", "blur", "motion_blur", "noise", "jpeg", "grey")
+STRONG = {f"{name}_probability": 1.0 for name in NAMES}
+
+
+def test_beyond_the_published_recipe_nothing_is_on_by_default():
+    assert all(getattr(Augment(), name) == 0 for name in STRONG)
+    rng = np.random.default_rng(0)
+    for _ in range(100):
+        drawn = augment.draw(rng, Augment())
+        assert drawn == Parameters(drawn.degrees, drawn.scale, drawn.shift_xy, drawn.flip, drawn.tint)
+
+
+def test_a_published_decision_is_that_of_the_published_draws():
+    """Written out: what is drawn, in which order; a sample of an existing run stays as it was."""
+    rng, settings = np.random.default_rng([0, 3, 4]), Augment()
+    drawn = augment.draw(np.random.default_rng([0, 3, 4]), settings)
+    scaled, tinted = rng.random() < 0.8, rng.random() < 0.2
+    assert drawn.degrees == rng.uniform(-40, 40)
+    assert drawn.scale == (rng.uniform(0.7, 1.3) if scaled else 1)
+    assert drawn.shift_xy == (rng.integers(-50, 51), rng.integers(-50, 51))
+    assert drawn.flip == (rng.random() < 0.5)
+    assert (drawn.tint is not None) == tinted
+
+
+@pytest.mark.parametrize("name", STRONG)
+def test_what_is_on_leaves_the_published_decisions_alone(name):
+    for seed in range(20):
+        plain = augment.draw(np.random.default_rng(seed), Augment())
+        strong = augment.draw(np.random.default_rng(seed), Augment(**{name: 1.0}))
+        assert strong != plain
+        published = (strong.degrees, strong.scale, strong.shift_xy, strong.flip, strong.tint)
+        assert published == (plain.degrees, plain.scale, plain.shift_xy, plain.flip, plain.tint)
+
+
+@pytest.mark.parametrize("framing", ["person", "picture"])
+@pytest.mark.parametrize("picture_hw", [(1, 1), (8, 8), (8, 50), (240, 320)])
+@pytest.mark.parametrize("people", [0, 1, 3])
+def test_all_at_once_gives_a_good_sample_of_any_picture(picture_hw, people, framing, rng):
+    settings = Augment(size=(64, 128), framing=framing, tint_probability=1, **STRONG)
+    keypoints = rng.uniform(0, max(picture_hw), (people, 17, 3))
+    keypoints[..., 2] = rng.integers(0, 3, (people, 17))
+    image = rng.integers(0, 256, (*picture_hw, 3), dtype=np.uint8)
+    center = ((picture_hw[1] - 1) / 2, (picture_hw[0] - 1) / 2)
+    host = record(keypoints, image, height=0.6 * picture_hw[0], center=center)
+    for seed in range(5):
+        drawn = augment.draw(np.random.default_rng(seed), settings)
+        donors = [host] * len(drawn.pastes)
+        first, second = (augment.apply(host, drawn, settings, COCO, 4, donors) for _ in range(2))
+        assert all(
+            np.array_equal(a, b) for a, b in zip(vars(first).values(), vars(second).values(), strict=True)
+        )
+        assert first.image.shape == (64, 128, 3)
+        assert first.mask_miss.shape == first.person_mask.shape == (16, 32)
+        assert first.image.dtype == first.mask_miss.dtype == first.person_mask.dtype == np.uint8
+        assert first.joints.shape[1:] == (18, 3)
+        assert first.joints.dtype == np.float32
+        assert set(np.unique(first.joints[..., 2])) <= {0, 1, 2}

@@ -90,8 +90,8 @@ def test_batches_have_the_stated_shapes(samples_file):
 
 def test_framing_by_picture_takes_each_picture_once(samples_file):
     by_person, by_picture = make(samples_file), make(samples_file, "augment.framing=picture")
-    pictures = set(by_person.file.sample_pictures[by_person.indices].tolist())
-    chosen = by_picture.file.sample_pictures[by_picture.indices].tolist()
+    pictures = {by_person.record((0, i)).image_id for i in range(len(by_person))}
+    chosen = [by_picture.record((0, i)).image_id for i in range(len(by_picture))]
     assert sorted(chosen) == sorted(pictures)
 
 
@@ -106,4 +106,34 @@ def test_a_skeleton_with_other_joints_is_refused(samples_file):
 
 def test_the_crop_of_a_published_file_is_a_setting(tmp_path):
     write_published(tmp_path / "p.h5", crop=384)
-    assert make(tmp_path / "p.h5", "augment.published_crop=384").file[1].height == pytest.approx(128)
+    assert make(tmp_path / "p.h5", "augment.published_crop=384").record((0, 1)).height == pytest.approx(128)
+
+
+STRONG = [
+    *("augment.copy_paste_probability=1", "augment.half_body_probability=0.5", "augment.erase_probability=1"),
+    *("augment.noise_probability=1", "augment.jpeg_probability=0.5", "augment.jitter_probability=1"),
+]
+
+
+def test_pasted_people_come_from_the_file_by_chance(samples_file):
+    samples, plain = make(samples_file, "augment.copy_paste_probability=1"), make(samples_file)
+    places = [(epoch, index) for epoch in range(5) for index in range(len(plain))]
+    more = [len(samples[place].joints) - len(plain[place].joints) for place in places]
+    assert min(more) >= 0
+    assert max(more) >= 1
+    again = make(samples_file, "augment.copy_paste_probability=1")
+    assert np.array_equal(samples[(5, 1)].image, again[(5, 1)].image)
+
+
+def test_workers_change_nothing_of_strong_augmentation(samples_file):
+    def batches(count):
+        samples = make(samples_file, f"train.workers={count}", *STRONG)
+        return list(loader(samples, EpochSampler(len(samples), 5)))
+
+    for a, b in zip(batches(0), batches(2), strict=True):
+        assert all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+def test_without_augmentation_nothing_is_on(samples_file):
+    strong, plain = (make(samples_file, *more, augmented=False) for more in (STRONG, []))
+    assert np.array_equal(strong[(0, 1)].image, plain[(0, 1)].image)

@@ -1,22 +1,26 @@
 """Augmentation in two halves: `draw` decides by chance, `apply` carries out, always the same.
 
-One affine matrix moves the picture, both masks and the joints.
+One affine matrix moves the picture, both masks and the joints; people that are pasted have one of their own.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 import cv2
 import numpy as np
 
 from simplepose import geometry
 from simplepose.config import Augment
+from simplepose.data import appearance, copy_paste, covering, framing
+from simplepose.data.appearance import Appearance
+from simplepose.data.copy_paste import Paste
+from simplepose.data.covering import Rectangle
+from simplepose.data.framing import Half
 from simplepose.data.record import Record
+from simplepose.data.sample import FILL_BGR, Sample, move_joints, placing, to_cells
 from simplepose.skeleton import Skeleton
-
-FILL_BGR = (124, 127, 127)
-"""What lies outside the picture, the published mean grey."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,10 @@ class Parameters:
         shift_xy: whole pixels of the sample.
         flip: mirror left to right.
         tint: added to hue (of 180), saturation and value (of 255), or None.
+        half: of the main person, framed instead of the whole; or None.
+        pastes: people of other samples, laid over this one.
+        erased: what is painted over then, or None.
+        appearance: how all that looks.
     """
 
     degrees: float = 0.0
@@ -36,27 +44,17 @@ class Parameters:
     shift_xy: tuple[int, int] = (0, 0)
     flip: bool = False
     tint: tuple[int, int, int] | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class Sample:
-    """What the network learns from, at the size of `Augment.size`.
-
-    Attributes:
-        image: (H, W, 3) uint8 BGR.
-        mask_miss: (h, w) uint8 at map size, 255 where the loss counts.
-        person_mask: (h, w) uint8 at map size, 255 on people.
-        joints: (P, J, 3) float32 x, y in pixels of `image` and COCO's v, main person first.
-    """
-
-    image: np.ndarray
-    mask_miss: np.ndarray
-    person_mask: np.ndarray
-    joints: np.ndarray
+    half: Half | None = None
+    pastes: tuple[Paste, ...] = ()
+    erased: Rectangle | None = None
+    appearance: Appearance = field(default_factory=Appearance)
 
 
 def draw(rng: np.random.Generator, settings: Augment) -> Parameters:
-    """Decide by chance how one sample is changed."""
+    """Decide by chance how one sample is changed.
+
+    What the published recipe has is drawn first, so that it is the same whatever else is on.
+    """
     scaled = rng.random() < settings.scale_probability
     tinted = rng.random() < settings.tint_probability
     return Parameters(
@@ -67,6 +65,10 @@ def draw(rng: np.random.Generator, settings: Augment) -> Parameters:
         tint=(_whole(rng, *settings.hue), _whole(rng, *settings.saturation), _whole(rng, *settings.value))
         if tinted
         else None,
+        half=framing.draw(rng, settings),
+        pastes=copy_paste.draw(rng, settings),
+        erased=covering.draw(rng, settings),
+        appearance=appearance.draw(rng, settings),
     )
 
 
@@ -82,12 +84,8 @@ def affine(record: Record, parameters: Parameters, settings: Augment) -> np.ndar
         center = ((columns - 1) / 2, (rows - 1) / 2)
         scale = height / rows * parameters.scale
         target = (_place(columns * scale, width), _place(rows * scale, height))
-    return geometry.compose(
-        geometry.translation(-center[0], -center[1]),
-        geometry.rotation(parameters.degrees),
-        geometry.scaling(-scale if parameters.flip else scale, scale),
-        geometry.translation(target[0] + parameters.shift_xy[0], target[1] + parameters.shift_xy[1]),
-    )
+    shifted = target[0] + parameters.shift_xy[0], target[1] + parameters.shift_xy[1]
+    return placing(center, parameters.degrees, scale, parameters.flip, shifted)
 
 
 def _place(extent: float, available: int) -> float:
@@ -96,44 +94,69 @@ def _place(extent: float, available: int) -> float:
 
 
 def apply(
-    record: Record, parameters: Parameters, settings: Augment, skeleton: Skeleton, stride: int
+    record: Record,
+    parameters: Parameters,
+    settings: Augment,
+    skeleton: Skeleton,
+    stride: int,
+    donors: Sequence[Record] = (),
 ) -> Sample:
-    """Carry out a decision on a record; `stride` is the maps', sample pixels a cell."""
+    """Carry out a decision on a record.
+
+    Args:
+        stride: the maps', sample pixels a cell.
+        donors: the record that each of `parameters.pastes` takes its person from.
+
+    Raises:
+        ValueError: there are not as many donors as pastes.
+    """
+    if parameters.half is not None and settings.framing == "person":
+        record = framing.half_body(record, parameters.half, settings.lower_body, skeleton)
     matrix = affine(record, parameters, settings)
-    image = geometry.apply_to_image(matrix, record.image, settings.size, FILL_BGR)
-    if parameters.tint is not None:
-        image = tint(image, parameters.tint)
-    return Sample(
+    image, person_mask = _warp_picture(matrix, record, settings.size)
+    sample = Sample(
         image=image,
-        mask_miss=_warp_mask(matrix, record.mask_miss, settings.size, stride, 255),
-        person_mask=_warp_mask(matrix, record.mask_all, settings.size, stride, 0),
-        joints=_move_joints(matrix, record.keypoints, parameters.flip, skeleton),
+        mask_miss=_warp_mask_miss(matrix, record.mask_miss, settings.size, stride),
+        person_mask=_to_cells(person_mask, stride),
+        joints=move_joints(matrix, record.keypoints, parameters.flip, skeleton),
     )
+    for how, donor in zip(parameters.pastes, donors, strict=True):
+        sample = copy_paste.paste(sample, donor, how, skeleton)
+    if parameters.erased is not None:
+        sample = covering.erase(sample, parameters.erased, skeleton)
+    image = sample.image if parameters.tint is None else tint(sample.image, parameters.tint)
+    return replace(sample, image=appearance.apply(image, parameters.appearance))
 
 
 def tint(image: np.ndarray, hue_saturation_value: tuple[int, int, int]) -> np.ndarray:
     """Add to hue (of 180), saturation and value (of 255) of a (H, W, 3) uint8 BGR picture, clipped."""
     hsv = cv2.cvtColor(image, cv2.COLOR_BGR2HSV)
-    limits = (179, 255, 255)
-    for channel, (change, limit) in enumerate(zip(hue_saturation_value, limits, strict=True)):
-        table = np.clip(np.arange(256) + change, 0, limit).astype(np.uint8)
-        hsv[..., channel] = cv2.LUT(np.ascontiguousarray(hsv[..., channel]), table)
-    return cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR)
+    rows = hsv.reshape(len(hsv), -1)
+    change, highest = np.array(hue_saturation_value), np.array([179, 255, 255])
+    up, down = np.maximum(change, 0), np.maximum(-change, 0)
+    steps = (np.minimum, highest - up), (np.add, up), (np.maximum, down), (np.subtract, down)
+    for step, values in steps:  # in this order no byte overflows
+        step(rows, np.tile(values.astype(np.uint8), image.shape[1]), out=rows)
+    return cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR, dst=hsv)
 
 
-def _warp_mask(
-    matrix: np.ndarray, mask: np.ndarray, size: tuple[int, int], stride: int, fill: int
-) -> np.ndarray:
-    """Warp at full size, then reduce to the maps by area."""
-    warped = geometry.apply_to_image(matrix, mask, size, fill)
-    return cv2.resize(warped, (size[1] // stride, size[0] // stride), interpolation=cv2.INTER_AREA)
+def _warp_picture(matrix: np.ndarray, record: Record, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """The picture and the mask of people, warped as the four channels that OpenCV is quickest with."""
+    four = cv2.cvtColor(record.image, cv2.COLOR_BGR2BGRA)
+    cv2.insertChannel(record.mask_all, four, 3)
+    warped = geometry.apply_to_image(matrix, four, size, (*FILL_BGR, 0))
+    return cv2.cvtColor(warped, cv2.COLOR_BGRA2BGR), cv2.extractChannel(warped, 3)
 
 
-def _move_joints(matrix: np.ndarray, keypoints: np.ndarray, flip: bool, skeleton: Skeleton) -> np.ndarray:
-    joints = skeleton.to_network(keypoints)
-    joints[..., :2] = geometry.apply_to_points(matrix, joints[..., :2])
-    joints[joints[..., 2] <= 0] = 0
-    return joints[:, skeleton.joint_flip] if flip else joints
+def _warp_mask_miss(matrix: np.ndarray, mask: np.ndarray, size: tuple[int, int], stride: int) -> np.ndarray:
+    """In most pictures nothing is missing, and nothing is beyond the border."""
+    if mask.min() == 255:
+        return np.full((size[0] // stride, size[1] // stride), 255, np.uint8)
+    return _to_cells(geometry.apply_to_image(matrix, mask, size, 255), stride)
+
+
+def _to_cells(mask: np.ndarray, stride: int) -> np.ndarray:
+    return to_cells(mask, (mask.shape[0] // stride, mask.shape[1] // stride))
 
 
 def _whole(rng: np.random.Generator, low: int, high: int) -> int:
