@@ -7,7 +7,6 @@ such a file.
 from __future__ import annotations
 
 import os
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -15,15 +14,13 @@ from typing import Any, Protocol, TypeVar
 import h5py
 import numpy as np
 
-from simplepose.data.hdf5_own import VERSION, Contents, OwnSamples, is_ours
+from simplepose.data.hdf5_own import DAMAGE, VERSION, Contents, OwnSamples, is_ours
 from simplepose.data.hdf5_published import PublishedSamples
 from simplepose.data.record import Record
 
 T = TypeVar("T")
 _PREPARE = "make it (again) with tools/prepare_coco.py"
 _CHECK = "tools/prepare_coco.py --check tells what else is"
-_DAMAGE = (OSError, RuntimeError, LookupError, TypeError, ValueError, AttributeError, zlib.error)
-"""What h5py, zlib and the layouts raise on bytes that are not what they were."""
 
 
 class BadRecord(ValueError):
@@ -116,7 +113,7 @@ class SampleFile:
         samples = self._opened_samples()
         try:
             return samples.record(index)
-        except _DAMAGE as error:
+        except DAMAGE as error:
             image_id = _image_id(samples, index)
             message = f"{self.path}: sample {index}, of picture {image_id}, is damaged ({error}); {_CHECK}"
             raise BadRecord(message, index, image_id) from error
@@ -155,7 +152,7 @@ class SampleFile:
             samples = self._recognise(file)
             try:
                 return what(samples)
-            except _DAMAGE as error:
+            except DAMAGE as error:
                 raise self._damaged(error) from error
 
     def _opened_samples(self) -> Samples:
@@ -183,7 +180,7 @@ class SampleFile:
                 return PublishedSamples(file, self.published_crop)
             else:
                 fault = "an HDF5 file, but not of training samples"
-        except _DAMAGE as error:
+        except DAMAGE as error:
             raise self._damaged(error) from error
         raise ValueError(f"{self.path}: {fault}; {_PREPARE}")
 
@@ -194,5 +191,5 @@ class SampleFile:
 def _image_id(samples: Samples, index: int) -> int | None:
     try:
         return samples.image_id(index)
-    except _DAMAGE:
+    except DAMAGE:
         return None

@@ -37,6 +37,9 @@ from simplepose.data import mask_runs
 from simplepose.data.record import NOBODY, Record, Remark, decode_picture, make_record
 
 FORMAT, VERSION = "simplepose-samples", 2
+DAMAGE = (OSError, RuntimeError, LookupError, TypeError, ValueError, AttributeError, zlib.error)
+"""What h5py, zlib and the layouts raise on bytes that are not what they were."""
+
 Store = Literal["compressed", "raw"]
 
 DATA = "pictures/data"
@@ -100,8 +103,7 @@ class OwnSamples:
         store: how the pictures are kept.
 
     Raises:
-        ValueError: the tables of the file are not what was written. What else h5py raises on a damaged file:
-            OSError, RuntimeError, LookupError, TypeError.
+        ValueError: the tables of the file are not what was written; or another of DAMAGE.
     """
 
     def __init__(self, file: h5py.File) -> None:

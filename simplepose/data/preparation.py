@@ -21,7 +21,7 @@ from simplepose.data.coco import (
     read_annotations,
 )
 from simplepose.data.coco_pictures import prepare_picture
-from simplepose.data.hdf5_own import VERSION, OwnSamples, Store
+from simplepose.data.hdf5_own import DAMAGE, VERSION, OwnSamples, Store
 from simplepose.data.hdf5_writing import Header
 from simplepose.data.partial_folder import PartialFolder, write_part
 from simplepose.data.record import PictureFault, Remark
@@ -155,7 +155,7 @@ def _read(task: _Task) -> Part | None:
         with h5py.File(task.path, "r") as file:
             samples = OwnSamples(file)
             return Part(len(task.pictures), len(samples), samples.contents().remarks, was_there=True)
-    except (OSError, RuntimeError, LookupError, ValueError):
+    except DAMAGE:
         return None
 
 
