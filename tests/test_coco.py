@@ -8,10 +8,9 @@ import cv2
 import numpy as np
 import pytest
 from drawn_coco import write_drawn_coco
-from pycocotools import mask as coco_mask
 
-from simplepose.data import coco
-from simplepose.data.record import PictureFault, decode_picture
+from simplepose.data import coco, coco_pictures
+from simplepose.data.record import NOBODY, PictureFault, PreparedPicture, decode_picture
 
 JOINTS = 17
 
@@ -35,6 +34,11 @@ def picture_of(folder: Path, *persons: dict, size_hw=(60, 90)) -> coco.Annotated
     """A grey picture file with these annotations."""
     cv2.imwrite(str(folder / "a.png"), np.full((*size_hw, 3), 128, np.uint8))
     return coco.AnnotatedPicture(7, "a.png", *size_hw, persons)
+
+
+def prepare(picture: coco.AnnotatedPicture, folder: Path, **options) -> PreparedPicture | None:
+    """A picture and its annotations -> what its samples need."""
+    return coco_pictures.prepare_picture(picture, coco.persons_of(picture, JOINTS), [folder], **options)
 
 
 def reference_cases(shared: Path):
@@ -66,7 +70,7 @@ def published_reach(picture: coco.AnnotatedPicture) -> np.ndarray:
 def test_masks_equal_the_published_ones_bit_for_bit(shared):
     packed = np.load(shared / "reference/masks.npz")
     for _, picture, images in reference_cases(shared):
-        prepared = coco.prepare_picture(picture, images)
+        prepared = prepare(picture, images)
         for name in ("miss", "all"):
             mask = getattr(prepared, f"mask_{name}")
             assert set(np.unique(mask)) <= {0, 255}
@@ -80,11 +84,11 @@ def test_samples_equal_the_published_ones_but_for_the_stale_box(shared, monkeypa
     differing = 0
     for case, picture, images in reference_cases(shared):
         expected = expected_samples(case)
-        ours = samples_of(coco.prepare_picture(picture, images))
+        ours = samples_of(prepare(picture, images))
         stale = published_reach(picture)
         with monkeypatch.context() as patch:
             patch.setattr(coco, "choose_main_persons", lambda b, e, reach, stale=stale: own_rule(b, e, stale))
-            assert samples_of(coco.prepare_picture(picture, images)) == expected, picture.image_id
+            assert samples_of(prepare(picture, images)) == expected, picture.image_id
         differing += ours != expected
     assert differing == 5
 
@@ -97,20 +101,20 @@ class TestMainPersons:
         small, beside, large = person((0, 0, 10, 20)), person((7, 0, 10, 20)), person((0, 0, 80, 60))
         # 7 px apart: beyond 0.3 * 20 of the small one, within 0.3 * 80 of the last annotation's.
         picture = picture_of(tmp_path, small, beside, {**large, "keypoints": [0] * 51})
-        assert coco.prepare_picture(picture, tmp_path).main_persons == (0, 1)
+        assert prepare(picture, tmp_path).main_persons == (0, 1)
         boxes = np.array([p["bbox"] for p in picture.persons], float)
         assert coco.choose_main_persons(boxes, np.array([True, True, False]), published_reach(picture)) == [0]
 
     @pytest.mark.parametrize(("distance", "expected"), [(5.9, (0,)), (6.0, (0, 1)), (6.1, (0, 1))])
     def test_not_closer_than_the_reach_is_far_enough(self, tmp_path, distance, expected):
         picture = picture_of(tmp_path, person((0, 0, 10, 20)), person((distance, 0, 10, 20)))
-        assert coco.prepare_picture(picture, tmp_path).main_persons == expected
+        assert prepare(picture, tmp_path).main_persons == expected
 
     def test_one_who_is_no_main_person_keeps_nobody_away(self, tmp_path):
         picture = picture_of(
             tmp_path, person(), person(labelled=4), person((3, 2, 40, 40)), person((60, 2, 20, 40))
         )
-        assert coco.prepare_picture(picture, tmp_path).main_persons == (0, 3)
+        assert prepare(picture, tmp_path).main_persons == (0, 3)
         boxes = np.array([[0, 0, 10, 10], [2, 0, 10, 10], [4, 0, 10, 10]], float)
         assert coco.choose_main_persons(boxes, np.ones(3, bool), np.full(3, 3.0)) == [0, 2]
 
@@ -119,11 +123,11 @@ class TestMainPersons:
         [{"labelled": 4}, {"area": 1023.9}, {"iscrowd": 1}, {"box": (2, 2, 40, 0)}, {"box": (2, 2, 0, 40)}],
     )
     def test_too_little_of_a_person_gives_no_sample(self, tmp_path, change):
-        assert coco.prepare_picture(picture_of(tmp_path, person(**change)), tmp_path) is None
-        assert coco.prepare_picture(picture_of(tmp_path, person(labelled=5, area=1024)), tmp_path) is not None
+        assert prepare(picture_of(tmp_path, person(**change)), tmp_path) is None
+        assert prepare(picture_of(tmp_path, person(labelled=5, area=1024)), tmp_path) is not None
 
     def test_a_picture_without_annotations_gives_none_and_is_not_read(self, tmp_path):
-        assert coco.prepare_picture(coco.AnnotatedPicture(1, "absent.jpg", 4, 5, ()), tmp_path) is None
+        assert prepare(coco.AnnotatedPicture(1, "absent.jpg", 4, 5, ()), tmp_path) is None
 
 
 class TestPeople:
@@ -136,7 +140,7 @@ class TestPeople:
             person((70, 0, 20, 50), labelled=6),
             person((0, 0, 90, 60), iscrowd=1),
         )
-        prepared = coco.prepare_picture(picture, tmp_path)
+        prepared = prepare(picture, tmp_path)
         assert prepared.keypoints.shape == (3, JOINTS, 3)
         assert prepared.keypoints.dtype == np.float32
         first, second = (prepared.record(main) for main in prepared.main_persons)
@@ -146,7 +150,7 @@ class TestPeople:
 
     def test_a_picture_of_one_pixel(self, tmp_path):
         picture = picture_of(tmp_path, person((0, 0, 1, 1)), size_hw=(1, 1))
-        record = coco.prepare_picture(picture, tmp_path).record(0)
+        record = prepare(picture, tmp_path).record(0)
         assert record.image.shape == (1, 1, 3)
         assert record.mask_all.tolist() == [[255]]
 
@@ -160,7 +164,7 @@ class TestMasks:
         return set(np.flatnonzero(mask[0] == value).tolist())
 
     def masks(self, tmp_path, *persons):
-        prepared = coco.prepare_picture(picture_of(tmp_path, *persons), tmp_path)
+        prepared = prepare(picture_of(tmp_path, *persons), tmp_path)
         return self.columns(prepared.mask_miss, 0), self.columns(prepared.mask_all, 255)
 
     def test_labelled_people_are_seen_and_unlabelled_are_not(self, tmp_path):
@@ -192,31 +196,105 @@ class TestMasks:
         )
         assert unseen == set(range(50, 80))
 
-    def test_every_way_to_write_a_segmentation_gives_the_same_mask(self):
-        mask = np.zeros((6, 9), np.uint8)
-        mask[1:4, 2:7] = 1
-        packed = coco_mask.encode(np.asfortranarray(mask))
-        flat = mask.ravel(order="F")
-        edges = np.flatnonzero(np.diff(flat)) + 1
-        counts = np.diff(np.concatenate([[0], edges, [flat.size]])).tolist()
-        outline = [2, 1, 7, 1, 7, 4, 2, 4]
-        halves = [[2, 1, 5, 1, 5, 4, 2, 4], [4, 1, 7, 1, 7, 4, 4, 4]]
-        ways = [[outline], halves, [[3, 3, 4, 4], outline], {"size": [6, 9], "counts": counts}, packed]
-        ways.append({**packed, "counts": packed["counts"].decode()})
-        for way in ways:
-            assert np.array_equal(coco.segmentation_mask({"segmentation": way}, 6, 9), mask > 0), way
-        assert np.array_equal(coco.segmentation_mask({"bbox": [2, 1, 5, 3]}, 6, 9), mask > 0)
+
+class TestMended:
+    def outside(self, *places_xy) -> dict:
+        """Somebody of whom the first joints lie at these places."""
+        whole = person()
+        for joint, (x, y) in enumerate(places_xy):
+            whole["keypoints"][3 * joint : 3 * joint + 2] = x, y
+        return whole
+
+    def test_a_joint_outside_the_picture_counts_as_not_labelled(self, tmp_path):
+        places = [(-0.6, 5), (90.1, 5), (5, -1e30), (5, 60.5), (90, 60), (-0.5, -0.5), (0, 59)]
+        picture = picture_of(tmp_path, self.outside(*places), person((60, 2, 20, 40)))
+        first, second = prepare(picture, tmp_path).keypoints
+        assert first[:8, 2].tolist() == [0, 0, 0, 0, 2, 2, 2, 2]
+        assert not first[:4].any()
+        assert second[:, 2].all()
+        (remark,) = coco.persons_of(picture, JOINTS).remarks
+        assert (remark.image_id, remark.kind) == (7, coco.JOINT_OUTSIDE)
+        assert remark.detail == "of a.png: -0.6, 5; 90.1, 5; 5, -1e+30; 5, 60.5"
+
+    def test_somebody_quite_outside_is_somebody_without_keypoints(self, tmp_path):
+        away = self.outside(*[(500, 500)] * JOINTS)
+        picture = picture_of(tmp_path, away, person((60, 2, 20, 40)))
+        prepared = prepare(picture, tmp_path)
+        assert len(prepared.keypoints) == 1
+        assert (prepared.mask_miss[3:40, 3:40] == 0).all()
+
+    def test_joints_outside_may_be_those_of_another_picture(self, tmp_path):
+        picture = picture_of(tmp_path, person((60, 2, 20, 40)), size_hw=(60, 90))
+        turned = coco.AnnotatedPicture(7, "a.png", 90, 60, picture.persons)
+        assert coco.persons_of(turned, JOINTS).main_persons == []
+        with pytest.raises(PictureFault, match="picture of another size"):
+            prepare(turned, tmp_path)
+
+    @pytest.mark.parametrize("box", [(2, 2, 40, 0), (2, 2, 0, 40), (2, 2, -3, 40), (2, 2, 0, 0)])
+    def test_a_box_without_area_is_told_and_gives_no_sample(self, tmp_path, box):
+        picture = picture_of(tmp_path, person(box), person((60, 2, 20, 40)))
+        (remark,) = coco.persons_of(picture, JOINTS).remarks
+        assert remark.kind == coco.BOX_WITHOUT_AREA
+        prepared = prepare(picture, tmp_path)
+        assert (len(prepared.keypoints), prepared.main_persons) == (2, (1,))
+
+    def test_an_area_that_is_not_stated_is_the_box(self, tmp_path):
+        for box, expected in [((2, 2, 32, 32), (0,)), ((2, 2, 32, 31.9), None)]:
+            annotation = person(box)
+            del annotation["area"]
+            prepared = prepare(picture_of(tmp_path, annotation), tmp_path)
+            assert (prepared and prepared.main_persons) == expected
+
+
+class TestNegatives:
+    def test_a_picture_of_nobody_gives_a_sample_where_it_is_asked_for(self, tmp_path):
+        picture = picture_of(tmp_path, size_hw=(60, 90))
+        assert prepare(picture, tmp_path) is None
+        prepared = prepare(picture, tmp_path, negatives=True)
+        assert prepared.main_persons == (NOBODY,)
+        record = prepared.record(NOBODY)
+        assert record.keypoints.shape == (0, JOINTS, 3)
+        assert (record.mask_miss == 255).all()
+        assert not record.mask_all.any()
+        assert (record.center_xy, record.height) == ((44.5, 29.5), pytest.approx(36))
+
+    @pytest.mark.parametrize("change", [{"labelled": 0}, {"labelled": 4}, {"iscrowd": 1}])
+    def test_somebody_unlabelled_is_not_nobody(self, tmp_path, change):
+        assert prepare(picture_of(tmp_path, person(**change)), tmp_path, negatives=True) is None
+
+
+def test_a_picture_is_looked_for_in_each_folder(tmp_path):
+    (tmp_path / "here").mkdir()
+    (tmp_path / "there").mkdir()
+    picture = picture_of(tmp_path / "there", person())
+    persons = coco.persons_of(picture, JOINTS)
+    folders = [tmp_path / "here", tmp_path / "there"]
+    found = [coco_pictures.prepare_picture(picture, persons, order) for order in (folders, folders[::-1])]
+    assert found[0].encoded == found[1].encoded
+    picture_of(tmp_path / "here", person(), size_hw=(61, 90))
+    assert coco_pictures.prepare_picture(picture, persons, folders[::-1]).image.shape == (60, 90, 3)
+    with pytest.raises(PictureFault, match="another size"):
+        coco_pictures.prepare_picture(picture, persons, folders)
+
+
+def test_people_may_have_other_joints(tmp_path):
+    picture = picture_of(tmp_path, {**person(), "keypoints": [5, 5, 2] * 14})
+    persons = coco.persons_of(picture, 14)
+    assert coco_pictures.prepare_picture(picture, persons, [tmp_path]).keypoints.shape == (1, 14, 3)
+    with pytest.raises(PictureFault, match="annotations malformed"):
+        coco.persons_of(picture, JOINTS)
 
 
 class TestFaults:
     def fault(self, picture, folder) -> PictureFault:
         with pytest.raises(PictureFault) as caught:
-            coco.prepare_picture(picture, folder)
+            prepare(picture, folder)
         assert picture.file_name in str(caught.value)
         return caught.value
 
-    def test_a_missing_picture(self, tmp_path):
-        fault = self.fault(coco.AnnotatedPicture(1, "absent.jpg", 60, 90, (person(),)), tmp_path)
+    @pytest.mark.parametrize("name", ["absent.jpg", "no/such/folder.jpg", "nul\0.jpg"])
+    def test_a_missing_picture(self, tmp_path, name):
+        fault = self.fault(coco.AnnotatedPicture(1, name, 60, 90, (person(),)), tmp_path)
         assert fault.reason == "picture missing"
 
     @pytest.mark.parametrize("kept", [0, 1, 100, 0.5, -2])
@@ -228,7 +306,7 @@ class TestFaults:
         picture = coco.AnnotatedPicture(1, "cut.jpg", 320, 240, (person(),))
         assert self.fault(picture, tmp_path).reason == "picture damaged"
         (tmp_path / "cut.jpg").write_bytes(encoded)
-        assert coco.prepare_picture(picture, tmp_path) is not None
+        assert prepare(picture, tmp_path) is not None
 
     def test_a_picture_of_another_size(self, tmp_path):
         picture = picture_of(tmp_path, person(), size_hw=(60, 90))
@@ -244,6 +322,13 @@ class TestFaults:
             {"bbox": [1, 2, 3]},
             {"bbox": [1, 2, float("inf"), 3]},
             {"area": None},
+            {"bbox": [1, 2, 1e6, 3]},
+            {"bbox": {}},
+            {"bbox": "abcd"},
+            {"keypoints": [1, 2, 3] * JOINTS},
+            {"keypoints": [1, 2, 0.5] * JOINTS},
+            {"keypoints": {"nose": [1, 2, 2]}},
+            {"segmentation": [[1, 1, float("nan"), 9, 9, 9]]},
             {"segmentation": {"size": [90, 60], "counts": [5400]}},
             {"segmentation": [["x"] * 6]},
             {"segmentation": 5},
@@ -266,60 +351,9 @@ def test_a_picture_stays_in_the_frame_it_is_stored_in(tmp_path):
     assert np.array_equal(decode_picture(turned), decode_picture(jpeg))
     (tmp_path / "a.jpg").write_bytes(turned)
     picture = coco.AnnotatedPicture(1, "a.jpg", 60, 90, (person(),))
-    assert coco.prepare_picture(picture, tmp_path).record(0).image.shape == (60, 90, 3)
+    assert prepare(picture, tmp_path).record(0).image.shape == (60, 90, 3)
 
 
 def test_a_grey_picture_gets_three_channels():
     grey = cv2.imencode(".png", np.arange(12, dtype=np.uint8).reshape(3, 4))[1].tobytes()
     assert np.array_equal(decode_picture(grey), np.arange(12).reshape(3, 4, 1).repeat(3, 2))
-
-
-class TestReadAnnotations:
-    image = {"id": 1, "file_name": "a.jpg", "height": 4, "width": 5}
-
-    def test_pictures_keep_the_order_of_the_json_and_other_categories_are_left_out(self, tmp_path):
-        images = [{**self.image, "id": 9}, {**self.image, "id": 3}]
-        annotations = [person(image_id=3), person(image_id=3, category_id=18), person(image_id=9)]
-        path = tmp_path / "a.json"
-        path.write_text(json.dumps({"images": images, "annotations": annotations}))
-        listed = coco.read_annotations(path)
-        assert [(picture.image_id, len(picture.persons)) for picture in listed] == [(9, 1), (3, 1)]
-
-    def test_a_missing_file(self, tmp_path):
-        with pytest.raises(FileNotFoundError, match=r"no annotations at .*a\.json.*data/README\.md"):
-            coco.read_annotations(tmp_path / "a.json")
-
-    @pytest.mark.parametrize(
-        ("content", "message"),
-        [
-            ("", "not a whole json"),
-            ('{"images": [', "not a whole json"),
-            ("[]", "no list of 'images'"),
-            ({"images": [image]}, "no list of 'annotations'"),
-            ({"images": [image], "annotations": []}, "1 pictures and 0 annotations, but none is a person"),
-            ({"images": [], "annotations": [{**person(), "image_id": 1}]}, "none is a person"),
-            ({"images": [image], "annotations": [{"image_id": 1, "bbox": [1, 1, 2, 2]}]}, "with keypoints"),
-            (
-                {"images": [image], "annotations": [{**person(), "image_id": 1, "category_id": 2}]},
-                "category_id 1",
-            ),
-            ({"images": [image, image], "annotations": []}, "listed twice"),
-            ({"images": [{"id": 1}], "annotations": []}, "'file_name'"),
-            ({"images": [{**image, "height": "tall"}], "annotations": []}, "not in COCO's format"),
-            ({"images": [image], "annotations": [person()]}, "'image_id'"),
-            (
-                {"images": [image], "annotations": [5]},
-                r"not in COCO's format: annotations\[0\] is no mapping",
-            ),
-            ({"images": [image, 5], "annotations": []}, r"not in COCO's format: images\[1\] is no mapping"),
-            ({"images": [{**image, "id": [1]}], "annotations": []}, r"images\[0\] lacks 'id', or"),
-            ("[" * 100000, "not a whole json"),
-        ],
-    )
-    def test_what_is_no_keypoint_json_is_named_with_what_is_expected(self, tmp_path, content, message):
-        path = tmp_path / "odd.json"
-        path.write_text(content if isinstance(content, str) else json.dumps(content))
-        with pytest.raises(ValueError, match=message) as caught:
-            coco.read_annotations(path)
-        assert str(path) in str(caught.value)
-        assert "person_keypoints_*.json is expected" in str(caught.value)

@@ -4,46 +4,40 @@ import multiprocessing
 import os
 import pickle
 import shutil
+from dataclasses import replace
+from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
-from drawn_coco import write_drawn_coco
+from prepared_pictures import STORES, assert_same, empty_picture, header, records_of, write_and_prepare
 from published_hdf5 import write_published
+from torch.utils.data import DataLoader
 
-from simplepose.data.coco import prepare_picture, read_annotations
-from simplepose.data.hdf5 import SampleFile
-from simplepose.data.hdf5_own import SampleWriter
+from simplepose.data import mask_runs
+from simplepose.data.hdf5 import BadRecord, SampleFile
+from simplepose.data.hdf5_writing import small_file
+from simplepose.data.record import Remark
 from simplepose.skeleton import COCO
 
 
-def assert_same(one, other):
-    """Two records hold the same."""
-    for name in ("image", "mask_miss", "mask_all", "keypoints"):
-        a, b = getattr(one, name), getattr(other, name)
-        assert a.dtype == b.dtype, name
-        assert np.array_equal(a, b), name
-    assert (one.center_xy, one.height, one.image_id) == (other.center_xy, other.height, other.image_id)
-
-
 @pytest.fixture(scope="module")
-def drawn(tmp_path_factory):
-    """A written file and the pictures that went into it."""
-    folder = tmp_path_factory.mktemp("drawn")
-    annotations, images = write_drawn_coco(folder, pictures=6)
-    pictures = [prepare_picture(picture, images) for picture in read_annotations(annotations)]
-    pictures[1].mask_miss[3:9, 5:60] = 0
-    with SampleWriter(folder / "new" / "a.h5", annotations.name) as writer:
-        for picture in pictures:
-            writer.append(picture)
-    return folder / "new" / "a.h5", pictures
+def pictures(tmp_path_factory):
+    return write_and_prepare(tmp_path_factory.mktemp("drawn"))
+
+
+@pytest.fixture(scope="module", params=STORES)
+def drawn(request, pictures, tmp_path_factory) -> Path:
+    """A file of `pictures`."""
+    path = tmp_path_factory.mktemp("written") / "a.h5"
+    path.write_bytes(small_file(header(request.param), pictures, [Remark(3, "odd", "é" * 400)]))
+    return path
 
 
 class TestOwnLayout:
-    def test_every_sample_is_read_as_it_was_written(self, drawn):
-        path, pictures = drawn
-        expected = [picture.record(main) for picture in pictures for main in picture.main_persons]
-        file = SampleFile(path)
+    def test_every_sample_is_read_as_it_was_written(self, drawn, pictures):
+        expected = records_of(pictures)
+        file = SampleFile(drawn)
         assert len(file) == len(expected) > len(pictures)
         for record, written in zip(file, expected, strict=True):
             assert_same(record, written)
@@ -52,8 +46,38 @@ class TestOwnLayout:
             record.image_id for record in expected
         ]
 
+    def test_the_picture_files_are_kept_as_they_are(self, pictures, tmp_path):
+        (tmp_path / "a.h5").write_bytes(small_file(header(), pictures, []))
+        with h5py.File(tmp_path / "a.h5") as file:
+            for picture, end, size in zip(
+                pictures, file["pictures/data_end"], file["pictures/image_bytes"], strict=True
+            ):
+                packed = mask_runs.pack(picture.mask_miss, picture.mask_all)
+                start = end - size - len(packed)
+                assert file["pictures/data"][start:end].tobytes() == picture.encoded + packed
+
+    def test_what_the_file_holds_in_all(self, drawn, pictures):
+        contents = SampleFile(drawn).contents()
+        assert contents.people == sum(len(picture.keypoints) for picture in pictures)
+        assert contents.pictures_of_nobody == 1
+        assert contents.remarks == (Remark(3, "odd", "é" * 300),)
+        assert contents.store in STORES
+        pixels = sum(picture.image.nbytes for picture in pictures)
+        masks = sum(len(mask_runs.pack(p.mask_miss, p.mask_all)) for p in pictures)
+        assert contents.raw_bytes == pixels + masks
+        assert contents.raw_bytes == len(h5py.File(drawn)["pictures/data"]) or contents.store != "raw"
+
+    def test_people_may_have_other_joints(self, tmp_path):
+        joints = ("head", "tail")
+        people = {"keypoints": np.ones((3, 2, 3), np.float32), "boxes_xywh": np.ones((3, 4))}
+        picture = replace(empty_picture(), **people, main_persons=(2,))
+        (tmp_path / "a.h5").write_bytes(small_file(header("raw", joints), [picture], []))
+        file = SampleFile(tmp_path / "a.h5")
+        assert file.joints == joints
+        assert_same(file[0], picture.record(2))
+
     def test_arrays_belong_to_the_reader(self, drawn):
-        file = SampleFile(drawn[0])
+        file = SampleFile(drawn)
         record = file[0]
         for array in (record.image, record.mask_miss, record.mask_all, record.keypoints):
             assert array.flags["C_CONTIGUOUS"]
@@ -63,36 +87,33 @@ class TestOwnLayout:
     @pytest.mark.parametrize("index", [-1, 10**6])
     def test_an_index_beyond_the_samples(self, drawn, index):
         with pytest.raises(IndexError, match="sample"):
-            SampleFile(drawn[0])[index]
+            SampleFile(drawn)[index]
 
-    @pytest.mark.parametrize("method", ["fork", "spawn"])
-    def test_workers_read_what_the_parent_reads(self, drawn, method):
-        file = SampleFile(drawn[0])
-        expected = [file[0], file[1]]
-        with multiprocessing.get_context(method).Pool(2) as pool:
-            records = pool.map(file.__getitem__, [0, 1])
+    @pytest.mark.parametrize(("method", "workers"), [(None, 0), ("fork", 1), ("fork", 2), ("spawn", 2)])
+    def test_a_loaders_workers_read_what_the_parent_reads(self, pictures, tmp_path, method, workers):
+        (tmp_path / "a.h5").write_bytes(small_file(header(), pictures, []))
+        file = SampleFile(tmp_path / "a.h5")
+        expected = list(file)
+        loader = DataLoader(
+            file, batch_size=2, collate_fn=list, num_workers=workers, multiprocessing_context=method
+        )
+        records = [record for batch in loader for record in batch]
         for record, own in zip(records, expected, strict=True):
             assert_same(record, own)
         assert_same(file[0], expected[0])
 
     def test_a_worker_has_a_descriptor_of_its_own(self, drawn):
-        def descriptors():
-            links = {fd: f"/proc/self/fd/{fd}" for fd in os.listdir("/proc/self/fd")}
-            return [
-                int(fd) for fd, link in links.items() if os.path.realpath(link) == str(drawn[0].resolve())
-            ]
-
         def work(queue):
             file[1]
-            (own,) = descriptors()
+            (own,) = descriptors(drawn)
             os.lseek(own, 12345, os.SEEK_SET)
             queue.put(own)
 
         if not os.path.isdir("/proc/self/fd"):
             pytest.skip("needs /proc")
-        file = SampleFile(drawn[0])
+        file = SampleFile(drawn)
         file[0]
-        (parents,) = descriptors()
+        (parents,) = descriptors(drawn)
         before = os.lseek(parents, 0, os.SEEK_CUR)
         context = multiprocessing.get_context("fork")
         queue = context.SimpleQueue()
@@ -102,18 +123,26 @@ class TestOwnLayout:
         assert process.exitcode == 0
         assert before != 12345
         assert os.lseek(parents, 0, os.SEEK_CUR) == before
-        assert_same(file[1], SampleFile(drawn[0])[1])
+        assert_same(file[1], SampleFile(drawn)[1])
 
     def test_only_samples_keep_the_file_open(self, drawn, tmp_path):
-        file = SampleFile(shutil.copy(drawn[0], tmp_path))
+        file = SampleFile(shutil.copy(drawn, tmp_path))
         assert file.pictures
+        assert file.contents()
         assert len(file.sample_pictures) == len(file)
         assert file.joints == COCO.annotated
         with h5py.File(file.path, "r+"):  # refused while it is open for reading
             pass
 
+    def test_a_file_that_is_forgotten_is_closed(self, drawn):
+        if not os.path.isdir("/proc/self/fd"):
+            pytest.skip("needs /proc")
+        for _ in range(3):
+            SampleFile(drawn)[0]
+        assert descriptors(drawn) == []
+
     def test_it_can_be_pickled_open_and_closed(self, drawn):
-        file = SampleFile(drawn[0])
+        file = SampleFile(drawn)
         first = file[0]
         assert_same(pickle.loads(pickle.dumps(file))[0], first)
         file.close()
@@ -122,58 +151,10 @@ class TestOwnLayout:
         assert_same(file[0], first)
 
 
-class TestWriter:
-    def test_nothing_lies_there_until_all_is_written(self, drawn, tmp_path):
-        path = tmp_path / "b.h5"
-        path.write_text("what was there")
-        with SampleWriter(path, "x.json") as writer:
-            writer.append(drawn[1][0])
-            assert path.read_text() == "what was there"
-        assert [file.name for file in tmp_path.iterdir()] == ["b.h5"]
-        assert len(SampleFile(path)) == len(drawn[1][0].main_persons)
-
-    @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
-    def test_leaving_early_leaves_nothing_behind(self, drawn, tmp_path, error):
-        with pytest.raises(error), SampleWriter(tmp_path / "b.h5", "x.json") as writer:  # noqa: PT012
-            writer.append(drawn[1][0])
-            raise error
-        assert list(tmp_path.iterdir()) == []
-
-    def test_a_full_disk_is_told_before_it_is_full(self, drawn, tmp_path, monkeypatch):
-        usage = shutil.disk_usage(tmp_path)._replace(free=10_000)
-        monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
-        with (
-            pytest.raises(OSError, match=r"b\.h5 cannot be finished: 10,000 bytes are free"),
-            SampleWriter(tmp_path / "b.h5", "x.json") as writer,
-        ):
-            writer.append(drawn[1][0])
-        assert list(tmp_path.iterdir()) == []
-
-    def test_a_write_that_fails_at_the_end_leaves_nothing_behind(self, tmp_path, monkeypatch):
-        closed = h5py.File.close
-
-        def failing(file):
-            closed(file)
-            raise RuntimeError("errno = 122")
-
-        monkeypatch.setattr(h5py.File, "close", failing)
-        with (
-            pytest.raises(OSError, match=r"b\.h5 could not be written: errno = 122"),
-            SampleWriter(tmp_path / "b.h5", "x.json"),
-        ):
-            pass
-        assert list(tmp_path.iterdir()) == []
-
-    def test_a_second_writer_is_refused_and_harms_nothing(self, drawn, tmp_path):
-        with SampleWriter(tmp_path / "b.h5", "x.json") as writer:
-            with pytest.raises(OSError, match="already open"):
-                SampleWriter(tmp_path / "b.h5", "x.json")
-            writer.append(drawn[1][0])
-        assert len(SampleFile(tmp_path / "b.h5")) == len(drawn[1][0].main_persons)
-
-    def test_a_folder_as_target(self, tmp_path):
-        with pytest.raises(ValueError, match="is a folder"):
-            SampleWriter(tmp_path, "x.json")
+def descriptors(path: Path) -> list[int]:
+    """Those of this process that are open for a file."""
+    links = {fd: f"/proc/self/fd/{fd}" for fd in os.listdir("/proc/self/fd")}
+    return [int(fd) for fd, link in links.items() if os.path.realpath(link) == str(path.resolve())]
 
 
 class TestPublishedLayout:
@@ -208,17 +189,20 @@ class TestPublishedLayout:
         write_published(tmp_path / "p.h5")
         with h5py.File(tmp_path / "p.h5", "r+") as file:
             del file["images/000000000042"]
-        with pytest.raises(ValueError, match=r"p\.h5: damaged .*prepare_coco\.py"):
-            SampleFile(tmp_path / "p.h5")[0]
+        file = SampleFile(tmp_path / "p.h5")
+        with pytest.raises(BadRecord, match=r"p\.h5: sample 0, of picture 42, is damaged .*prepare_coco\.py"):
+            file[0]
+        assert file[2].image_id == 7
+        assert file.contents() is None
 
 
 class TestDamage:
     @pytest.mark.parametrize("kept", [0, 7, 100, 0.5, 0.99, -1])
     def test_a_truncated_file(self, drawn, tmp_path, kept):
-        content = drawn[0].read_bytes()
+        content = drawn.read_bytes()
         (tmp_path / "cut.h5").write_bytes(content[: int(len(content) * kept) if 0 < kept < 1 else kept])
-        with pytest.raises(ValueError, match=r"cut\.h5: cut off, or no HDF5 file .*tools/prepare_coco\.py"):
-            SampleFile(tmp_path / "cut.h5")
+        with pytest.raises(ValueError, match=r"cut\.h5: (cut off|damaged).*tools/prepare_coco\.py"):
+            list(SampleFile(tmp_path / "cut.h5"))
 
     def test_a_missing_file(self, tmp_path):
         with pytest.raises(
@@ -227,7 +211,7 @@ class TestDamage:
             SampleFile(tmp_path / "absent.h5")
 
     def change(self, drawn, tmp_path, edit):
-        (tmp_path / "odd.h5").write_bytes(drawn[0].read_bytes())
+        (tmp_path / "odd.h5").write_bytes(drawn.read_bytes())
         with h5py.File(tmp_path / "odd.h5", "r+") as file:
             edit(file)
         return tmp_path / "odd.h5"
@@ -235,32 +219,66 @@ class TestDamage:
     @pytest.mark.parametrize(
         ("edit", "message"),
         [
-            (lambda file: file.attrs.update(version=2), "layout version 2, 1 is expected"),
-            (lambda file: file.attrs.pop("version"), "layout version None"),
+            (
+                lambda file: file.attrs.update(version=1),
+                "version 1 of the layout; this program reads version 2",
+            ),
+            (
+                lambda file: file.attrs.update(version=3),
+                "version 3 of the layout; this program reads version 2",
+            ),
+            (lambda file: file.attrs.pop("version"), "version None"),
             (lambda file: file.attrs.update(format="another"), "not of training samples"),
             (lambda file: file.pop("samples"), "damaged"),
             (lambda file: file.attrs.pop("joints"), "damaged"),
-            (lambda file: file["samples/picture"].resize(0, axis=0), "holds no sample"),
+            (lambda file: file["samples/main_person"].__setitem__(0, 99), "damaged"),
+            (lambda file: file["pictures/people_end"].attrs.update(crc32=5), "damaged"),
         ],
     )
     def test_another_kind_of_file(self, drawn, tmp_path, edit, message):
         with pytest.raises(ValueError, match=rf"odd\.h5: .*{message}.*prepare_coco\.py"):
             SampleFile(self.change(drawn, tmp_path, edit))
 
-    @pytest.mark.parametrize("name", ["pictures/encoded", "pictures/masks"])
-    @pytest.mark.parametrize("rubbish", [b"", b"rubbish"])
-    def test_a_damaged_sample_spares_the_others(self, drawn, tmp_path, name, rubbish):
+    def test_a_file_without_a_sample(self, tmp_path):
+        (tmp_path / "a.h5").write_bytes(small_file(header(), [], []))
+        with pytest.raises(ValueError, match="holds no sample"):
+            SampleFile(tmp_path / "a.h5")
+
+    @pytest.mark.parametrize("name", ["pictures/data", "people/keypoints", "people/box_xywh"])
+    def test_a_damaged_sample_is_named_and_spares_the_others(self, drawn, pictures, tmp_path, name):
         def edit(file):
-            file[name][0] = np.frombuffer(rubbish, np.uint8)
+            values = file[name][()]
+            values.view(np.uint8).ravel()[5] ^= 1
+            file[name][...] = values
 
         file = SampleFile(self.change(drawn, tmp_path, edit))
-        with pytest.raises(ValueError, match=r"odd\.h5: damaged .*prepare_coco\.py"):
+        with pytest.raises(
+            BadRecord, match=r"odd\.h5: sample 0, of picture 1, is damaged .*--check"
+        ) as caught:
             file[0]
-        assert_same(file[len(file) - 1], SampleFile(drawn[0])[len(file) - 1])
+        assert (caught.value.index, caught.value.image_id) == (0, 1)
+        again = pickle.loads(pickle.dumps(caught.value))
+        assert (str(again), again.index, again.image_id) == (str(caught.value), 0, 1)
+        assert_same(file[len(file) - 1], records_of(pictures)[-1])
 
-    def test_a_sample_of_a_person_who_is_not_there(self, drawn, tmp_path):
-        def edit(file):
-            file["samples/main_person"][0] = 99
+    def test_any_byte_that_flips_is_noticed_or_does_no_harm(self, tmp_path, rng):
+        """Also in HDF5's own headers: nothing else is ever read than what was written."""
+        pictures = [empty_picture(1), empty_picture(2)]
+        for store in STORES:
+            content = small_file(header(store), pictures, [Remark(1, "odd")])
+            noticed = 0
+            for place in rng.choice(len(content), 150, replace=False):
+                flipped = bytearray(content)
+                flipped[place] ^= 1 << rng.integers(8)
+                noticed += self.is_noticed(tmp_path / "flipped.h5", flipped, pictures)
+            assert noticed > 20
 
-        with pytest.raises(ValueError, match="damaged"):
-            list(SampleFile(self.change(drawn, tmp_path, edit)))
+    def is_noticed(self, path: Path, content: bytearray, pictures) -> bool:
+        path.write_bytes(content)
+        try:
+            records = list(SampleFile(path))
+        except ValueError:
+            return True
+        for record, expected in zip(records, records_of(pictures), strict=True):
+            assert_same(record, expected)
+        return False

@@ -1,6 +1,6 @@
-"""COCO's annotations and pictures -> what training samples need.
+"""COCO's annotations -> the people of each picture, and who of them give a training sample.
 
-The rules are the published ones (arXiv:1911.10529 and its code) but for two, see `docs/deviations.md`: the
+The rules are the published ones (arXiv:1911.10529 and its code) but for those in `docs/deviations.md`: the
 distance test of main persons takes the earlier main person's own box, and a picture may hold any number of
 crowd regions.
 """
@@ -8,15 +8,17 @@ crowd regions.
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pycocotools import mask as coco_mask
 
 from simplepose import coco_json
-from simplepose.data.record import PictureFault, PreparedPicture, decode_picture
+from simplepose.data.record import PictureFault, Remark
+from simplepose.data.segmentation import FARTHEST
 from simplepose.people import PERSON_CATEGORY
 from simplepose.skeleton import COCO
 
@@ -24,6 +26,10 @@ MAIN_PERSON_KEYPOINTS = 5
 MAIN_PERSON_AREA = 32 * 32
 MAIN_PERSON_DISTANCE = 0.3
 """What makes a main person: labelled keypoints, pixels of area, distance to earlier ones in longer sides."""
+
+JOINT_OUTSIDE = "joints outside the picture"
+BOX_WITHOUT_AREA = "box without area"
+"""Kinds of remarks on what is mended: such a joint counts as not labelled, such a person gives no sample."""
 
 
 @dataclass(frozen=True)
@@ -37,30 +43,61 @@ class AnnotatedPicture:
     persons: tuple[dict[str, Any], ...]
 
 
-def read_annotations(path: str | Path) -> list[AnnotatedPicture]:
-    """Read COCO's `person_keypoints_*.json`: all its pictures, in the order they are listed.
+@dataclass(frozen=True, eq=False)
+class Persons:
+    """All annotations of people of one picture, crowd regions too, in the json's order.
+
+    Attributes:
+        keypoints: (P, A, 3) float32 as in `Record`; joints outside the picture are not labelled.
+        boxes_xywh: (P, 4) float64, picture pixels.
+        areas: (P,) float64, pixels.
+        crowd: (P,) bool, what is a crowd region.
+        remarks: what was mended.
+    """
+
+    keypoints: np.ndarray
+    boxes_xywh: np.ndarray
+    areas: np.ndarray
+    crowd: np.ndarray
+    remarks: tuple[Remark, ...]
+
+    @cached_property
+    def labelled(self) -> np.ndarray:
+        """(P,) int64: how many keypoints of each are labelled; 0 of a crowd region."""
+        return (self.keypoints[..., 2] > 0).sum(1) * ~self.crowd
+
+    @cached_property
+    def main_persons(self) -> list[int]:
+        """The rows of the main persons."""
+        sides = self.boxes_xywh[:, 2:]
+        eligible = (self.labelled >= MAIN_PERSON_KEYPOINTS) & (self.areas >= MAIN_PERSON_AREA)
+        eligible &= (sides > 0).all(1)
+        return choose_main_persons(self.boxes_xywh, eligible, MAIN_PERSON_DISTANCE * sides.max(1, initial=0))
+
+
+def read_annotations(path: str | Path, joints: Sequence[str] = COCO.annotated) -> list[AnnotatedPicture]:
+    """Read COCO's `person_keypoints_*.json`, or another of its form: all its pictures, in the order they are
+    listed.
+
+    Args:
+        path: of the json.
+        joints: the names of the annotated joints that are expected of it.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is no such file, is cut off, or holds no person with keypoints.
+        ValueError: it is no such file, is cut off, holds no person with keypoints, or names other keypoints.
     """
     content = coco_json.read(path, _EXPECTED, annotated=True)
     persons = defaultdict(list)
     for annotation in coco_json.persons(content):
         persons[annotation["image_id"]].append(annotation)
+    _check_joints(path, content, tuple(joints))
     try:
-        pictures = [
-            AnnotatedPicture(
-                int(image["id"]),
-                image["file_name"],
-                int(image["height"]),
-                int(image["width"]),
-                tuple(persons[image["id"]]),
-            )
-            for image in content["images"]
-        ]
-    except (KeyError, TypeError, ValueError) as error:
+        pictures = [_picture(image, persons[image["id"]]) for image in content["images"]]
+    except (KeyError, TypeError, OverflowError) as error:
         raise ValueError(f"{path}: not in COCO's format ({error!r}); {_EXPECTED}") from error
+    except ValueError as error:
+        raise ValueError(f"{path}: not in COCO's format ({error}); {_EXPECTED}") from error
     if not any(person.get("keypoints") for picture in pictures for person in picture.persons):
         raise ValueError(
             f"{path}: {len(pictures)} pictures and {len(content['annotations'])} annotations, "
@@ -72,33 +109,30 @@ def read_annotations(path: str | Path) -> list[AnnotatedPicture]:
 _EXPECTED = "COCO's person_keypoints_*.json is expected (see data/README.md)"
 
 
-def prepare_picture(picture: AnnotatedPicture, images: str | Path) -> PreparedPicture | None:
-    """Read one picture from the folder `images` and make its masks and people; None if it has no main person.
+def persons_of(picture: AnnotatedPicture, joints: int) -> Persons:
+    """The annotations of a picture as arrays, mended where the rules say so; `joints`: A.
 
     Raises:
-        PictureFault: the picture is missing or damaged, or its annotations are malformed.
+        PictureFault: they are malformed.
     """
-    keypoints, boxes, areas, crowd = _persons(picture)
-    labelled = (keypoints[..., 2] > 0).sum(1) * ~crowd
-    eligible = (labelled >= MAIN_PERSON_KEYPOINTS) & (areas >= MAIN_PERSON_AREA) & (boxes[:, 2:] > 0).all(1)
-    main_persons = choose_main_persons(
-        boxes, eligible, reach=MAIN_PERSON_DISTANCE * boxes[:, 2:].max(1, initial=0)
-    )
-    if not main_persons:
-        return None
-    encoded = _read_picture(picture, Path(images))
-    mask_miss, mask_all = make_masks(_segmentations(picture), labelled > 0, crowd)
-    rows = np.flatnonzero(labelled)
-    return PreparedPicture(
-        picture.image_id,
-        picture.file_name,
-        encoded,
-        mask_miss,
-        mask_all,
-        keypoints[rows],
-        boxes[rows],
-        tuple(int(np.searchsorted(rows, person)) for person in main_persons),
-    )
+    try:
+        keypoints = [person.get("keypoints") or [0] * 3 * joints for person in picture.persons]
+        boxes = np.array([person["bbox"] for person in picture.persons], np.float64).reshape(-1, 4)
+        parts = (
+            np.array(keypoints, np.float32).reshape(len(keypoints), joints, 3),
+            boxes.reshape(len(keypoints), 4),
+            np.array([person.get("area", _box_area(person)) for person in picture.persons], np.float64),
+            np.array([person.get("iscrowd", 0) for person in picture.persons], bool),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise malformed(picture, error) from error
+    if not all(np.isfinite(part).all() for part in parts):
+        raise malformed(picture, "a value that is not finite")
+    if not np.isin(parts[0][..., 2], (0, 1, 2)).all():
+        raise malformed(picture, "a keypoint's third value is not 0, 1 or 2")
+    if not (np.abs(boxes) <= FARTHEST).all():
+        raise malformed(picture, f"a box beyond {FARTHEST:,} pixels")
+    return Persons(*parts, tuple(_mend(picture, parts[0], boxes)))
 
 
 def choose_main_persons(boxes_xywh: np.ndarray, eligible: np.ndarray, reach: np.ndarray) -> list[int]:
@@ -120,91 +154,51 @@ def choose_main_persons(boxes_xywh: np.ndarray, eligible: np.ndarray, reach: np.
     return chosen
 
 
-def make_masks(
-    segmentations: np.ndarray, labelled: np.ndarray, crowd: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Where people are, and where the loss must not look because people there are not labelled.
-
-    Args:
-        segmentations: (P, H, W) bool, of all people and crowd regions.
-        labelled: (P,) bool, who has a labelled keypoint.
-        crowd: (P,) bool, what is a crowd region. The published code refuses pictures with more than one.
-
-    Returns:
-        `mask_miss` and `mask_all`, (H, W) uint8 with 0 and 255, as in `Record`.
-    """
-    persons = segmentations[~crowd].any(0)
-    crowds = segmentations[crowd].any(0)
-    unlabelled = segmentations[~crowd & ~labelled].any(0) | (crowds & ~persons)
-    return np.where(unlabelled, 0, 255).astype(np.uint8), np.where(persons | crowds, 255, 0).astype(np.uint8)
+def inside(keypoints: np.ndarray, height: int, width: int) -> np.ndarray:
+    """(P, A) bool: which of the (P, A, 3) lie in the picture: from -0.5, where it begins if pixel centres are
+    integers, to its width and height, where it ends if corners are."""
+    x, y = keypoints[..., 0], keypoints[..., 1]
+    return (x >= -0.5) & (x <= width) & (y >= -0.5) & (y <= height)
 
 
-def segmentation_mask(annotation: dict[str, Any], height: int, width: int) -> np.ndarray:
-    """(H, W) bool: an annotation's polygons or run lengths, as COCO's `annToMask`; its box where it has none.
-
-    Raises:
-        ValueError: the run lengths are of another size.
-    """
-    segmentation = annotation.get("segmentation")
-    if isinstance(segmentation, dict):
-        if list(segmentation["size"]) != [height, width]:
-            raise ValueError(f"segmentation of {segmentation['size']}, picture of {[height, width]}")
-        plain = isinstance(segmentation["counts"], list)
-        runs = coco_mask.frPyObjects(segmentation, height, width) if plain else segmentation
-    else:
-        outlines = [polygon for polygon in segmentation or [] if len(polygon) >= 6]
-        shapes = outlines or np.array([annotation["bbox"]], np.float64)
-        runs = coco_mask.merge(coco_mask.frPyObjects(shapes, height, width))
-    return coco_mask.decode(runs).astype(bool)
+def _check_joints(path: str | Path, content: dict[str, Any], joints: tuple[str, ...]) -> None:
+    """Raises ValueError where the json names its keypoints, and these are not the expected ones."""
+    for category in content.get("categories") or []:
+        person = isinstance(category, dict) and category.get("id") == PERSON_CATEGORY
+        named = category.get("keypoints") if person else None
+        if named and tuple(named) != joints:
+            raise ValueError(
+                f"{path}: its people have the keypoints {', '.join(map(str, named))}; {', '.join(joints)} "
+                "are expected: choose the skeleton whose annotated joints are the json's, in its order"
+            )
 
 
-def _persons(picture: AnnotatedPicture) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Keypoints (P, A, 3) float32, boxes (P, 4), areas (P,) and crowd flags (P,) of all annotations."""
-    joints = len(COCO.annotated)
-    try:
-        keypoints = [person.get("keypoints") or [0] * 3 * joints for person in picture.persons]
-        boxes = [person["bbox"] for person in picture.persons]
-        parts = (
-            np.array(keypoints, np.float32).reshape(len(keypoints), joints, 3),
-            np.array(boxes, np.float64).reshape(len(boxes), 4),
-            np.array([person["area"] for person in picture.persons], np.float64),
-            np.array([person.get("iscrowd", 0) for person in picture.persons], bool),
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise _malformed(picture, error) from error
-    if not all(np.isfinite(part).all() for part in parts):
-        raise _malformed(picture, "a value that is not finite")
-    return parts
+def _picture(image: dict[str, Any], persons: list[dict[str, Any]]) -> AnnotatedPicture:
+    image_id = int(np.int64(int(image["id"])))
+    height, width = int(image["height"]), int(image["width"])
+    name = image["file_name"].encode("utf-8", "backslashreplace").decode()  # json can hold half characters
+    return AnnotatedPicture(image_id, name, height, width, tuple(persons))
 
 
-def _segmentations(picture: AnnotatedPicture) -> np.ndarray:
-    """(P, H, W) bool, of all annotations."""
-    try:
-        return np.stack(
-            [segmentation_mask(person, picture.height, picture.width) for person in picture.persons]
-        )
-    except Exception as error:  # pycocotools raises bare Exceptions on odd input
-        raise _malformed(picture, error) from error
+def _box_area(person: dict[str, Any]) -> float:
+    """What stands in for an area that an annotation does not state."""
+    return float(person["bbox"][2]) * float(person["bbox"][3])
 
 
-def _malformed(picture: AnnotatedPicture, what: object) -> PictureFault:
+def _mend(picture: AnnotatedPicture, keypoints: np.ndarray, boxes_xywh: np.ndarray) -> list[Remark]:
+    """Take the labels from joints outside the picture, in place; tell of these, and of boxes without area."""
+    outside = (keypoints[..., 2] > 0) & ~inside(keypoints, picture.height, picture.width)
+    places = [f"{x:g}, {y:g}" for x, y, _ in keypoints[outside]]
+    keypoints[outside] = 0
+    flat = boxes_xywh[~(boxes_xywh[:, 2:] > 0).all(1)]
+    sizes = [f"{width:g} x {height:g}" for _, _, width, height in flat]
+    return [
+        Remark(picture.image_id, kind, f"of {picture.file_name}: {'; '.join(found)}")
+        for kind, found in ((JOINT_OUTSIDE, places), (BOX_WITHOUT_AREA, sizes))
+        if found
+    ]
+
+
+def malformed(picture: AnnotatedPicture, what: object) -> PictureFault:
+    """The fault of a picture whose annotations cannot be read."""
     return PictureFault("annotations malformed", f"of {picture.file_name}: {what}")
-
-
-def _read_picture(picture: AnnotatedPicture, images: Path) -> bytes:
-    """The picture file's bytes, once they are known to decode to the annotated size."""
-    path = images / picture.file_name
-    try:
-        encoded = path.read_bytes()
-    except OSError as error:
-        raise PictureFault("picture missing", f"{path} ({error.strerror})") from error
-    try:
-        height, width = decode_picture(encoded).shape[:2]
-    except PictureFault as error:
-        raise PictureFault(error.reason, f"{path}: {error}") from error
-    if (height, width) != (picture.height, picture.width):
-        raise PictureFault(
-            "picture of another size",
-            f"{path} is {width} x {height}, its annotations are for {picture.width} x {picture.height}",
-        )
-    return encoded

@@ -1,6 +1,7 @@
 """The training samples of one HDF5 file, whichever layout it has.
 
-Only this file and the two layouts (`hdf5_own.py`, `hdf5_published.py`) know what lies in such a file.
+Only this file, the two layouts (`hdf5_own.py`, `hdf5_published.py`) and `hdf5_writing.py` know what lies in
+such a file.
 """
 
 from __future__ import annotations
@@ -14,29 +15,56 @@ from typing import Any, Protocol, TypeVar
 import h5py
 import numpy as np
 
-from simplepose.data.hdf5_own import FORMAT, VERSION, OwnLayout
-from simplepose.data.hdf5_published import PublishedLayout
+from simplepose.data.hdf5_own import VERSION, Contents, OwnSamples, is_ours
+from simplepose.data.hdf5_published import PublishedSamples
 from simplepose.data.record import Record
 
 T = TypeVar("T")
 _PREPARE = "make it (again) with tools/prepare_coco.py"
-_DAMAGE = (OSError, RuntimeError, LookupError, TypeError, ValueError, zlib.error)
+_CHECK = "tools/prepare_coco.py --check tells what else is"
+_DAMAGE = (OSError, RuntimeError, LookupError, TypeError, ValueError, AttributeError, zlib.error)
 """What h5py, zlib and the layouts raise on bytes that are not what they were."""
 
 
-class Layout(Protocol):
-    """How one layout keeps its samples, asked of the open file."""
+class BadRecord(ValueError):
+    """One sample of a file cannot be read, though the file as a whole can.
 
-    def count(self, file: h5py.File) -> int:
-        """How many samples the file holds."""
+    Attributes:
+        index: the sample's.
+        image_id: its picture's, None where not even that can be read.
 
-    def joints(self, file: h5py.File) -> tuple[str, ...]:
+    A loader makes the error of a worker anew from its text alone; it then knows neither.
+    """
+
+    def __init__(self, message: str, index: int = -1, image_id: int | None = None) -> None:
+        super().__init__(message, index, image_id)
+        self.index, self.image_id = index, image_id
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class Samples(Protocol):
+    """The samples of an open file, as each layout reads them."""
+
+    def __len__(self) -> int: ...
+
+    @property
+    def joints(self) -> tuple[str, ...]:
         """The names of the annotated joints."""
 
-    def picture_ids(self, file: h5py.File) -> tuple[list[int], np.ndarray]:
-        """The distinct picture ids, and (samples,) int64 which of them each sample is of."""
+    @property
+    def pictures(self) -> np.ndarray:
+        """(N,) int64: the distinct picture ids."""
 
-    def record(self, file: h5py.File, index: int) -> Record:
+    @property
+    def sample_pictures(self) -> np.ndarray:
+        """(S,) int64: which of `pictures` each sample is of, as a position."""
+
+    def image_id(self, index: int) -> int:
+        """The id of sample `index`'s picture."""
+
+    def record(self, index: int) -> Record:
         """Sample `index`."""
 
 
@@ -57,22 +85,18 @@ class SampleFile:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is cut off, not a file of samples, of another version, or holds no sample.
+        ValueError: it is cut off, not a file of samples, of another version, damaged, or holds no sample.
     """
 
     def __init__(self, path: str | Path, published_crop: int = 512) -> None:
-        self.path = Path(path)
+        self.path, self.published_crop = Path(path), published_crop
         self._handle: h5py.File | None = None
+        self._samples: Samples | None = None
         self._owner = 0
         self._picture_ids: tuple[list[int], np.ndarray] | None = None
         if not self.path.is_file():
             raise FileNotFoundError(f"no file of training samples at {self.path}; {_PREPARE}")
-        with self._opened() as file:
-            self._layout = self._recognise(file, published_crop)
-            try:
-                self._count, self.joints = self._layout.count(file), self._layout.joints(file)
-            except _DAMAGE as error:
-                raise self._damaged(error) from error
+        self._count, self.joints = self._ask(lambda samples: (len(samples), samples.joints))
         if self._count == 0:
             raise ValueError(f"{self.path}: holds no sample; {_PREPARE}")
 
@@ -80,10 +104,22 @@ class SampleFile:
         return self._count
 
     def __getitem__(self, index: int) -> Record:
-        """Sample `index`. Raises IndexError where there is none, ValueError where the file is damaged."""
+        """Sample `index`.
+
+        Raises:
+            IndexError: there is none.
+            BadRecord: it is damaged.
+            ValueError: the file is not what it was.
+        """
         if not 0 <= index < self._count:
             raise IndexError(f"{self.path}: sample {index} of {self._count}")
-        return self._read(lambda file: self._layout.record(file, index))
+        samples = self._opened_samples()
+        try:
+            return samples.record(index)
+        except _DAMAGE as error:
+            image_id = _image_id(samples, index)
+            message = f"{self.path}: sample {index}, of picture {image_id}, is damaged ({error}); {_CHECK}"
+            raise BadRecord(message, index, image_id) from error
 
     @property
     def pictures(self) -> list[int]:
@@ -95,32 +131,39 @@ class SampleFile:
         """(samples,) int64: which of `pictures` each sample is of, as a position in that list."""
         return self._read_picture_ids()[1]
 
+    def contents(self) -> Contents | None:
+        """What the file holds in all, and what was left out of it; None in the published layout."""
+        return self._ask(lambda samples: samples.contents() if isinstance(samples, OwnSamples) else None)
+
     def close(self) -> None:
         """Close the file; reading a sample opens it again."""
         if self._handle is not None:
             self._handle.close()
-        self._handle = None
+        self._handle = self._samples = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_handle": None}
+        return {**self.__dict__, "_handle": None, "_samples": None}
 
     def _read_picture_ids(self) -> tuple[list[int], np.ndarray]:
         if self._picture_ids is None:
-            try:
-                with self._opened() as file:
-                    self._picture_ids = self._layout.picture_ids(file)
-            except _DAMAGE as error:
-                raise self._damaged(error) from error
+            self._picture_ids = self._ask(lambda s: (s.pictures.tolist(), s.sample_pictures))
         return self._picture_ids
 
-    def _read(self, what: Callable[[h5py.File], T]) -> T:
-        if self._handle is None or self._owner != os.getpid():
+    def _ask(self, what: Callable[[Samples], T]) -> T:
+        """An answer of the file, which is not left open."""
+        with self._opened() as file:
+            samples = self._recognise(file)
+            try:
+                return what(samples)
+            except _DAMAGE as error:
+                raise self._damaged(error) from error
+
+    def _opened_samples(self) -> Samples:
+        if self._samples is None or self._owner != os.getpid():
             self.close()
             self._handle, self._owner = self._opened(), os.getpid()
-        try:
-            return what(self._handle)
-        except _DAMAGE as error:
-            raise self._damaged(error) from error
+            self._samples = self._recognise(self._handle)
+        return self._samples
 
     def _opened(self) -> h5py.File:
         try:
@@ -128,15 +171,28 @@ class SampleFile:
         except OSError as error:
             raise ValueError(f"{self.path}: cut off, or no HDF5 file ({error}); {_PREPARE}") from error
 
-    def _recognise(self, file: h5py.File, published_crop: int) -> Layout:
-        if file.attrs.get("format") == FORMAT:
-            version = file.attrs.get("version")
-            if version != VERSION:
-                raise ValueError(f"{self.path}: layout version {version}, {VERSION} is expected; {_PREPARE}")
-            return OwnLayout()
-        if {"dataset", "images", "masks"} <= set(file):
-            return PublishedLayout(published_crop)
-        raise ValueError(f"{self.path}: an HDF5 file, but not of training samples; {_PREPARE}")
+    def _recognise(self, file: h5py.File) -> Samples:
+        """The layout's reader, or a ValueError that says what the file is instead."""
+        try:
+            if is_ours(file):
+                version = file.attrs.get("version")
+                if version == VERSION:
+                    return OwnSamples(file)
+                fault = f"version {version} of the layout; this program reads version {VERSION}"
+            elif {"dataset", "images", "masks"} <= set(file):
+                return PublishedSamples(file, self.published_crop)
+            else:
+                fault = "an HDF5 file, but not of training samples"
+        except _DAMAGE as error:
+            raise self._damaged(error) from error
+        raise ValueError(f"{self.path}: {fault}; {_PREPARE}")
 
     def _damaged(self, error: Exception) -> ValueError:
         return ValueError(f"{self.path}: damaged ({error}); {_PREPARE}")
+
+
+def _image_id(samples: Samples, index: int) -> int | None:
+    try:
+        return samples.image_id(index)
+    except _DAMAGE:
+        return None

@@ -1,165 +1,182 @@
-"""Our layout of the file of training samples, version 1: its writer and its reader.
+"""Our layout of the file of training samples, version 2: what lies in it, and its reader.
 
-N pictures, T people with keypoints of all pictures one after another, A annotated joints, S samples:
+N pictures, B bytes of theirs, T people with keypoints of all pictures one after another, A annotated joints,
+S samples, R remarks; texts are UTF-8 of a fixed length, padded with zeros (HDF5 keeps those of any length
+where no checksum is, and a flipped bit there can make it read for ever):
 
-    attributes             format, version, annotations (the json's name), joints (A names)
+    attributes             format, version, store (compressed or raw), annotations (the json's name),
+                           joints (A names)
     pictures/image_id      (N,) int64          pictures/file_name  (N,) text
     pictures/size_hw       (N, 2) int32        pictures/people_end (N,) int64 row of people/*
-    pictures/encoded       (N,) bytes of the picture file (JPEG, PNG, ...)
-    pictures/masks         (N,) bytes: zlib of the packed bits (row-major) of mask_miss > 0, then mask_all > 0
+    pictures/data          (B,) uint8 of each picture its image, then its masks
+    pictures/data_end      (N,) int64 place in pictures/data
+    pictures/image_bytes   (N,) int64 how many of its bytes are the image: the picture file as it is (JPEG,
+                           PNG, ...) in a compressed store, H x W x 3 BGR in a raw one; the rest are the
+                           masks, see `mask_runs.py`
+    pictures/checksum      (N,) uint64 of its bytes and people, see `checksum`
     people/keypoints       (T, A, 3) float32   people/box_xywh     (T, 4) float64
     samples/picture        (S,) int64 row of pictures/*
-    samples/main_person    (S,) int64 counted within its picture
+    samples/main_person    (S,) int64 counted within its picture, -1 in a picture of nobody
+    remarks/image_id       (R,) int64          remarks/kind, remarks/detail (R,) text
+                           what was left out or mended, of all pictures that were asked for
 
-Picture n's people are the rows of people/* from people_end[n - 1] (0 for the first) to before people_end[n].
-Every data set can grow, so a file can be written piece by piece.
+Picture n's bytes and people begin where those of n - 1 end (0 for the first). All but the bytes and the
+people bear an attribute crc32 of their values.
 """
 
 from __future__ import annotations
 
-import os
-import shutil
 import zlib
-from pathlib import Path
-from types import TracebackType
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import h5py
 import numpy as np
 
-from simplepose.data.record import PreparedPicture, Record
-from simplepose.skeleton import COCO
+from simplepose.data import mask_runs
+from simplepose.data.record import NOBODY, Record, Remark, decode_picture, make_record
 
-FORMAT, VERSION = "simplepose-samples", 1
-ROOM = 64 * 2**20
-"""Bytes that must stay free on the disk: HDF5 writes some late, and crashes the process where it cannot."""
+FORMAT, VERSION = "simplepose-samples", 2
+Store = Literal["compressed", "raw"]
 
-_BYTES = h5py.vlen_dtype(np.uint8)
-_DATASETS: dict[str, tuple[tuple[int, ...], Any]] = {
-    "pictures/image_id": ((), np.int64),
-    "pictures/file_name": ((), h5py.string_dtype()),
-    "pictures/size_hw": ((2,), np.int32),
-    "pictures/people_end": ((), np.int64),
-    "pictures/encoded": ((), _BYTES),
-    "pictures/masks": ((), _BYTES),
-    "people/keypoints": ((len(COCO.annotated), 3), np.float32),
-    "people/box_xywh": ((4,), np.float64),
-    "samples/picture": ((), np.int64),
-    "samples/main_person": ((), np.int64),
+DATA = "pictures/data"
+PEOPLE = ("people/keypoints", "people/box_xywh")
+COLUMNS: dict[str, Any] = {
+    "pictures/image_id": np.int64,
+    "pictures/file_name": np.bytes_,
+    "pictures/size_hw": np.int32,
+    "pictures/people_end": np.int64,
+    "pictures/data_end": np.int64,
+    "pictures/image_bytes": np.int64,
+    "pictures/checksum": np.uint64,
+    "samples/picture": np.int64,
+    "samples/main_person": np.int64,
+    "remarks/image_id": np.int64,
+    "remarks/kind": np.bytes_,
+    "remarks/detail": np.bytes_,
 }
+"""The types of the columns that bear a checksum of their own."""
 
 
-class SampleWriter:
-    """Writes a file of training samples; nothing appears under its name until all is written.
+def is_ours(file: h5py.File) -> bool:
+    """Whether a file has our layout, in any version."""
+    return file.attrs.get("format") in (FORMAT, FORMAT.encode())  # version 1 wrote texts of any length
 
-    Use as a context manager. What is written lies in a temporary file beside `path`, which is renamed at the
-    end, and removed when the block is left by an exception (Ctrl-C too). A second writer of it is refused.
 
-    Args:
-        path: of the file; its folder is made if need be, a file that is there is replaced.
-        annotations: name of the json that the samples come from, kept as a remark.
+def checksum(data: np.ndarray, keypoints: np.ndarray, boxes_xywh: np.ndarray) -> np.uint64:
+    """The sum, modulo 2**64, of the 64-bit words of a picture's bytes, and of its people's CRC-32s.
 
-    Raises:
-        ValueError: `path` is a folder.
-        OSError: the file cannot be written.
+    Over the bytes a sum tells of damage in a fifth of a CRC's time, which a raw picture would notice.
+    """
+    whole = len(data) // 8 * 8
+    words = int(data[:whole].view(np.uint64).sum(dtype=np.uint64)) + int.from_bytes(data[whole:], "little")
+    return np.uint64((words + zlib.crc32(keypoints) + zlib.crc32(boxes_xywh)) % 2**64)
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a file holds in all.
+
+    Attributes:
+        store: how the pictures are kept.
+        people: with keypoints, each counted once.
+        pictures_of_nobody: how many.
+        raw_bytes: what the pictures and masks take in a raw store.
+        remarks: what was left out or mended, in the json's order.
     """
 
-    def __init__(self, path: str | Path, annotations: str) -> None:
-        self.path = Path(path)
-        if self.path.is_dir():
-            raise ValueError(f"{self.path} is a folder; the name of a file to write is expected")
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._temporary = self.path.with_name(f"{self.path.name}.partial")
-        try:
-            self._file = h5py.File(self._temporary, "w")
-        except OSError as error:
-            raise OSError(
-                f"{self._temporary} cannot be written, or another process does ({error})"
-            ) from error
-        self._file.attrs.update(format=FORMAT, version=VERSION, annotations=annotations)
-        self._file.attrs["joints"] = list(COCO.annotated)
-        for name, (shape, dtype) in _DATASETS.items():
-            self._file.create_dataset(name, (0, *shape), dtype, maxshape=(None, *shape), chunks=(256, *shape))
-
-    def append(self, picture: PreparedPicture) -> None:
-        """Add a picture and its samples. Raises OSError where the disk is nearly full."""
-        free = shutil.disk_usage(self._temporary).free
-        if free < ROOM + len(picture.encoded):
-            raise OSError(
-                f"{self.path} cannot be finished: {free:,} bytes are free on its disk; make room there"
-            )
-        row = len(self._file["pictures/image_id"])
-        people_end = len(self._file["people/keypoints"]) + len(picture.keypoints)
-        masks = np.packbits(np.stack([picture.mask_miss, picture.mask_all]) > 0)
-        self._extend("people/keypoints", picture.keypoints)
-        self._extend("people/box_xywh", picture.boxes_xywh)
-        self._extend("samples/picture", [row] * len(picture.main_persons))
-        self._extend("samples/main_person", picture.main_persons)
-        self._extend("pictures/image_id", [picture.image_id])
-        self._extend("pictures/file_name", [picture.file_name])
-        self._extend("pictures/size_hw", [picture.mask_miss.shape])
-        self._extend("pictures/people_end", [people_end])
-        self._extend_bytes("pictures/encoded", picture.encoded)
-        self._extend_bytes("pictures/masks", zlib.compress(masks.tobytes()))
-
-    def _extend(self, name: str, values: Any) -> None:
-        dataset = self._file[name]
-        start = len(dataset)
-        dataset.resize(start + len(values), axis=0)
-        dataset[start:] = values
-
-    def _extend_bytes(self, name: str, value: bytes) -> None:
-        dataset = self._file[name]
-        dataset.resize(len(dataset) + 1, axis=0)
-        dataset[-1] = np.frombuffer(value, np.uint8)
-
-    def __enter__(self) -> SampleWriter:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
-        try:
-            self._file.close()
-            if kind is None:
-                with open(self._temporary, "rb+") as file:
-                    os.fsync(file.fileno())
-                os.replace(self._temporary, self.path)
-        except RuntimeError as fault:  # h5py's word for a write that failed when the file was closed
-            raise OSError(f"{self.path} could not be written: {fault}") from fault
-        finally:
-            self._temporary.unlink(missing_ok=True)
+    store: Store
+    people: int
+    pictures_of_nobody: int
+    raw_bytes: int
+    remarks: tuple[Remark, ...]
 
 
-class OwnLayout:
-    """Reads what `SampleWriter` wrote."""
+class OwnSamples:
+    """Reads the samples of an open file in our layout.
 
-    def count(self, file: h5py.File) -> int:
-        """How many samples the file holds."""
-        return len(file["samples/picture"])
+    Attributes:
+        joints: the names of the annotated joints.
+        store: how the pictures are kept.
 
-    def joints(self, file: h5py.File) -> tuple[str, ...]:
-        """The names of the annotated joints."""
-        return tuple(map(str, file.attrs["joints"]))
+    Raises:
+        ValueError: the tables of the file are not what was written. What else h5py raises on a damaged file:
+            OSError, RuntimeError, LookupError, TypeError.
+    """
 
-    def picture_ids(self, file: h5py.File) -> tuple[list[int], np.ndarray]:
-        """The distinct picture ids, and (samples,) int64 which of them each sample is of."""
-        return file["pictures/image_id"][()].tolist(), file["samples/picture"][()]
+    def __init__(self, file: h5py.File) -> None:
+        self._file = file
+        self.joints: tuple[str, ...] = tuple(joint.decode() for joint in file.attrs["joints"])
+        self.store: Store = file.attrs["store"].decode()
+        self._data, self._keypoints, self._boxes = (file[name] for name in (DATA, *PEOPLE))
+        self._image_id, self._size_hw = self._column("pictures/image_id"), self._column("pictures/size_hw")
+        self._data_end, self._people_end = self._ends("pictures/data_end"), self._ends("pictures/people_end")
+        self._image_bytes = self._column("pictures/image_bytes")
+        self._checksum = self._column("pictures/checksum")
+        self._picture, self._main_person = (
+            self._column("samples/picture"),
+            self._column("samples/main_person"),
+        )
 
-    def record(self, file: h5py.File, index: int) -> Record:
-        """Sample `index`."""
-        pictures, people = file["pictures"], file["people"]
-        row = int(file["samples/picture"][index])
-        start, end = int(pictures["people_end"][row - 1]) if row else 0, int(pictures["people_end"][row])
-        height, width = pictures["size_hw"][row]
-        packed = np.frombuffer(zlib.decompress(pictures["masks"][row].tobytes()), np.uint8)
-        mask_miss, mask_all = np.unpackbits(packed, count=2 * height * width).reshape(2, height, width) * 255
-        main_person = int(file["samples/main_person"][index])
-        return PreparedPicture(
-            image_id=int(pictures["image_id"][row]),
-            file_name=pictures["file_name"].asstr()[row],
-            encoded=pictures["encoded"][row].tobytes(),
-            mask_miss=mask_miss,
-            mask_all=mask_all,
-            keypoints=people["keypoints"][start:end],
-            boxes_xywh=people["box_xywh"][start:end],
-            main_persons=(main_person,),
-        ).record(main_person)
+    def __len__(self) -> int:
+        return len(self._picture)
+
+    @property
+    def pictures(self) -> np.ndarray:
+        """(N,) int64: the distinct picture ids."""
+        return self._image_id
+
+    @property
+    def sample_pictures(self) -> np.ndarray:
+        """(S,) int64: which of `pictures` each sample is of, as a position."""
+        return self._picture
+
+    def image_id(self, index: int) -> int:
+        """The id of sample `index`'s picture."""
+        return int(self._image_id[self._picture[index]])
+
+    def record(self, index: int) -> Record:
+        """Sample `index`. Raises ValueError where its picture is not as it was written."""
+        row = self._picture[index]
+        data = self._data[self._data_end[row] : self._data_end[row + 1]]
+        people = slice(self._people_end[row], self._people_end[row + 1])
+        keypoints, boxes_xywh = self._keypoints[people], self._boxes[people]
+        if checksum(data, keypoints, boxes_xywh) != self._checksum[row]:
+            raise ValueError("its bytes are not those that were written")
+        height, width = map(int, self._size_hw[row])
+        image, masks = np.split(data, [self._image_bytes[row]])
+        image = image.reshape(height, width, 3) if self.store == "raw" else decode_picture(image.tobytes())
+        return make_record(
+            int(self._image_id[row]),
+            image,
+            mask_runs.unpack(masks, height, width),
+            keypoints,
+            boxes_xywh,
+            int(self._main_person[index]),
+        )
+
+    def contents(self) -> Contents:
+        """What the file holds in all."""
+        texts = (np.char.decode(self._column(f"remarks/{name}"), "utf-8") for name in ("kind", "detail"))
+        columns = (self._column("remarks/image_id").tolist(), *(text.tolist() for text in texts))
+        pixels = int(self._size_hw.astype(np.int64).prod(1).sum())
+        return Contents(
+            store=self.store,
+            people=int(self._people_end[-1]),
+            pictures_of_nobody=int((self._main_person == NOBODY).sum()),
+            raw_bytes=int(3 * pixels + self._data_end[-1] - self._image_bytes.sum()),
+            remarks=tuple(map(Remark, *columns)),
+        )
+
+    def _column(self, name: str) -> np.ndarray:
+        values = self._file[name][()]
+        if (
+            not np.issubdtype(values.dtype, COLUMNS[name])
+            or zlib.crc32(values) != self._file[name].attrs["crc32"]
+        ):
+            raise ValueError(f"the values of {name} are not those that were written")
+        return values
+
+    def _ends(self, name: str) -> np.ndarray:
+        """With a 0 in front: n's rows are those from [n] to before [n + 1]."""
+        return np.concatenate([np.zeros(1, np.int64), self._column(name)])

@@ -9,6 +9,7 @@ uint8 BGR. Group `masks`: the same keys; (H, W, 2) uint8: mask_miss, mask_all.
 from __future__ import annotations
 
 import json
+from functools import cached_property
 from typing import Any
 
 import h5py
@@ -18,51 +19,64 @@ from simplepose.data.record import Record
 from simplepose.skeleton import COCO
 
 
-class PublishedLayout:
-    """The published layout.
+class PublishedSamples:
+    """Reads the samples of an open file in the published layout.
 
     Args:
+        file: open for reading.
         crop: height of the crop that `scale_provided` refers to, pixels.
+
+    Attributes:
+        joints: the names of the annotated joints: the layout keeps none, such files are of COCO.
     """
 
-    def __init__(self, crop: int) -> None:
-        self.crop = crop
-        self._keys: list[str] | None = None
+    joints = COCO.annotated
 
-    def count(self, file: h5py.File) -> int:
-        """How many samples the file holds."""
-        return len(file["dataset"])
+    def __init__(self, file: h5py.File, crop: int) -> None:
+        self._file, self._crop = file, crop
+        self._keys = sorted(file["dataset"])
 
-    def joints(self, file: h5py.File) -> tuple[str, ...]:
-        """The names of the annotated joints: the layout keeps none, such files are of COCO."""
-        return COCO.annotated
+    def __len__(self) -> int:
+        return len(self._keys)
 
-    def picture_ids(self, file: h5py.File) -> tuple[list[int], np.ndarray]:
-        """The distinct picture ids, and (samples,) int64 which of them each sample is of."""
-        ids = [int(self._sample(file, index)["image"]) for index in range(self.count(file))]
-        pictures, positions = np.unique(ids, return_inverse=True)
-        return pictures.tolist(), positions.astype(np.int64)
+    @property
+    def pictures(self) -> np.ndarray:
+        """(N,) int64: the distinct picture ids."""
+        return self._picture_ids[0]
 
-    def record(self, file: h5py.File, index: int) -> Record:
+    @property
+    def sample_pictures(self) -> np.ndarray:
+        """(S,) int64: which of `pictures` each sample is of, as a position."""
+        return self._picture_ids[1]
+
+    def image_id(self, index: int) -> int:
+        """The id of sample `index`'s picture."""
+        return int(self._sample(index)["image"])
+
+    def record(self, index: int) -> Record:
         """Sample `index`."""
-        sample = self._sample(file, index)
+        sample = self._sample(index)
         key = sample["image"]
-        masks = file["masks"][key][()]
+        masks = self._file["masks"][key][()]
         x, y = np.asarray(sample["objpos"], np.float64).reshape(-1, 2)[0]
         return Record(
-            image=file["images"][key][()],
+            image=self._file["images"][key][()],
             mask_miss=np.ascontiguousarray(masks[..., 0]),
             mask_all=np.ascontiguousarray(masks[..., 1]),
             keypoints=_coco_keypoints(np.array(sample["joints"], np.float32)),
             center_xy=(float(x), float(y)),
-            height=float(np.ravel(sample["scale_provided"])[0]) * self.crop,
+            height=float(np.ravel(sample["scale_provided"])[0]) * self._crop,
             image_id=int(key),
         )
 
-    def _sample(self, file: h5py.File, index: int) -> dict[str, Any]:
-        if self._keys is None:
-            self._keys = sorted(file["dataset"])
-        return json.loads(file["dataset"][self._keys[index]][()])
+    @cached_property
+    def _picture_ids(self) -> tuple[np.ndarray, np.ndarray]:
+        ids = np.array([self.image_id(index) for index in range(len(self))], np.int64)
+        pictures, positions = np.unique(ids, return_inverse=True)
+        return pictures, positions.astype(np.int64)
+
+    def _sample(self, index: int) -> dict[str, Any]:
+        return json.loads(self._file["dataset"][self._keys[index]][()])
 
 
 def _coco_keypoints(joints: np.ndarray) -> np.ndarray:

@@ -1,0 +1,179 @@
+"""COCO's pictures and annotations -> one file of training samples: in parts, which several processes make and
+which stay when it is broken off, and are joined in the end."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+import h5py
+
+from simplepose import atomic
+from simplepose.data import hdf5_writing, parallel
+from simplepose.data.coco import (
+    BOX_WITHOUT_AREA,
+    JOINT_OUTSIDE,
+    AnnotatedPicture,
+    persons_of,
+    read_annotations,
+)
+from simplepose.data.coco_pictures import prepare_picture
+from simplepose.data.hdf5_own import VERSION, OwnSamples, Store
+from simplepose.data.hdf5_writing import Header
+from simplepose.data.partial_folder import PartialFolder
+from simplepose.data.record import PictureFault, Remark
+from simplepose.data.split import held_out
+from simplepose.skeleton import COCO
+
+NO_MAIN_PERSON = "no main person"
+HELD_OUT = "held out"
+AS_RULED = (NO_MAIN_PERSON, HELD_OUT)
+"""Kinds of remarks on pictures that are left out though nothing is wrong with them."""
+MENDED = (JOINT_OUTSIDE, BOX_WITHOUT_AREA)
+"""Kinds of remarks on pictures that are not left out. All other kinds are of faults."""
+
+PICTURES_A_PART = 32
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is asked for.
+
+    Attributes:
+        annotations: COCO's json, or another of its form.
+        folders: where its pictures are looked for, in this order.
+        output: the file to make.
+        joints: the names of the annotated joints.
+        store: how the pictures are kept.
+        negatives: whether pictures without a single annotation of a person give a sample.
+        split: which pictures are held out, see `split.held_out`; none if empty.
+        only_held_out: the held out pictures are asked for, and not the others.
+    """
+
+    annotations: Path
+    folders: tuple[Path, ...]
+    output: Path
+    joints: tuple[str, ...] = COCO.annotated
+    store: Store = "compressed"
+    negatives: bool = False
+    split: str = ""
+    only_held_out: bool = False
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part that is done: of so many pictures that were asked for, and whether it was there before."""
+
+    pictures: int
+    samples: int
+    remarks: tuple[Remark, ...]
+    was_there: bool
+
+
+@dataclass(frozen=True)
+class _Task:
+    path: Path
+    plan: Plan
+    header: Header
+    pictures: Sequence[AnnotatedPicture]
+
+
+class Preparation:
+    """The making of one file; use as a context manager. What is done stays when the block is left early, and
+    the same plan goes on from there, to the same file.
+
+    Attributes:
+        listed: how many pictures the json lists.
+        pictures: those that are asked for.
+        begun_anew: whether parts of another plan were there, and are gone.
+
+    Raises:
+        FileNotFoundError, ValueError, OSError: as `read_annotations`, `held_out` and `PartialFolder`.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        listed = read_annotations(plan.annotations, plan.joints)
+        held = held_out(plan.split, listed) if plan.split else set()
+        self.listed = len(listed)
+        self.pictures = [p for p in listed if (p.image_id in held) == plan.only_held_out]
+        asked_for = {picture.image_id for picture in self.pictures}
+        self._others = [Remark(p.image_id, HELD_OUT) for p in listed if p.image_id not in asked_for]
+        self._header = Header(plan.joints, plan.annotations.name, plan.store)
+        self._folder = PartialFolder(plan.output, _fingerprint(plan, sorted(asked_for)))
+        self.begun_anew = self._folder.replaced
+
+    def parts(self, processes: int) -> Generator[Part, None, None]:
+        """Make the parts that are not there; yields first those that are, then each as it is done.
+
+        Raises:
+            OSError: the disk is full, or a process was killed.
+        """
+        tasks = []
+        for number, start in enumerate(range(0, len(self.pictures), PICTURES_A_PART)):
+            chunk = self.pictures[start : start + PICTURES_A_PART]
+            task = _Task(self._folder.part(number), self._plan, self._header, chunk)
+            part = _read(task)
+            if part is None:
+                tasks.append(task)
+            else:
+                yield part
+        yield from parallel.run(_make, tasks, processes)
+
+    def join(self) -> Iterator[int]:
+        """Join the parts, all of which are there; the file is in its place when no more bytes are told of."""
+        count = -(-len(self.pictures) // PICTURES_A_PART)
+        parts = [self._folder.part(number) for number in range(count)]
+        yield from hdf5_writing.join(self._header, parts, self._folder.joined, self._others)
+        self._folder.finish()
+
+    def discard(self) -> None:
+        """Remove what is done."""
+        self._folder.discard()
+
+    def __enter__(self) -> Preparation:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
+        self._folder.close()
+
+
+def _fingerprint(plan: Plan, image_ids: list[int]) -> str:
+    """Differs where anything differs that the parts depend on."""
+    annotations = hashlib.sha256(plan.annotations.read_bytes()).hexdigest()
+    folders = [str(folder.resolve()) for folder in plan.folders]
+    rules = [VERSION, PICTURES_A_PART, plan.joints, plan.store, plan.negatives]
+    return hashlib.sha256(json.dumps([annotations, folders, rules, image_ids]).encode()).hexdigest()[:16]
+
+
+def _read(task: _Task) -> Part | None:
+    """A part that is there; None where there is none, or what the disk kept of it is not whole."""
+    try:
+        with h5py.File(task.path, "r") as file:
+            samples = OwnSamples(file)
+            return Part(len(task.pictures), len(samples), samples.contents().remarks, was_there=True)
+    except (OSError, RuntimeError, LookupError, ValueError):
+        return None
+
+
+def _make(task: _Task) -> Part:
+    prepared, remarks = [], []
+    for picture in task.pictures:
+        try:
+            persons = persons_of(picture, len(task.plan.joints))
+            ready = prepare_picture(picture, persons, task.plan.folders, task.plan.negatives)
+        except PictureFault as fault:
+            remarks.append(Remark(picture.image_id, fault.reason, fault.detail))
+            continue
+        remarks += persons.remarks
+        if ready is None:
+            remarks.append(Remark(picture.image_id, NO_MAIN_PERSON))
+        else:
+            prepared.append(ready)
+    atomic.write_bytes(task.path, hdf5_writing.small_file(task.header, prepared, remarks))
+    samples = sum(len(picture.main_persons) for picture in prepared)
+    return Part(len(task.pictures), samples, tuple(remarks), was_there=False)
