@@ -146,7 +146,7 @@ class Train:
     swa_start: float | None = None  # from this epoch on weights are averaged at the end of each swa_epochs
     swa_epochs: float = 5.0
     workers: int = 2  # processes that read samples, for each process that trains
-    stop_on_damage: bool = False  # a damaged sample ends the run; otherwise another stands in for it
+    strict: bool = False  # a damaged sample ends the run; otherwise another stands in for it
     seed: int = 0
     checkpoint_steps: int = 0  # written each time so many steps are done; 0: by time alone
     checkpoint_minutes: float = 15.0  # and this often, at the end, and on SIGTERM and SIGINT (Ctrl-C)

@@ -90,8 +90,8 @@ def test_batches_have_the_stated_shapes(samples_file):
 
 def test_framing_by_picture_takes_each_picture_once(samples_file):
     by_person, by_picture = make(samples_file), make(samples_file, "augment.framing=picture")
-    pictures = set(by_person.file.sample_pictures[by_person.indices].tolist())
-    chosen = by_picture.file.sample_pictures[by_picture.indices].tolist()
+    pictures = {by_person.record((0, i)).image_id for i in range(len(by_person))}
+    chosen = [by_picture.record((0, i)).image_id for i in range(len(by_picture))]
     assert sorted(chosen) == sorted(pictures)
 
 
@@ -106,4 +106,4 @@ def test_a_skeleton_with_other_joints_is_refused(samples_file):
 
 def test_the_crop_of_a_published_file_is_a_setting(tmp_path):
     write_published(tmp_path / "p.h5", crop=384)
-    assert make(tmp_path / "p.h5", "augment.published_crop=384").file[1].height == pytest.approx(128)
+    assert make(tmp_path / "p.h5", "augment.published_crop=384").record((0, 1)).height == pytest.approx(128)

@@ -9,8 +9,10 @@ from simplepose.cli import door, draw_people, evaluate, prepare, train
 from simplepose.cli import main as command
 from simplepose.config import Augment
 from simplepose.data import augment, coco, drawn_set
+from simplepose.data.coco_pictures import prepare_picture
 from simplepose.data.hdf5 import SampleFile
 from simplepose.data.record import PictureFault
+from simplepose.data.segmentation import segmentation_mask
 from simplepose.data.synthetic import Scene, draw_scene
 from simplepose.skeleton import COCO
 
@@ -45,7 +47,7 @@ def test_the_json_tells_what_was_drawn(scenes, written):
         seen = np.flatnonzero(scene.masks.any((1, 2)))
         assert len(picture.persons) == len(seen)
         for person, annotation in zip(seen, picture.persons, strict=True):
-            mask = coco.segmentation_mask(annotation, picture.height, picture.width)
+            mask = segmentation_mask(annotation, picture.height, picture.width)
             assert np.array_equal(mask, scene.masks[person])
             assert annotation["area"] == mask.sum()
             ys, xs = np.nonzero(mask)
@@ -100,7 +102,7 @@ def test_nobody_gives_no_sample_and_a_picture_all_the_same(scenes, written):
     assert drawn_set.records(scenes[3]) == []
     assert drawn_set.describe(scenes[3], 1, 1) == []
     picture = coco.read_annotations(written[0])[3]
-    assert coco.prepare_picture(picture, written[1]) is None
+    assert prepare_picture(picture, coco.persons_of(picture, 17), [written[1]]) is None
 
 
 def test_a_killed_run_leaves_no_json_beside_other_pictures(scenes, tmp_path):
@@ -170,7 +172,7 @@ def test_odd_numbers_are_refused(args, tmp_path, capsys):
 def test_a_missing_picture_is_a_fault_of_the_data_set(written, tmp_path):
     picture = coco.read_annotations(written[0])[0]
     with pytest.raises(PictureFault, match="picture missing"):
-        coco.prepare_picture(picture, tmp_path)
+        prepare_picture(picture, coco.persons_of(picture, 17), [tmp_path])
 
 
 def test_the_route_works_on_drawn_people_alone(tmp_path):

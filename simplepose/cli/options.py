@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
+from simplepose.data.mixing import Source
 from simplepose.models.checkpoints import WEIGHTS
 
 
@@ -21,6 +23,18 @@ def add_weights(parser: argparse.ArgumentParser) -> None:
     """Add `--weights`, which set of a training checkpoint is taken."""
     told = "of a training checkpoint (auto: the first that it has of swa, ema, raw)"
     parser.add_argument("--weights", choices=WEIGHTS, default="auto", help=told)
+
+
+def source(text: str) -> Source:
+    """An argument's `type`: a file of training samples, or FILE=WEIGHT."""
+    path, equals, after = text.rpartition("=")
+    try:
+        weight = float(after) if equals else 1.0
+    except ValueError:  # a path with = in it
+        return Source(Path(text))
+    if not 0 < weight < math.inf or (equals and not path):
+        raise argparse.ArgumentTypeError(f"FILE.h5, or FILE.h5=WEIGHT with a weight above 0, got {text!r}")
+    return Source(Path(path if equals else text), weight)
 
 
 def count(least: int, of: str = "pictures") -> Callable[[str], int]:

@@ -17,6 +17,7 @@ from simplepose.cli.measuring import ap_of
 from simplepose.cli.training_pictures import drawer
 from simplepose.config import Settings
 from simplepose.data.dataset import TrainingSamples
+from simplepose.data.hdf5 import BadRecord
 from simplepose.models import checkpoints
 from simplepose.models.checkpoints import Model
 from simplepose.models.imhn import IMHN
@@ -39,7 +40,14 @@ def parser(prog: str = "train", description: str | None = __doc__) -> argparse.A
     parser = argparse.ArgumentParser(prog=prog, description=description)
     add = parser.add_argument
     add("--config", required=True, help="settings, for example configs/imhn4_512.yaml")
-    add("--train", required=True, type=Path, help="samples to learn from, made by prepare")
+    add(
+        "--train",
+        required=True,
+        type=options.source,
+        nargs="+",
+        metavar="FILE.h5[=WEIGHT]",
+        help="samples to learn from, made by prepare; an epoch has so many times a file's samples (default 1)",
+    )
     add("--val", type=Path, help="samples to tell the loss on (train.validate_epochs)")
     add(
         "--ap-annotations",
@@ -97,8 +105,11 @@ def run(args: argparse.Namespace, world: World, device: torch.device, data_paral
     reporter = _reporter(folder, trainer, settings, body, device)
     try:
         finished = train(trainer, samples, folder, reporter, watch)
+    except BadRecord as error:  # a worker's comes with its whole traceback
+        raise ValueError(str(error).split("BadRecord: ")[-1].strip()) from error
     finally:
         reporter.close()
+    _tell_of_damage(world, [part for part in (samples, held_out) if part is not None])
     return _end(folder, trainer, finished)
 
 
@@ -113,6 +124,16 @@ def _reporter(
     step = trainer.progress.step
     board = Board(folder.tensorboard, step, required=settings.train.picture_steps > 0)
     return Reporter(settings.train, device, Journal(folder.journal, step), board, drawer(settings, body))
+
+
+def _tell_of_damage(world: World, read: Sequence[TrainingSamples]) -> None:
+    """A line on the samples that could not be read, if there were such."""
+    met = int(world.sums(torch.tensor(sum(samples.damaged_pictures for samples in read))))
+    if met and world.is_first:
+        print(
+            f"damaged pictures: {met} (one that several processes met is counted by each), named above; "
+            "other samples stood in for theirs; tools/prepare_coco.py --check tells all of a file"
+        )
 
 
 def _end(folder: RunFolder | None, trainer: Trainer, finished: bool) -> int:

@@ -28,7 +28,7 @@ class GoodRecords:
 
     def __init__(self, file: SampleFile, stop: bool = False) -> None:
         self.file, self.stop = file, stop
-        self._told = torch.zeros(len(file.pictures), dtype=torch.bool).share_memory_()
+        self._told = torch.zeros(len(file), dtype=torch.bool).share_memory_()  # as many pictures at most
 
     @property
     def damaged_pictures(self) -> int:

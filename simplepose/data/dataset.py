@@ -12,12 +12,15 @@ import cv2
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
 from simplepose.config import Augment, Settings
 from simplepose.data import augment
 from simplepose.data.augment import Parameters, Sample
+from simplepose.data.bad_records import GoodRecords
 from simplepose.data.hdf5 import SampleFile
+from simplepose.data.mixing import Mixture, Source
+from simplepose.data.record import Record
 from simplepose.skeleton import Skeleton
 
 Place = tuple[int, int]
@@ -41,35 +44,42 @@ class Batch(NamedTuple):
 
 
 class TrainingSamples(Dataset[Sample]):
-    """The samples of one file, each asked for as (epoch, index).
+    """The samples of one file or of several, each asked for as (epoch, index); the length is an epoch's.
+
+    Its files are opened by the process that first reads a sample, so that it can be handed to processes.
+    A damaged sample is replaced by another of its file, see `GoodRecords`.
 
     Args:
-        path: of the HDF5 file.
-        settings: its parts `augment`, `targets` and `train.seed` are used.
+        sources: the HDF5 file, or several with their weights.
+        settings: its parts `augment`, `targets`, `train.seed` and `train.strict` are used.
         skeleton: the network's joints.
         augmented: False gives the framed samples without any chance, for validation.
 
     Raises:
-        FileNotFoundError, ValueError: as `SampleFile`; ValueError also where the skeleton's annotated joints
-            are not the file's.
+        FileNotFoundError, ValueError: as `SampleFile` and `Mixture`; ValueError also where the skeleton's
+            annotated joints are not a file's.
     """
 
     def __init__(
-        self, path: str | Path, settings: Settings, skeleton: Skeleton, augmented: bool = True
+        self,
+        sources: str | Path | Sequence[Source],
+        settings: Settings,
+        skeleton: Skeleton,
+        augmented: bool = True,
     ) -> None:
-        self.file = SampleFile(path, settings.augment.published_crop)
-        if self.file.joints != skeleton.annotated:
-            raise ValueError(
-                f"{path}: its people have the joints {', '.join(self.file.joints)}; the skeleton "
-                f"{skeleton.name!r} expects {', '.join(skeleton.annotated)}: choose one that fits"
-            )
+        if isinstance(sources, str | Path):
+            sources = [Source(Path(sources))]
+        self.files = [_open(source.path, settings, skeleton) for source in sources]
+        self._records = [GoodRecords(file, settings.train.strict) for file in self.files]
         self.settings = settings
         self.skeleton = skeleton
         self.augmented = augmented
-        self.indices = _chosen(self.file, settings.augment)
+        self._chosen = [_chosen(file, settings.augment) for file in self.files]
+        weights = [source.weight for source in sources]
+        self._mixture = Mixture([len(rows) for rows in self._chosen], weights, settings.train.seed)
 
     def __len__(self) -> int:
-        return len(self.indices)
+        return len(self._mixture)
 
     def __getitem__(self, place: Place) -> Sample:
         epoch, index = place
@@ -77,10 +87,19 @@ class TrainingSamples(Dataset[Sample]):
         if self.augmented:
             rng = np.random.default_rng([self.settings.train.seed, epoch, index])
             parameters = augment.draw(rng, self.settings.augment)
-        record = self.file[int(self.indices[index])]
         return augment.apply(
-            record, parameters, self.settings.augment, self.skeleton, self.settings.targets.stride
+            self.record(place), parameters, self.settings.augment, self.skeleton, self.settings.targets.stride
         )
+
+    def record(self, place: Place) -> Record:
+        """What a sample is made of."""
+        file, row = self._mixture.place(*place)
+        return self._records[file][int(self._chosen[file][row])]
+
+    @property
+    def damaged_pictures(self) -> int:
+        """How many were met so far, by this process and the workers of its loaders."""
+        return sum(records.damaged_pictures for records in self._records)
 
 
 class EpochSampler(Sampler[Place]):
@@ -137,18 +156,42 @@ def loader(samples: TrainingSamples, places: Iterable[Place]) -> DataLoader[Samp
 
 
 def collate(samples: Sequence[Sample]) -> Batch:
-    """Stack samples; people are padded to the largest number among them."""
-    joints = np.zeros(
-        (len(samples), max(len(s.joints) for s in samples), *samples[0].joints.shape[1:]), np.float32
+    """Stack samples; people are padded to the largest number among them.
+
+    In a worker the batch is made in memory that it shares with the process that asked for it.
+    """
+    people = max(len(sample.joints) for sample in samples)
+    batch = Batch(
+        images=_room(len(samples), samples[0].image),
+        mask_miss=_room(len(samples), samples[0].mask_miss),
+        person_mask=_room(len(samples), samples[0].person_mask),
+        joints=torch.zeros((len(samples), people, *samples[0].joints.shape[1:])),
     )
-    for row, sample in zip(joints, samples, strict=True):
-        row[: len(sample.joints)] = sample.joints
-    return Batch(
-        images=torch.from_numpy(np.stack([s.image for s in samples])),
-        mask_miss=torch.from_numpy(np.stack([s.mask_miss for s in samples])),
-        person_mask=torch.from_numpy(np.stack([s.person_mask for s in samples])),
-        joints=torch.from_numpy(joints),
-    )
+    for row, sample in enumerate(samples):
+        batch.images[row] = torch.from_numpy(sample.image)
+        batch.mask_miss[row] = torch.from_numpy(sample.mask_miss)
+        batch.person_mask[row] = torch.from_numpy(sample.person_mask)
+        batch.joints[row, : len(sample.joints)] = torch.from_numpy(sample.joints)
+    return batch
+
+
+def _room(samples: int, like: np.ndarray) -> Tensor:
+    """An empty tensor for so many arrays of one form."""
+    shape = (samples, *like.shape)
+    if get_worker_info() is None:
+        return torch.empty(shape, dtype=torch.uint8)
+    storage = torch.UntypedStorage._new_shared(samples * like.nbytes)  # as torch's own collation has it
+    return torch.empty(0, dtype=torch.uint8).set_(storage, 0, shape)
+
+
+def _open(path: Path, settings: Settings, skeleton: Skeleton) -> SampleFile:
+    file = SampleFile(path, settings.augment.published_crop)
+    if file.joints != skeleton.annotated:
+        raise ValueError(
+            f"{path}: its people have the joints {', '.join(file.joints)}; the skeleton "
+            f"{skeleton.name!r} expects {', '.join(skeleton.annotated)}: choose one that fits"
+        )
+    return file
 
 
 def _chosen(file: SampleFile, settings: Augment) -> np.ndarray:

@@ -34,7 +34,8 @@ def records(scene: Scene, image_id: int = 0) -> list[Record]:
     labelled, boxes = (scene.keypoints[..., 2] > 0).sum(1), _boxes_xywh(scene)
     eligible = (labelled >= coco.MAIN_PERSON_KEYPOINTS) & (scene.masks.sum((1, 2)) >= coco.MAIN_PERSON_AREA)
     reach = coco.MAIN_PERSON_DISTANCE * boxes[:, 2:].max(1, initial=0)
-    mask_miss, mask_all = coco.make_masks(scene.masks, labelled > 0, np.zeros(len(labelled), bool))
+    unlabelled, people = (scene.masks[rows].any(0) for rows in (labelled == 0, labelled >= 0))
+    mask_miss, mask_all = (mask.astype(np.uint8) * np.uint8(255) for mask in (~unlabelled, people))
     found = []
     for person in coco.choose_main_persons(boxes, eligible, reach):
         others = [other for other in np.flatnonzero(labelled).tolist() if other != person]
