@@ -18,6 +18,7 @@ from simplepose.cli.training_pictures import drawer
 from simplepose.config import Settings
 from simplepose.data.dataset import TrainingSamples
 from simplepose.data.hdf5 import BadRecord
+from simplepose.inference import predictor
 from simplepose.models import checkpoints
 from simplepose.models.checkpoints import Model
 from simplepose.models.imhn import IMHN
@@ -60,9 +61,8 @@ def parser(prog: str = "train", description: str | None = __doc__) -> argparse.A
     add("--resume", action="store_true", help="go on with the run in the folder, if there is one")
     add(
         "--init-from",
-        type=Path,
-        metavar="PATH",
-        help="begin with those weights of this checkpoint that fit (not when a run goes on)",
+        metavar="NAME_OR_PATH",
+        help="begin with what fits of a network that ships, or of a checkpoint (not when a run goes on)",
     )
     options.add_device(parser)
     add("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="win over the file's")
@@ -95,12 +95,13 @@ def run(args: argparse.Namespace, world: World, device: torch.device, data_paral
     torch.manual_seed(settings.train.seed)
     model = Model(IMHN.from_settings(settings.model, body.channels), settings, body)
     if args.init_from and newest is None:
-        weights = checkpoints.load(args.init_from).network.state_dict()
-        logger.info("%s", transfer(model.network, weights, str(args.init_from)))
+        weights = checkpoints.load(predictor.find(args.init_from)).network.state_dict()
+        logger.info("%s", transfer(model.network, weights, args.init_from))
     trainer = Trainer(model, device, world, data_parallel)
     if newest is not None:
         values = checkpoints.read_training(newest)
         resuming.check(config.from_text(values["settings"], str(newest)), settings)
+        resuming.check_skeleton(Skeleton.from_text(values["skeleton"], str(newest)), body)
         trainer.load_state(values, str(newest))
     reporter = _reporter(folder, trainer, settings, body, device)
     try:
