@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,30 @@ def read(path: str | Path, expected: str, annotated: bool) -> dict[str, Any]:
 def persons(content: dict[str, Any]) -> list[dict[str, Any]]:
     """The annotations of people, in the file's order; one without a category is of a person."""
     return [a for a in content["annotations"] if a.get("category_id", PERSON_CATEGORY) == PERSON_CATEGORY]
+
+
+def require_joints(path: str | Path, content: dict[str, Any], joints: Sequence[str]) -> None:
+    """Hold the keypoints of a json's people against the annotated joints that are expected.
+
+    Raises:
+        ValueError: it names its keypoints, and these are others; or nobody has as many.
+    """
+    advice = "choose the skeleton whose annotated joints are the json's, in its order"
+    for category in content.get("categories") or []:
+        person = isinstance(category, dict) and category.get("id") == PERSON_CATEGORY
+        named = category.get("keypoints") if person else None
+        if isinstance(named, list) and named and named != list(joints):
+            raise ValueError(
+                f"{path}: its people have the keypoints {', '.join(map(str, named))}; {', '.join(joints)} "
+                f"are expected: {advice}"
+            )
+    lists = [person.get("keypoints") for person in persons(content)]
+    lengths = {len(values) for values in lists if isinstance(values, list) and values}
+    if lengths and 3 * len(joints) not in lengths:
+        raise ValueError(
+            f"{path}: its people have {', '.join(map(str, sorted(lengths)))} keypoint values; "
+            f"{3 * len(joints)} are expected, 3 for each of {', '.join(joints)}: {advice}"
+        )
 
 
 def _fault(content: Any) -> str | None:

@@ -201,10 +201,26 @@ def _check(skeleton: Skeleton) -> None:
     limbs = {frozenset(limb) for limb in skeleton.limbs}
     if len(limbs) != len(skeleton.limbs) or any(len(limb) != 2 for limb in limbs):
         raise ValueError(f"skeleton {name!r}: each limb joins two different joints, once")
+    paired = [end for pair in skeleton.mirrored for end in pair]
+    if len(set(paired)) != len(paired):
+        raise ValueError(f"skeleton {name!r}: mirrored: each joint in one pair at most")
     for limb in skeleton.limbs:
         mirrored = tuple(map(skeleton._mirror_name, limb))
         if frozenset(mirrored) not in limbs:
             raise ValueError(f"skeleton {name!r}: limb {limb} is there, its mirror {mirrored} is not")
+    apart = sorted(joints - _reached(skeleton))
+    if apart:
+        raise ValueError(
+            f"skeleton {name!r}: limbs must make one body; none leads from {skeleton.joints[0]} to {apart}"
+        )
+
+
+def _reached(skeleton: Skeleton) -> set[str]:
+    """The joints that limbs join with the first one, over any number of others."""
+    reached = set(skeleton.joints[:1])
+    while more := {end for limb in skeleton.limbs if reached & {*limb} for end in limb} - reached:
+        reached |= more
+    return reached
 
 
 _SIDED = ("eye", "ear", "shoulder", "elbow", "wrist", "hip", "knee", "ankle")
@@ -261,11 +277,17 @@ sigmas as COCO's keypoint evaluation defines them."""
 
 
 def load(name_or_path: str) -> Skeleton:
-    """The skeleton that a settings file names: "coco", or the path of a skeleton's YAML file."""
+    """The skeleton that a settings file names: "coco", or a YAML file's path (from the working folder)."""
     if name_or_path == COCO.name:
         return COCO
-    if not Path(name_or_path).is_file():
+    path = Path(name_or_path)
+    if not path.is_file():
         raise FileNotFoundError(
-            f"skeleton {name_or_path!r}: expected {COCO.name!r} or the path of a YAML file"
+            f"skeleton {name_or_path!r}: expected {COCO.name!r} or the path of a YAML file; "
+            f"there is none at {path.absolute()}"
         )
-    return Skeleton.from_text(Path(name_or_path).read_text(encoding="utf-8"), name_or_path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: a text in UTF-8 expected ({error})") from error
+    return Skeleton.from_text(text, name_or_path)

@@ -133,9 +133,9 @@ def test_rows_that_do_not_fit_are_refused(drawn):
         ),
         (
             b'{"images": [], "annotations": [{"image_id": 1, "category_id": 1, "bbox": [], "area": 1}]}',
-            "people without keypoints, num_keypoints",
+            "people without keypoints; COCO",
         ),
-        (b'{"images": [], "annotations": [{"image_id": 1, "category_id": 3}]}', "people without annotations"),
+        (b'{"images": [], "annotations": [{"image_id": 1, "category_id": 3}]}', "people without keypoints"),
     ],
 )
 def test_a_json_of_another_kind_is_refused(tmp_path, content, said):

@@ -1,5 +1,7 @@
 """The skeleton: one truth for joints, limbs and channels."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import yaml
@@ -68,8 +70,11 @@ def test_a_yaml_file_gives_the_same_skeleton(tmp_path):
     path.write_text(COCO.to_text())
     assert skeleton.load(str(path)) == COCO
     assert skeleton.load("coco") is COCO
-    with pytest.raises(FileNotFoundError, match="coco"):
+    with pytest.raises(FileNotFoundError, match=f"'cocoo': expected 'coco' or .* none at {Path.cwd()}/cocoo"):
         skeleton.load("cocoo")
+    path.write_bytes(b"name: caf\xe9")
+    with pytest.raises(ValueError, match=r"body\.yaml: a text in UTF-8 expected"):
+        skeleton.load(str(path))
 
 
 @pytest.mark.parametrize(
@@ -79,6 +84,8 @@ def test_a_yaml_file_gives_the_same_skeleton(tmp_path):
         ({"limbs": [["nose", "nose"]]}, "two different joints"),
         ({"limbs": [["nose", "tail"]]}, "tail"),
         ({"limbs": [["nose", "left_eye"]]}, "its mirror"),
+        ({"limbs": [["neck", "nose"]]}, "one body; none leads from nose to .'left_ankle', 'left_ear', "),
+        ({"mirrored": [["left_ear", "right_ear"], ["left_ear", "left_eye"]]}, "one pair at most"),
         ({"joints": ["nose"]}, "annotated or a midpoint"),
         ({"midpoints": []}, "neck"),
         ({"colour": "red"}, "colour"),

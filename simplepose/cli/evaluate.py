@@ -6,9 +6,11 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import simplepose
 from simplepose.cli import INTERRUPTED, options
+from simplepose.data.split import held_out
 from simplepose.evaluation import coco
 from simplepose.inference.pictures import find_people, write_json
 from simplepose.inference.sources import Source
@@ -30,7 +32,13 @@ def parser() -> argparse.ArgumentParser:
     )
     add("--images", required=True, type=Path, metavar="DIR", help="the folder of its pictures")
     add("--output", required=True, type=Path, metavar="DIR", help="where results.json and metrics.json go")
-    add("--limit", type=options.count(1), metavar="N", help="only the first N pictures that the json lists")
+    add(
+        "--split",
+        default="",
+        metavar="WHICH",
+        help="only the pictures that prepare holds out by this --split: first:N, or a text of picture ids",
+    )
+    add("--limit", type=options.count(1), metavar="N", help="only the first N of these pictures")
     add("--name", default="simplepose", help="what the file for COCO's server calls the method")
     options.add_weights(parser)
     options.add_device(parser)
@@ -41,11 +49,11 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the verb. Exit status 1 when a picture could not be read, 130 after Ctrl-C, else 0."""
     args = parser().parse_args(argv)
-    annotations = coco.read_annotations(args.annotations)
     options.require_folder_of_pictures(args.images)
-    listed = annotations.dataset["images"][: args.limit]
-    pictures = [Source(args.images / image["file_name"], image["file_name"], image["id"]) for image in listed]
     predictor = simplepose.load(args.model, args.device, settings_overrides=args.set, weights=args.weights)
+    annotations = coco.read_annotations(args.annotations, predictor.skeleton.annotated)
+    listed = _asked_for(annotations.dataset["images"], args.split)[: args.limit]
+    pictures = [Source(args.images / image["file_name"], image["file_name"], image["id"]) for image in listed]
     results, metrics_file = args.output / "results.json", args.output / "metrics.json"
     for_server = args.output / coco.server_file_name(args.annotations, args.name)
     args.output.mkdir(parents=True, exist_ok=True)
@@ -72,3 +80,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             f"zip this file and upload it at {SERVER}"
         )
     return 1 if run.unreadable else 0
+
+
+def _asked_for(listed: list[dict[str, Any]], split: str) -> list[dict[str, Any]]:
+    """The json's pictures that the split holds out; all where there is none."""
+    if not split:
+        return listed
+    held = held_out(split, [image["id"] for image in listed])
+    return [image for image in listed if image["id"] in held]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from simplepose import skeleton
 from simplepose.cli import options
 from simplepose.config import Settings
 from simplepose.evaluation import coco
@@ -32,7 +33,7 @@ def ap_of(
         return None
     if annotations is None or images is None:
         raise ValueError("train.ap_epochs asks for AP; give --ap-annotations and --ap-images")
-    truth = coco.read_annotations(annotations)
+    truth = coco.read_annotations(annotations, skeleton.load(settings.skeleton).annotated)
     if not truth.anns:
         raise ValueError(f"{annotations} has no annotations; AP needs some")
     options.require_folder_of_pictures(images)

@@ -15,6 +15,7 @@ from simplepose.data.coco import AnnotatedPicture, read_annotations
 from simplepose.data.hdf5 import SampleFile
 from simplepose.data.preparation import AS_RULED, HELD_OUT, MENDED
 from simplepose.data.record import Remark
+from simplepose.skeleton import COCO
 
 TRAIN2017 = {"pictures with people": 64_115, "people with keypoints": 149_813}
 """What COCO's person_keypoints_train2017.json holds."""
@@ -51,7 +52,9 @@ def check_file(args: argparse.Namespace) -> int:
             for fault in checked.faults:
                 tqdm.write(f"wrong picture {checked.image_id}: {fault}", sys.stderr)
     rows = {"pictures": f"{len(file.pictures):,}", **_held(file), "people with keypoints": f"{people:,}"}
-    print(_table({**rows, **_of_json(annotations), "wrong pictures": f"{wrong:,}"}))
+    if file.joints == COCO.annotated:
+        rows |= _of_json(annotations)
+    print(_table({**rows, "wrong pictures": f"{wrong:,}"}))
     return 1 if wrong else 0
 
 
@@ -70,8 +73,11 @@ def _held(file: SampleFile) -> dict[str, str]:
             times = contents.raw_bytes / size
             rows["bytes in a raw store"] = f"{contents.raw_bytes:,}, {times:.1f} times as many"
     rows["bytes"] = f"{size:,} in {file.path}"
-    gigabytes = size / len(file.pictures) * TRAIN2017["pictures with people"] / 1e9
-    rows["COCO's train2017"] = f"{gigabytes:.1f} GB at this rate, if all pictures with people give samples"
+    if file.joints == COCO.annotated:
+        gigabytes = size / len(file.pictures) * TRAIN2017["pictures with people"] / 1e9
+        rows["COCO's train2017"] = (
+            f"{gigabytes:.1f} GB at this rate, if all pictures with people give samples"
+        )
     return rows
 
 

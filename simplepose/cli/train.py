@@ -18,6 +18,7 @@ from simplepose.cli.training_pictures import drawer
 from simplepose.config import Settings
 from simplepose.data.dataset import TrainingSamples
 from simplepose.data.hdf5 import BadRecord
+from simplepose.inference import predictor
 from simplepose.models import checkpoints
 from simplepose.models.checkpoints import Model
 from simplepose.models.imhn import IMHN
@@ -60,9 +61,8 @@ def parser(prog: str = "train", description: str | None = __doc__) -> argparse.A
     add("--resume", action="store_true", help="go on with the run in the folder, if there is one")
     add(
         "--init-from",
-        type=Path,
-        metavar="PATH",
-        help="begin with those weights of this checkpoint that fit (not when a run goes on)",
+        metavar="NAME_OR_PATH",
+        help="begin with what fits of a network that ships, or of a checkpoint (not when a run goes on)",
     )
     options.add_device(parser)
     add("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="win over the file's")
@@ -111,13 +111,13 @@ def run(args: argparse.Namespace, world: World, device: torch.device, data_paral
     return _end(folder, trainer, finished)
 
 
-def _model(settings: Settings, body: Skeleton, init_from: Path | None) -> Model:
+def _model(settings: Settings, body: Skeleton, init_from: str | None) -> Model:
     """A fresh network, with those of the given weights that fit."""
     torch.manual_seed(settings.train.seed)
     model = Model(IMHN.from_settings(settings.model, body.channels), settings, body)
     if init_from is not None:
-        weights = checkpoints.load(init_from).network.state_dict()
-        logger.info("%s", transfer(model.network, weights, str(init_from)))
+        weights = checkpoints.load(predictor.find(init_from)).network.state_dict()
+        logger.info("%s", transfer(model.network, weights, init_from))
     return model
 
 
@@ -125,6 +125,7 @@ def _go_on(trainer: Trainer, path: Path) -> None:
     """Load a checkpoint, if it is of a run with the same settings."""
     values = checkpoints.read_training(path)
     resuming.check(config.from_text(values["settings"], str(path)), trainer.model.settings)
+    resuming.check_skeleton(Skeleton.from_text(values["skeleton"], str(path)), trainer.model.skeleton)
     trainer.load_state(values, str(path))
 
 

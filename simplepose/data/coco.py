@@ -23,9 +23,11 @@ from simplepose.people import PERSON_CATEGORY
 from simplepose.skeleton import COCO
 
 MAIN_PERSON_KEYPOINTS = 5
+MAIN_PERSON_SHARE = 0.5
 MAIN_PERSON_AREA = 32 * 32
 MAIN_PERSON_DISTANCE = 0.3
-"""What makes a main person: labelled keypoints, pixels of area, distance to earlier ones in longer sides."""
+"""What makes a main person: labelled keypoints, or where the skeleton has few joints this share of them;
+pixels of area; distance to earlier ones in longer sides."""
 
 JOINT_OUTSIDE = "joints outside the picture"
 BOX_WITHOUT_AREA = "box without area"
@@ -70,7 +72,8 @@ class Persons:
     def main_persons(self) -> list[int]:
         """The rows of the main persons."""
         sides = self.boxes_xywh[:, 2:]
-        eligible = (self.labelled >= MAIN_PERSON_KEYPOINTS) & (self.areas >= MAIN_PERSON_AREA)
+        least = min(MAIN_PERSON_KEYPOINTS, MAIN_PERSON_SHARE * self.keypoints.shape[1])
+        eligible = (self.labelled >= least) & (self.areas >= MAIN_PERSON_AREA)
         eligible &= (sides > 0).all(1)
         return choose_main_persons(self.boxes_xywh, eligible, MAIN_PERSON_DISTANCE * sides.max(1, initial=0))
 
@@ -85,13 +88,13 @@ def read_annotations(path: str | Path, joints: Sequence[str] = COCO.annotated) -
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is no such file, is cut off, holds no person with keypoints, or names other keypoints.
+        ValueError: it is no such file, is cut off, holds no person with keypoints, or its people have others.
     """
     content = coco_json.read(path, _EXPECTED, annotated=True)
     persons = defaultdict(list)
     for annotation in coco_json.persons(content):
         persons[annotation["image_id"]].append(annotation)
-    _check_joints(path, content, tuple(joints))
+    coco_json.require_joints(path, content, joints)
     try:
         pictures = [_picture(image, persons[image["id"]]) for image in content["images"]]
     except (KeyError, TypeError, OverflowError) as error:
@@ -159,18 +162,6 @@ def inside(keypoints: np.ndarray, height: int, width: int) -> np.ndarray:
     integers, to its width and height, where it ends if corners are."""
     x, y = keypoints[..., 0], keypoints[..., 1]
     return (x >= -0.5) & (x <= width) & (y >= -0.5) & (y <= height)
-
-
-def _check_joints(path: str | Path, content: dict[str, Any], joints: tuple[str, ...]) -> None:
-    """Raises ValueError where the json names its keypoints, and these are not the expected ones."""
-    for category in content.get("categories") or []:
-        person = isinstance(category, dict) and category.get("id") == PERSON_CATEGORY
-        named = category.get("keypoints") if person else None
-        if named and tuple(named) != joints:
-            raise ValueError(
-                f"{path}: its people have the keypoints {', '.join(map(str, named))}; {', '.join(joints)} "
-                "are expected: choose the skeleton whose annotated joints are the json's, in its order"
-            )
 
 
 def _picture(image: dict[str, Any], persons: list[dict[str, Any]]) -> AnnotatedPicture:

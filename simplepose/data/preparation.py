@@ -97,7 +97,7 @@ class Preparation:
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         listed = read_annotations(plan.annotations, plan.joints)
-        held = held_out(plan.split, listed) if plan.split else set()
+        held = held_out(plan.split, [picture.image_id for picture in listed]) if plan.split else set()
         self.listed = len(listed)
         self.pictures = [p for p in listed if (p.image_id in held) == plan.only_held_out]
         asked_for = {picture.image_id for picture in self.pictures}

@@ -5,24 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from simplepose.data.coco import AnnotatedPicture
-
 FIRST = "first:"
 
 
-def held_out(split: str, pictures: Sequence[AnnotatedPicture]) -> set[int]:
+def held_out(split: str, listed: Sequence[int]) -> set[int]:
     """The ids of the pictures that a split holds out.
 
     Args:
         split: `first:100` for the first 100 that the json lists, or the path of a text of picture ids,
             separated by white space; ids that the json does not list are passed over.
-        pictures: as `read_annotations` gives them.
+        listed: the ids of the json's pictures, in its order.
 
     Raises:
         FileNotFoundError: there is no such text.
         ValueError: it is no such text, or holds none of the pictures' ids.
     """
-    listed = [picture.image_id for picture in pictures]
     if split.startswith(FIRST):
         number = split[len(FIRST) :]
         if not number.isdecimal():

@@ -23,32 +23,41 @@ Row = dict[str, Any]
 """One person in COCO's keypoint result format, see `People.to_coco_rows`."""
 
 
-def read_annotations(path: str | Path) -> Annotations:
+def read_annotations(path: str | Path, joints: Sequence[str] = COCO.annotated) -> Annotations:
     """Read a `person_keypoints_*.json`, or an `image_info_*.json` that lists pictures alone.
+
+    What other sets leave out is put in: an absent `num_keypoints` is counted, an absent `area` is BOX_SHARE
+    of the box, and people without keypoints are not looked for.
+
+    Args:
+        path: of the json.
+        joints: the names of the annotated joints that are expected of it.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is no such json, or its people have no keypoints.
+        ValueError: it is no such json, its people have no keypoints, or they are of other joints.
     """
     content = coco_json.read(path, _EXPECTED, annotated=False)
     people = coco_json.persons(content)
-    lacking = sorted({key for person in people for key in _JUDGED if key not in person})
-    if lacking or (content["annotations"] and not people):
-        raise ValueError(f"{path}: people without {', '.join(lacking) or 'annotations'}; {_EXPECTED}")
+    lacking = [] if all("bbox" in person for person in people) else ["bbox"]
+    lacking += [] if any(person.get("keypoints") for person in people) else ["keypoints"]
+    if content["annotations"] and (lacking or not people):
+        raise ValueError(f"{path}: people without {', '.join(lacking)}; {_EXPECTED}")
     for person in people:
         if not _is_judgeable(person):
-            raise ValueError(f"{path}: {', '.join(_JUDGED)} are not all numbers in {person}; {_EXPECTED}")
+            told = "keypoints, num_keypoints, bbox, area are not all numbers"
+            raise ValueError(f"{path}: {told} in {person}; {_EXPECTED}")
+    coco_json.require_joints(path, content, joints)
     # pycocotools takes a match with annotation 0 for none, and of two with one id it sees one.
-    numbered = [
-        {"iscrowd": 0, **person, "category_id": PERSON_CATEGORY, "id": number}
-        for number, person in enumerate(people, 1)
-    ]
+    numbered = [{**_whole(person, len(joints)), "id": number} for number, person in enumerate(people, 1)]
     return _indexed(
         {**content, "annotations": numbered, "categories": [{"id": PERSON_CATEGORY, "name": "person"}]}
     )
 
 
-_JUDGED = ("keypoints", "num_keypoints", "bbox", "area")
+BOX_SHARE = 0.53
+"""What CrowdPose's evaluation, whose json states no areas, takes a person to cover of their box."""
+
 _EXPECTED = "COCO's person_keypoints_*.json is expected, or image_info_test-dev2017.json (see data/README.md)"
 
 
@@ -61,7 +70,7 @@ def evaluate_rows(
     """COCO's keypoint AP and AR of results, at most 20 people a picture.
 
     Args:
-        annotations: a path for `read_annotations`, or what it returned.
+        annotations: what `read_annotations` returned, or a path for it (of COCO's joints).
         rows: people found, as `People.to_coco_rows` gives them; they are not changed.
         image_ids: the pictures that are judged; None: all that the annotations list.
         sigmas: per annotated joint, the spread of object keypoint similarity.
@@ -114,10 +123,23 @@ def server_file_name(annotations: str | Path, name: str) -> str:
 
 def _is_judgeable(person: Row) -> bool:
     try:
-        values = [*person["keypoints"], person["num_keypoints"], *person["bbox"], person["area"]]
+        stated = [person.get("num_keypoints", 0), person.get("area", 0)]
+        values = [*(person.get("keypoints") or []), *person["bbox"], *stated]
         return len(person["bbox"]) == 4 and bool(np.isfinite(values).all()) and np.ndim(values) == 1
     except (TypeError, ValueError):
         return False
+
+
+def _whole(person: Row, joints: int) -> Row:
+    """An annotation with all that pycocotools reads."""
+    keypoints = person.get("keypoints") or [0] * 3 * joints
+    width, height = person["bbox"][2:]
+    put_in = {
+        "iscrowd": 0,
+        "num_keypoints": sum(v > 0 for v in keypoints[2::3]),
+        "area": BOX_SHARE * width * height,
+    }
+    return {**put_in, **person, "keypoints": keypoints, "category_id": PERSON_CATEGORY}
 
 
 def _results(truth: Annotations, rows: Sequence[Row]) -> Annotations:

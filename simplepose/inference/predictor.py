@@ -125,6 +125,15 @@ def load(
 
     Args and Raises as in `Predictor.from_checkpoint`.
     """
+    return Predictor.from_checkpoint(find(name_or_path), device, precision, settings_overrides, weights)
+
+
+def find(name_or_path: str | Path) -> Path:
+    """The file of a network that ships with the package, or the file that a path names.
+
+    Raises:
+        FileNotFoundError: there is neither.
+    """
     path = Path(name_or_path)
     shipped = ASSETS / f"{name_or_path}.safetensors"
     if not path.is_file() and not shipped.is_file():
@@ -132,6 +141,4 @@ def load(
         raise FileNotFoundError(
             f"model {str(name_or_path)!r}: no such file, and not one of those that ship: {names}"
         )
-    return Predictor.from_checkpoint(
-        path if path.is_file() else shipped, device, precision, settings_overrides, weights
-    )
+    return path if path.is_file() else shipped

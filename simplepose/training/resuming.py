@@ -6,8 +6,10 @@ import dataclasses
 from typing import Any
 
 from simplepose.config import Settings
+from simplepose.skeleton import Skeleton
 
 MAY_CHANGE = (
+    "skeleton",  # where it lies; `check_skeleton` compares what it is
     *("inference.", "grouping."),
     *("train.epochs", "train.workers", "train.keep", "train.checkpoint_", "train.timeout_minutes"),
     *("train.log_steps", "train.picture_steps", "train.validate_epochs", "train.ap_"),
@@ -30,6 +32,21 @@ def check(before: Settings, now: Settings) -> None:
         raise ValueError(
             f"the run was begun with other settings: {'; '.join(told)}; "
             "give the same, or begin another run with --init-from"
+        )
+
+
+def check_skeleton(before: Skeleton, now: Skeleton) -> None:
+    """Compare the skeleton of a checkpoint with that of the run that would go on from it; what it is called
+    and how it is drawn may change.
+
+    Raises:
+        ValueError: names each part that differs.
+    """
+    told = [key for key, _, _ in _differences("", before, now) if key not in ("name", "bones")]
+    if told:
+        raise ValueError(
+            f"the run was begun with another skeleton: its {', '.join(told)} differ from those of "
+            f"{now.name!r}; give the same, or begin another run with --init-from"
         )
 
 
