@@ -7,6 +7,7 @@ joint or a limb reaches are computed: a joint's window is 15 x 15 cells of a 128
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -17,7 +18,10 @@ from simplepose.skeleton import Skeleton
 
 
 def draw(joints: Tensor, person_mask: Tensor, skeleton: Skeleton, settings: Targets) -> Tensor:
-    """Draw all maps of a batch.
+    """Draw all maps of a batch, on the device of the mask.
+
+    What there is to draw is found where the joints are, and only then sent to the device: where the joints
+    are on the CPU, as the loader has them, nothing here waits for a GPU.
 
     Args:
         joints: (N, P, J, 3) float32 x, y in input pixels and v, people padded with v = 0;
@@ -29,84 +33,91 @@ def draw(joints: Tensor, person_mask: Tensor, skeleton: Skeleton, settings: Targ
     Returns:
         (N, C, h, w) float32 in [0, 1], channels in the skeleton's order.
     """
-    size = (person_mask.shape[-2], person_mask.shape[-1])
     joints = torch.where(joints.isfinite().all(-1, keepdim=True), joints, 0.0)
-    keypoints = draw_keypoints(joints, size, settings)
-    limbs = draw_limbs(
-        joints, torch.as_tensor(skeleton.limb_ends, device=joints.device).long(), size, settings
-    )
-    mask = -functional.max_pool2d(-person_mask[:, None], 3, stride=1, padding=1)  # erosion, 3 x 3
-    maximum = keypoints.amax(1, keepdim=True)
-    return torch.cat([limbs, keypoints, mask, maximum], 1).clamp(0, 1)
+    maps = person_mask.new_zeros(len(joints), skeleton.channels, *person_mask.shape[-2:])
+    _draw_limbs(maps, joints, skeleton, settings)
+    _draw_keypoints(maps, joints, skeleton, settings)
+    mask = functional.max_pool2d(-person_mask[:, None], 3, stride=1, padding=1)  # erosion, 3 x 3
+    torch.neg(mask[:, 0], out=maps[:, skeleton.person_mask_channel])
+    keypoints = maps[:, skeleton.keypoint_channels]
+    torch.amax(keypoints, 1, out=maps[:, skeleton.keypoint_maximum_channel])
+    return maps
 
 
-def draw_keypoints(joints: Tensor, size: tuple[int, int], settings: Targets) -> Tensor:
-    """A Gaussian on each labelled joint, cut to a square window; people by maximum.
-
-    Args and Returns as in `draw`; the result is (N, J, h, w).
-    """
-    batch, _, kinds, _ = joints.shape
-    height, width = size
-    sample, _, kind = (joints[..., 2] > 0).nonzero(as_tuple=True)
-    centre = joints[joints[..., 2] > 0][:, :2]
+def _draw_keypoints(maps: Tensor, joints: Tensor, skeleton: Skeleton, settings: Targets) -> None:
+    """A Gaussian on each labelled joint, cut to a square window; people by maximum."""
+    channels, height, width = maps.shape[1:]
+    sample, person, kind = (joints[..., 2] > 0).nonzero(as_tuple=True)
+    plane = sample * channels + skeleton.keypoint_channels.start + kind
+    centre, plane = _sent([joints[sample, person, kind, :2], plane], maps.device)
     reach = math.ceil(
         settings.keypoint_sigma * math.sqrt(-2 * math.log(settings.threshold)) / settings.stride
     )
-    window = torch.arange(-reach, reach + 1, device=joints.device)
+    window = torch.arange(-reach, reach + 1, device=maps.device)
     columns, rows = (torch.round(centre[:, axis, None] / settings.stride).long() + window for axis in (0, 1))
     bell_x = _gaussian(_pixels(columns, settings) - centre[:, :1], settings.keypoint_sigma)
     bell_y = _gaussian(_pixels(rows, settings) - centre[:, 1:], settings.keypoint_sigma)
-    inside = ((rows >= 0) & (rows < height))[:, :, None] & ((columns >= 0) & (columns < width))[:, None, :]
-    cells = ((sample * kinds + kind)[:, None, None] * height + rows[:, :, None]) * width + columns[:, None, :]
-    maps = joints.new_zeros(batch * kinds * height * width)
-    maps.scatter_reduce_(0, cells[inside], (bell_y[:, :, None] * bell_x[:, None, :])[inside], "amax")
-    return maps.view(batch, kinds, height, width)
+    bell_x *= (columns >= 0) & (columns < width)  # a 0 leaves the cell that it falls on as it is
+    bell_y *= (rows >= 0) & (rows < height)
+    rows = plane[:, None] * height + rows.clamp_(0, height - 1)
+    cells = rows[:, :, None] * width + columns.clamp_(0, width - 1)[:, None, :]
+    bells = bell_y[:, :, None] * bell_x[:, None, :]
+    maps.view(-1).scatter_reduce_(0, cells.view(-1), bells.view(-1), "amax")
 
 
-def draw_limbs(joints: Tensor, limb_ends: Tensor, size: tuple[int, int], settings: Targets) -> Tensor:
-    """A Gaussian band along each limb with two labelled ends, within the ends' box; people by mean.
-
-    Args and Returns as in `draw`; `limb_ends` is (L, 2) int64 and the result (N, L, h, w).
-    """
-    a, b = joints[:, :, limb_ends[:, 0]], joints[:, :, limb_ends[:, 1]]
+def _draw_limbs(maps: Tensor, joints: Tensor, skeleton: Skeleton, settings: Targets) -> None:
+    """A Gaussian band along each limb with two labelled ends, within the ends' box; people by mean."""
+    channels, height, width = maps.shape[1:]
+    ends = torch.as_tensor(skeleton.limb_ends, device=joints.device).long()
+    a, b = joints[:, :, ends[:, 0]], joints[:, :, ends[:, 1]]
     exists = (a[..., 2] > 0) & (b[..., 2] > 0) & (a[..., :2] != b[..., :2]).any(-1)
-    sample, _, limb = exists.nonzero(as_tuple=True)
-    a, b = a[exists][:, :2], b[exists][:, :2]
-    owner, columns, rows = _cells_of_boxes(torch.minimum(a, b), torch.maximum(a, b), size, settings)
+    sample, person, limb = exists.nonzero(as_tuple=True)
+    a, b = a[sample, person, limb, :2], b[sample, person, limb, :2]
+    first, extent = _boxes(torch.minimum(a, b), torch.maximum(a, b), (height, width), settings)
+    areas = extent.prod(1)
+    count = int(areas.sum())
+    plane = sample * channels + skeleton.limb_channels.start + limb
+    a, b, first, extent, areas, plane = _sent([a, b, first, extent, areas, plane], maps.device)
     normal = torch.stack([a[:, 1] - b[:, 1], b[:, 0] - a[:, 0]], 1)
     normal = normal / normal.norm(dim=1, keepdim=True)
-    distance = (_pixels(columns, settings) - a[owner, 0]) * normal[owner, 0]
-    distance += (_pixels(rows, settings) - a[owner, 1]) * normal[owner, 1]
+    owner = torch.arange(len(areas), device=maps.device).repeat_interleave(areas, output_size=count)
+    rank = torch.arange(count, device=maps.device) - (areas.cumsum(0) - areas)[owner]
+    wide = extent[:, 0][owner]
+    row = rank // wide
+    column = rank - row * wide + first[:, 0][owner]
+    row += first[:, 1][owner]
+    distance = (_pixels(column, settings) - a[:, 0][owner]) * normal[:, 0][owner]
+    distance += (_pixels(row, settings) - a[:, 1][owner]) * normal[:, 1][owner]
     band = _gaussian(distance, settings.limb_sigma)
-    band = torch.where(band <= settings.threshold, settings.limb_floor, band)
-    cells = ((sample * len(limb_ends) + limb)[owner] * size[0] + rows) * size[1] + columns
-    total = joints.new_zeros(len(joints) * len(limb_ends) * size[0] * size[1])
-    count = torch.zeros_like(total).index_add_(0, cells, (band > 0).float())
-    total.index_add_(0, cells, band)
-    return (total / count.clamp_(min=1)).view(len(joints), len(limb_ends), *size)
+    band = torch.where(band <= settings.threshold, min(settings.limb_floor, 1.0), band)
+    cells = (plane[owner] * height + row) * width + column
+    drawn = torch.zeros(maps.numel(), dtype=torch.int16, device=maps.device)
+    drawn.index_add_(0, cells, (band > 0).short())
+    maps.view(-1).index_add_(0, cells, band / drawn[cells].clamp_(min=1))
 
 
-def _cells_of_boxes(
+def _boxes(
     low_xy: Tensor, high_xy: Tensor, size: tuple[int, int], settings: Targets
-) -> tuple[Tensor, Tensor, Tensor]:
-    """All cells of K boxes, widened by one cell and cut to the map.
+) -> tuple[Tensor, Tensor]:
+    """The cells of K boxes, widened by one cell and cut to the map.
 
     Args:
         low_xy, high_xy: (K, 2) corners in input pixels.
 
     Returns:
-        owner, column and row of each cell, (M,) int64 each.
+        The first column and row, and the number of columns and rows, (K, 2) int64 each.
     """
     stride = settings.stride
     last = torch.tensor([size[1] - 1, size[0] - 1], device=low_xy.device)
     first = torch.round((low_xy - stride) / stride).long().clamp(min=0)
     extent = (torch.minimum(torch.round((high_xy + stride) / stride).long(), last) - first + 1).clamp(min=0)
-    areas = extent.prod(1)
-    owner = torch.repeat_interleave(torch.arange(len(areas), device=areas.device), areas)
-    rank = torch.arange(len(owner), device=areas.device) - (areas.cumsum(0) - areas)[owner]
-    columns = first[owner, 0] + rank % extent[owner, 0]
-    rows = first[owner, 1] + rank // extent[owner, 0]
-    return owner, columns, rows
+    return first, extent
+
+
+def _sent(tensors: Sequence[Tensor], device: torch.device) -> list[Tensor]:
+    """Small tensors on another device, without a wait for it."""
+    pinned = [t.pin_memory() if t.device.type == "cpu" and device.type == "cuda" else t for t in tensors]
+    return [tensor.to(device, non_blocking=True) for tensor in pinned]
 
 
 def _gaussian(distance: Tensor, sigma: float) -> Tensor:

@@ -42,6 +42,11 @@ class Batch(NamedTuple):
     person_mask: Tensor
     joints: Tensor
 
+    def maps_on(self, device: torch.device) -> Batch:
+        """The same with pictures and masks on a device; the targets are drawn there from joints here."""
+        arrays = (tensor.to(device, non_blocking=True) for tensor in self[:3])
+        return Batch(*arrays, self.joints)
+
 
 class TrainingSamples(Dataset[Sample]):
     """The samples of one file or of several, each asked for as (epoch, index); the length is an epoch's.

@@ -129,7 +129,7 @@ class Trainer:
 
     def _forward(self, network: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
         """The loss, and its parts (S, 5), both a sample's mean."""
-        batch = Batch(*(tensor.to(self.device, non_blocking=True) for tensor in batch))
+        batch = batch.maps_on(self.device)
         target = self.targets(batch)
         with self.precision.autocast():
             outputs = network(self.images(batch))
