@@ -11,7 +11,6 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from simplepose.config import Targets
 from simplepose.skeleton import Skeleton
@@ -37,11 +36,19 @@ def draw(joints: Tensor, person_mask: Tensor, skeleton: Skeleton, settings: Targ
     maps = person_mask.new_zeros(len(joints), skeleton.channels, *person_mask.shape[-2:])
     _draw_limbs(maps, joints, skeleton, settings)
     _draw_keypoints(maps, joints, skeleton, settings)
-    mask = functional.max_pool2d(-person_mask[:, None], 3, stride=1, padding=1)  # erosion, 3 x 3
-    torch.neg(mask[:, 0], out=maps[:, skeleton.person_mask_channel])
+    maps[:, skeleton.person_mask_channel] = _eroded(_eroded(person_mask, 1), 2)
     keypoints = maps[:, skeleton.keypoint_channels]
     torch.amax(keypoints, 1, out=maps[:, skeleton.keypoint_maximum_channel])
     return maps
+
+
+def _eroded(mask: Tensor, axis: int) -> Tensor:
+    """The least of each cell and its two neighbours on an axis."""
+    least, inner = mask.clone(), mask.shape[axis] - 1
+    for here, there in ((0, 1), (1, 0)):
+        part = least.narrow(axis, here, inner)
+        torch.minimum(part, mask.narrow(axis, there, inner), out=part)
+    return least
 
 
 def _draw_keypoints(maps: Tensor, joints: Tensor, skeleton: Skeleton, settings: Targets) -> None:
@@ -81,19 +88,24 @@ def _draw_limbs(maps: Tensor, joints: Tensor, skeleton: Skeleton, settings: Targ
     normal = torch.stack([a[:, 1] - b[:, 1], b[:, 0] - a[:, 0]], 1)
     normal = normal / normal.norm(dim=1, keepdim=True)
     owner = torch.arange(len(areas), device=maps.device).repeat_interleave(areas, output_size=count)
-    rank = torch.arange(count, device=maps.device) - (areas.cumsum(0) - areas)[owner]
-    wide = extent[:, 0][owner]
+
+    def of_cell(values: Tensor) -> Tensor:
+        """Each cell's limb's."""
+        return values.index_select(0, owner)
+
+    rank = torch.arange(count, device=maps.device) - of_cell(areas.cumsum(0) - areas)
+    wide = of_cell(extent[:, 0])
     row = rank // wide
-    column = rank - row * wide + first[:, 0][owner]
-    row += first[:, 1][owner]
-    distance = (_pixels(column, settings) - a[:, 0][owner]) * normal[:, 0][owner]
-    distance += (_pixels(row, settings) - a[:, 1][owner]) * normal[:, 1][owner]
+    column = rank - row * wide + of_cell(first[:, 0])
+    row += of_cell(first[:, 1])
+    distance = (_pixels(column, settings) - of_cell(a[:, 0])) * of_cell(normal[:, 0])
+    distance += (_pixels(row, settings) - of_cell(a[:, 1])) * of_cell(normal[:, 1])
     band = _gaussian(distance, settings.limb_sigma)
     band = torch.where(band <= settings.threshold, min(settings.limb_floor, 1.0), band)
-    cells = (plane[owner] * height + row) * width + column
+    cells = (of_cell(plane) * height + row) * width + column
     drawn = torch.zeros(maps.numel(), dtype=torch.int16, device=maps.device)
     drawn.index_add_(0, cells, (band > 0).short())
-    maps.view(-1).index_add_(0, cells, band / drawn[cells].clamp_(min=1))
+    maps.view(-1).index_add_(0, cells, band / drawn.index_select(0, cells).clamp_(min=1))
 
 
 def _boxes(

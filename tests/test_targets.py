@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from pretend_device import NAME, PretendDevice, There
 
 from simplepose import targets
 from simplepose.config import Targets
@@ -135,3 +136,33 @@ def test_no_floor_leaves_the_rest_of_a_limbs_box_empty(rng):
     floored, plain = draw(joints), draw(joints, settings=Targets(limb_floor=0.0))
     assert ((floored[:, :30] > 0) > (plain[:, :30] > 0)).any()
     assert plain[:, :30][plain[:, :30] > 0].min() > 0.01
+
+
+class Unwaited(PretendDevice):
+    """A device for which nothing waits: what would is refused."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        name, given = func.name(), [arg for arg in args if isinstance(arg, There)]
+        if given:
+            waits = ("nonzero", "masked_select", "unique", "_local_scalar_dense", "equal", "is_nonzero")
+            assert not any(name.startswith(f"aten::{word}") for word in waits), name
+            assert "repeat_interleave" not in name or (kwargs or {}).get("output_size") is not None
+            chosen = args[1] if name.startswith("aten::index.") else ()
+            assert not any(index is not None and index.dtype == torch.bool for index in chosen), name
+        return super().__torch_dispatch__(func, types, args, kwargs)
+
+
+@pytest.mark.parametrize("persons", [0, 3])
+def test_where_joints_are_here_nothing_waits_for_the_device(rng, persons):
+    joints, mask = torch.as_tensor(people(rng, persons=persons)), torch.rand(2, 32, 48)
+    expected = targets.draw(joints, mask, COCO, PUBLISHED)
+    with Unwaited() as device:
+        maps = targets.draw(joints, mask.to(NAME), COCO, PUBLISHED)
+        assert isinstance(maps, There)
+        assert torch.equal(maps.here, expected)
+    assert device.copied_here == []
+
+
+def test_what_waits_is_seen():
+    with Unwaited(), pytest.raises(AssertionError, match="nonzero"):
+        torch.ones(3).to(NAME).nonzero()

@@ -44,8 +44,8 @@ class Batch(NamedTuple):
 
     def maps_on(self, device: torch.device) -> Batch:
         """The same with pictures and masks on a device; the targets are drawn there from joints here."""
-        arrays = (tensor.to(device, non_blocking=True) for tensor in self[:3])
-        return Batch(*arrays, self.joints)
+        images, mask_miss, person_mask = (part.to(device, non_blocking=True) for part in self[:3])
+        return Batch(images, mask_miss, person_mask, self.joints)
 
 
 class TrainingSamples(Dataset[Sample]):
