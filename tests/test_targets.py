@@ -138,12 +138,13 @@ def test_no_floor_leaves_the_rest_of_a_limbs_box_empty(rng):
     assert plain[:, :30][plain[:, :30] > 0].min() > 0.01
 
 
-def test_drawing_on_a_gpu_waits_for_nothing():
-    joints = torch.from_numpy(people(np.random.default_rng(0)))
+@pytest.mark.parametrize("persons", [0, 3])
+def test_drawing_on_a_gpu_waits_for_nothing(rng, persons):
+    joints, mask = torch.as_tensor(people(rng, persons=persons)), torch.rand(2, 32, 48)
     with PretendDevice() as device:
-        mask = torch.zeros(2, 32, 48).to(NAME)
+        mask_there = mask.to(NAME)
         device.waits.clear()
-        found = targets.draw(joints, mask, COCO, PUBLISHED)
+        found = targets.draw(joints, mask_there, COCO, PUBLISHED)
     assert device.waits == []
     assert device.copied_here == []
-    assert np.array_equal(found.here.numpy(), draw(joints))
+    assert torch.equal(found.here, targets.draw(joints, mask, COCO, PUBLISHED))
