@@ -51,6 +51,9 @@ def place(tmp_path_factory):
     content["annotations"] = [a for a in content["annotations"] if a["image_id"] != 3]  # picture 3: nobody
     (mine / "people.json").write_text(json.dumps(content))
     images.rename(mine / "images")
+    (folder / "other").mkdir()
+    shutil.copy(annotations, folder / "other/people.json")
+    shutil.copytree(mine / "images", folder / "other/images")
     return folder
 
 

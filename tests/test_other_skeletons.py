@@ -130,6 +130,14 @@ def test_cocos_weights_begin_it_and_its_own_maps_begin_fresh(route, tmp_path, ca
     assert told in caplog.text
 
 
+def test_weights_that_are_nowhere_are_told(samples_file, tmp_path, capsys):
+    assert trained(samples_file, tmp_path / "run", more=("--init-from", "imhn_huge")) == 2
+    assert (
+        "model 'imhn_huge': no such file, and not one of those that ship: imhn_tiny"
+        in capsys.readouterr().err
+    )
+
+
 # Mirroring and drawing
 
 
