@@ -11,20 +11,18 @@ cores as four times the gain of two.
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import tempfile
 import time
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from simplepose.cli.prepared import TRAIN2017
+from simplepose.data import drawn_set
 from simplepose.data.hdf5 import SampleFile
 from simplepose.data.preparation import Plan, Preparation
 from simplepose.data.synthetic import draw_scene
-from simplepose.skeleton import COCO
 
 DRAWN = 160
 SIZE_HW = (480, 640)
@@ -34,26 +32,8 @@ CORES = 8
 def draw(folder: Path) -> tuple[Path, Path]:
     """A json of drawn people and the folder of their pictures."""
     rng = np.random.default_rng(0)
-    images, annotations = [], []
-    for image_id in range(1, DRAWN + 1):
-        scene = draw_scene(rng, SIZE_HW, int(rng.integers(1, 6)))
-        name = f"{image_id:012d}.jpg"
-        cv2.imwrite(str(folder / name), scene.image, [cv2.IMWRITE_JPEG_QUALITY, 95])
-        images.append({"id": image_id, "file_name": name, "height": SIZE_HW[0], "width": SIZE_HW[1]})
-        for keypoints, box, mask in zip(scene.keypoints, scene.boxes_xyxy, scene.masks, strict=True):
-            outlines, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-            annotation = {
-                "image_id": image_id,
-                "keypoints": keypoints.ravel().tolist(),
-                "bbox": [*box[:2].tolist(), *(box[2:] - box[:2]).tolist()],
-                "area": float(mask.sum()),
-                "segmentation": [outline.ravel().tolist() for outline in outlines],
-            }
-            annotations.append({**annotation, "category_id": 1, "iscrowd": 0})
-    categories = [{"id": 1, "name": "person", "keypoints": COCO.annotated}]
-    content = {"images": images, "annotations": annotations, "categories": categories}
-    (folder / "drawn.json").write_text(json.dumps(content))
-    return folder / "drawn.json", folder
+    scenes = (draw_scene(rng, SIZE_HW, int(rng.integers(1, 6))) for _ in range(DRAWN))
+    return drawn_set.write_coco(folder, scenes), folder / drawn_set.IMAGES
 
 
 def seconds(plan: Plan, processes: int) -> float:

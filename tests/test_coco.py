@@ -323,6 +323,7 @@ class TestFaults:
             {"bbox": [1, 2, float("inf"), 3]},
             {"area": None},
             {"bbox": [1, 2, 1e6, 3]},
+            {"bbox": [10**400, 2, 3, 4]},
             {"bbox": {}},
             {"bbox": "abcd"},
             {"keypoints": [1, 2, 3] * JOINTS},

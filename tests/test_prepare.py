@@ -152,13 +152,9 @@ def test_the_wrong_folder_is_an_error_that_says_why(drawn, tmp_path, capsys):
     assert "not one training sample from 5 pictures: 5 picture missing; nothing" in capsys.readouterr().err
 
 
-def test_the_tool_makes_a_file_and_tells_what_is_missing_in_one_line(drawn, tmp_path):
-    def tool(*args: str) -> subprocess.CompletedProcess:
-        return subprocess.run([sys.executable, TOOL, *args], capture_output=True, text=True, check=False)
-
-    assert tool(*arguments(*drawn, tmp_path / "a.h5")).returncode == 0
-    assert len(SampleFile(tmp_path / "a.h5").pictures) == 5
-    missing = tool(*arguments(drawn[0], tmp_path / "absent", tmp_path / "b.h5"))
+def test_the_tool_tells_what_is_missing_in_one_line(drawn, tmp_path):
+    args = arguments(drawn[0], tmp_path / "absent", tmp_path / "b.h5")
+    missing = subprocess.run([sys.executable, TOOL, *args], capture_output=True, text=True, check=False)
     assert missing.returncode == 2
     assert missing.stderr.splitlines() == [
         f"error: no folder of pictures at {tmp_path / 'absent'}; COCO's is expected, see data/README.md"
@@ -278,7 +274,7 @@ def test_people_with_the_joints_of_another_skeleton(drawn, tmp_path, capsys):
 
 def test_a_compressed_file_of_photographs_is_a_fifth_of_a_raw_one_and_holds_the_same(shared, tmp_path):
     annotations = shared / "minicoco/annotations/person_keypoints_train.json"
-    part = [str(shared / "minicoco/images/train"), "--split", "first:150", "--held-out"]
+    part = [str(shared / "minicoco/images/train"), "--split", "first:60", "--held-out"]
     for store in STORES:
         output = tmp_path / f"{store}.h5"
         assert prepare.main(arguments(annotations, part[0], output, *part[1:], "--store", store)) == 0

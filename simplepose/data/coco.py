@@ -124,7 +124,7 @@ def persons_of(picture: AnnotatedPicture, joints: int) -> Persons:
             np.array([person.get("area", _box_area(person)) for person in picture.persons], np.float64),
             np.array([person.get("iscrowd", 0) for person in picture.persons], bool),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (LookupError, TypeError, ValueError, OverflowError) as error:
         raise malformed(picture, error) from error
     if not all(np.isfinite(part).all() for part in parts):
         raise malformed(picture, "a value that is not finite")

@@ -50,8 +50,11 @@ def prepare_picture(
 
 
 def masks_of(picture: AnnotatedPicture, persons: Persons) -> tuple[np.ndarray, np.ndarray]:
-    """Where the loss must not look because people there are not labelled, and where people are: `mask_miss`
-    and `mask_all`, as in `Record`. The published code refuses pictures with more than one crowd region."""
+    """`mask_miss` and `mask_all`, as in `Record`. The published code refuses more than one crowd region.
+
+    Raises:
+        PictureFault: a segmentation is malformed.
+    """
 
     def of(rows: np.ndarray) -> np.ndarray:
         chosen = [picture.persons[row] for row in np.flatnonzero(rows)]
@@ -62,13 +65,25 @@ def masks_of(picture: AnnotatedPicture, persons: Persons) -> tuple[np.ndarray, n
         unlabelled, crowds = of(~persons.crowd & (persons.labelled == 0)), of(persons.crowd)
     except ValueError as error:
         raise malformed(picture, error) from error
+    return make_masks(labelled, unlabelled, crowds)
+
+
+def make_masks(
+    labelled: np.ndarray, unlabelled: np.ndarray, crowds: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Where people are, and where the loss must not look because people there are not labelled.
+
+    Args:
+        labelled: (H, W) bool, what people with keypoints cover.
+        unlabelled: the same of people without.
+        crowds: the same of crowd regions.
+
+    Returns:
+        `mask_miss` and `mask_all`, (H, W) uint8 with 0 and 255, as in `Record`.
+    """
     people = labelled | unlabelled
     unseen = unlabelled | (crowds & ~people)
-    return _where(~unseen), _where(people | crowds)
-
-
-def _where(mask: np.ndarray) -> np.ndarray:
-    return mask.astype(np.uint8) * np.uint8(255)
+    return np.where(unseen, 0, 255).astype(np.uint8), np.where(people | crowds, 255, 0).astype(np.uint8)
 
 
 def _read_picture(picture: AnnotatedPicture, folders: Sequence[Path]) -> tuple[bytes, np.ndarray]:

@@ -13,6 +13,7 @@ from pycocotools import mask as coco_mask
 
 from simplepose import atomic
 from simplepose.data import coco
+from simplepose.data.coco_pictures import make_masks
 from simplepose.data.record import Record
 from simplepose.data.synthetic import Scene
 from simplepose.people import PERSON_CATEGORY
@@ -34,8 +35,8 @@ def records(scene: Scene, image_id: int = 0) -> list[Record]:
     labelled, boxes = (scene.keypoints[..., 2] > 0).sum(1), _boxes_xywh(scene)
     eligible = (labelled >= coco.MAIN_PERSON_KEYPOINTS) & (scene.masks.sum((1, 2)) >= coco.MAIN_PERSON_AREA)
     reach = coco.MAIN_PERSON_DISTANCE * boxes[:, 2:].max(1, initial=0)
-    unlabelled, people = (scene.masks[rows].any(0) for rows in (labelled == 0, labelled >= 0))
-    mask_miss, mask_all = (mask.astype(np.uint8) * np.uint8(255) for mask in (~unlabelled, people))
+    known, unknown = scene.masks[labelled > 0].any(0), scene.masks[labelled == 0].any(0)
+    mask_miss, mask_all = make_masks(known, unknown, np.zeros_like(known))
     found = []
     for person in coco.choose_main_persons(boxes, eligible, reach):
         others = [other for other in np.flatnonzero(labelled).tolist() if other != person]

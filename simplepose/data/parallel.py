@@ -35,11 +35,17 @@ def run(work: Callable[[Task], Result], tasks: Sequence[Task], processes: int) -
         ChildProcessError: a process was killed.
         Exception: what `work` raises; what is not yet begun is then left.
     """
-    if cv2.getNumThreads() != 1:
-        cv2.setNumThreads(1)  # here: a forked process that does it waits for ever for this one's threads
-    if min(processes, len(tasks)) <= 1:
-        yield from map(work, tasks)
-        return
+    threads = cv2.getNumThreads()
+    try:
+        if threads != 1:
+            cv2.setNumThreads(1)  # here: a forked process that does it waits for ever for this one's threads
+        yield from _shared_out(work, tasks, processes) if min(processes, len(tasks)) > 1 else map(work, tasks)
+    finally:
+        if threads != 1:
+            cv2.setNumThreads(threads)
+
+
+def _shared_out(work: Callable[[Task], Result], tasks: Sequence[Task], processes: int) -> Iterator[Result]:
     context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
     pool = ProcessPoolExecutor(min(processes, len(tasks)), context, _begin)
     try:
