@@ -14,7 +14,7 @@ import runs
 import torch
 from places import ROOT
 
-from simplepose.cli import train
+from simplepose.cli import train, train_distributed
 from simplepose.training import distributed
 
 EQUAL = ROOT / "tests/equal_together.py"
@@ -181,6 +181,12 @@ def test_half_a_launcher_is_refused(monkeypatch, missing):
     monkeypatch.delenv(missing)
     with pytest.raises(ValueError, match=missing), distributed.join(1):
         pass
+
+
+def test_each_process_has_a_gpu_of_its_own():
+    assert train_distributed._gpu(1, 2) == torch.device("cuda", 1)
+    with pytest.raises(ValueError, match="process 2 of this machine has no GPU, there are 2; start 2"):
+        train_distributed._gpu(2, 2)
 
 
 def test_a_launcher_of_the_wrong_tool_is_told(samples_file, tmp_path, monkeypatch):

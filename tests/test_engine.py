@@ -154,6 +154,14 @@ def test_data_parallel_is_the_same_in_one_process(samples_file):
     assert_close(parallel.network.state_dict(), plain.network.state_dict(), 1e-6)
 
 
+@pytest.mark.parametrize("way", ["recompute=true", "compile=true", "precision=bf16"])
+def test_data_parallel_refuses_what_its_copies_would_do_wrong(way):
+    with pytest.raises(
+        ValueError, match=rf"cannot do train\.{way.removesuffix('=true')}; .*train_distributed"
+    ):
+        trainer_of(settings_of(f"train.{way}"), data_parallel=True)
+
+
 def test_the_frozen_do_not_move_and_the_rest_does(samples_file):
     settings = settings_of("train.freeze=[stem.*, hourglasses.0.*]", "train.weight_decay=0.1")
     trainer, batch = trainer_of(settings), batch_of(settings, samples_file)

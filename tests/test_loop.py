@@ -20,7 +20,7 @@ from simplepose.data.dataset import TrainingSamples
 from simplepose.inference.predictor import Predictor
 from simplepose.models import checkpoints
 from simplepose.skeleton import COCO
-from simplepose.training import interrupt
+from simplepose.training import interrupt, resuming
 from simplepose.training.distributed import World
 from simplepose.training.interrupt import Interrupt
 from simplepose.training.journal import Journal, read
@@ -102,6 +102,14 @@ def test_a_run_goes_on_only_with_its_own_settings(samples_file, tmp_path):
     steps = RunFolder(tmp_path, True).newest()["progress"]["step"]
     assert verb.main([*args, "train.epochs=2", "--resume"]) == 0
     assert RunFolder(tmp_path, True).newest()["progress"]["step"] == 2 * steps
+
+
+def test_epochs_may_change_on_resume_unless_the_rate_depends_on_them():
+    for schedule in ("step", "cyclic"):
+        resuming.check(*(settings_of(f"train.schedule={schedule}", f"train.epochs={n}") for n in (9, 12)))
+    cosine = [settings_of("train.schedule=cosine", f"train.epochs={n}") for n in (9, 12)]
+    with pytest.raises(ValueError, match=r"train\.epochs was 9 and is 12"):
+        resuming.check(*cosine)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

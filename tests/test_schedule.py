@@ -5,7 +5,9 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from places import CONFIGS
 
+from simplepose import config
 from simplepose.config import Train
 from simplepose.training.schedule import lr_at
 
@@ -111,3 +113,10 @@ def test_every_rate_is_within_its_bounds_and_scales_with_the_processes(settings,
 def test_more_steps_an_epoch_leave_the_rates_at_whole_epochs_where_they_were(kind, epoch, finer):
     settings = Train(schedule=kind, warmup_epochs=0)
     assert lr_at(epoch * finer, finer, settings) == pytest.approx(lr_at(epoch, 1, settings), abs=1e-12)
+
+
+def test_four_processes_of_the_last_phase_have_the_published_rates():
+    settings = config.load(CONFIGS / "imhn4_swa.yaml").train
+    rates = [lr_at(step, 10, settings, world_size=4) for step in range(100)]
+    assert rates[0] == rates[50] == pytest.approx(4e-5)
+    assert rates[49] == rates[99] == pytest.approx(2e-5)

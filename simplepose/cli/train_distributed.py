@@ -29,6 +29,16 @@ def main(argv: Sequence[str] | None = None) -> int:
             )
         device = args.device
         if device.type == "cuda":
-            device = torch.device("cuda", world.local_rank)
+            device = _gpu(world.local_rank, torch.cuda.device_count())
             torch.cuda.set_device(device)
         return train.run(args, world, device)
+
+
+def _gpu(local_rank: int, gpus: int) -> torch.device:
+    """The GPU of a process."""
+    if local_rank >= gpus:
+        raise ValueError(
+            f"process {local_rank} of this machine has no GPU, there are {gpus}; start {gpus} "
+            "(--nproc-per-node), or give --device cpu"
+        )
+    return torch.device("cuda", local_rank)

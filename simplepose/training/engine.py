@@ -60,6 +60,9 @@ class Trainer:
         device: where to train.
         world: the processes that share each step.
         data_parallel: one process, all GPUs (the published single-process mode).
+
+    Raises:
+        ValueError: the settings ask for what `data_parallel`, or this machine, cannot do.
     """
 
     def __init__(
@@ -67,6 +70,8 @@ class Trainer:
     ) -> None:
         self.model, self.device, self.world = model, device, world
         self.settings = settings = model.settings.train
+        if data_parallel:
+            _require_data_parallel(settings)
         self.network = network = model.network.to(device)
         if settings.channels_last:
             network.to(memory_format=torch.channels_last)
@@ -212,3 +217,19 @@ def _parallel(
     if world.size > 1:
         return DistributedDataParallel(called, device_ids=[device] if device.type == "cuda" else None)
     return DataParallel(called) if data_parallel else called
+
+
+def _require_data_parallel(settings: config.Train) -> None:
+    """A copy that DataParallel makes of a module whose `forward` was replaced runs the first GPU's, and its
+    threads take fp16 for whatever type autocast has.
+    """
+    asked = {
+        "recompute": settings.recompute,
+        "compile": settings.compile,
+        "precision=bf16": settings.precision == "bf16",
+    }
+    if any(asked.values()):
+        raise ValueError(
+            f"--data-parallel cannot do {', '.join(f'train.{name}' for name in asked if asked[name])}; "
+            "start one process a GPU with tools/train_distributed.py"
+        )

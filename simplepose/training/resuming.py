@@ -14,7 +14,8 @@ MAY_CHANGE = (
     *("train.epochs", "train.workers", "train.keep", "train.checkpoint_", "train.timeout_minutes"),
     *("train.log_steps", "train.picture_steps", "train.validate_epochs", "train.ap_"),
 )
-"""Settings, or their beginnings, that change neither the steps done nor how a step is done."""
+"""Settings, or their beginnings, that change neither the steps done nor how a step is done; but
+the cosine schedule's rates depend on train.epochs."""
 
 
 def check(before: Settings, now: Settings) -> None:
@@ -26,7 +27,7 @@ def check(before: Settings, now: Settings) -> None:
     told = [
         f"{key} was {old!r} and is {new!r}"
         for key, old, new in _differences("", before, now)
-        if not key.startswith(MAY_CHANGE)
+        if not key.startswith(MAY_CHANGE) or (key == "train.epochs" and now.train.schedule == "cosine")
     ]
     if told:
         raise ValueError(
