@@ -104,6 +104,12 @@ def test_a_loss_that_is_not_finite_in_one_process_is_skipped_by_all(samples_file
     assert done.count("skipped together") == 2
 
 
+def test_all_processes_go_on_from_the_state_of_the_first(samples_file):
+    script = ROOT / "tests/resume_together.py"
+    done = runs.finish([*runs.torchrun(2, script=script), str(samples_file)])
+    assert done.count("went on together") == 2
+
+
 def test_what_fails_in_the_first_alone_ends_all_with_its_message(samples_file, tmp_path):
     (tmp_path / "checkpoint_00000001.pt").touch()
     done = subprocess.run(

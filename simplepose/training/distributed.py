@@ -85,25 +85,30 @@ class World:
 
 
 class Vote:
-    """Whether any process says yes: asked before a step, answered after it, and no wait between."""
+    """Whether any process says yes to a question: asked before a step, answered after it, no wait between.
 
-    def __init__(self, world: World) -> None:
+    Args:
+        world: who votes.
+        questions: how many are asked at once.
+    """
+
+    def __init__(self, world: World, questions: int) -> None:
         self.world = world
-        self._votes = torch.zeros(1)
+        self._votes = torch.zeros(questions)
         self._work: Any = None
 
-    def cast(self, yes: bool) -> None:
-        """Say it; once before each `passed`."""
-        self._votes.fill_(float(yes))
+    def cast(self, *answers: bool) -> None:
+        """Say it, one to each question; once before each `passed`."""
+        self._votes.copy_(torch.tensor(answers))
         if self.world.size > 1:
             self._work = dist.all_reduce(self._votes, dist.ReduceOp.MAX, async_op=True)
 
-    def passed(self) -> bool:
-        """What all of them have said together."""
+    def passed(self) -> list[bool]:
+        """What all of them have said together, to each question."""
         if self._work is not None:
             self._work.wait()
             self._work = None
-        return bool(self._votes.item())
+        return [vote > 0 for vote in self._votes.tolist()]
 
 
 @contextmanager

@@ -180,8 +180,22 @@ class Trainer:
         mask = batch.person_mask.to(self.device, non_blocking=True).float() / 255
         return targets.draw(batch.joints, mask, self.model.skeleton, self.model.settings.targets)
 
+    def agree(self) -> None:
+        """Give all processes the first one's batch norm statistics, those that checkpoints hold.
+
+        Without train.sync_batchnorm each has its own, and looks at the network through them.
+        """
+        if self.world.size == 1:
+            return
+        averages = [average.state for average in (self.ema, self.swa) if average is not None]
+        for state in (self.network.state_dict(), *averages):
+            names = [name for name, _ in self.network.named_buffers() if name in state]
+            told = self.world.first_says({name: state[name].cpu() for name in names})
+            for name, tensor in told.items():
+                state[name].copy_(tensor)
+
     def state(self) -> dict[str, Any]:
-        """All that a run needs to go on, as plain tensors and values."""
+        """All that a run needs to go on, as plain tensors and values; all processes together."""
         return {
             "format": checkpoints.TRAINING_FORMAT,
             "settings": config.to_text(self.model.settings),
@@ -192,7 +206,7 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.precision.state_dict(),
             "progress": dict(vars(self.progress)),
-            "meter": self.meter.state_dict(),
+            "meter": self.meter.state_dict(self.world),
             "random": random_states.capture(self.device),
         }
 

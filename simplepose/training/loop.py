@@ -90,7 +90,7 @@ class _Loop:
         self.held_out = watch.held_out and loader(
             watch.held_out, [(0, i) for i in range(world.rank, len(watch.held_out), world.size)]
         )
-        self.vote = Vote(world)
+        self.vote = Vote(world, 2)
         self.last_saved = time.monotonic()
 
     def run(self) -> bool:
@@ -109,14 +109,14 @@ class _Loop:
         self.sampler.epoch, self.sampler.start = progress.epoch, progress.samples
         self.reporter.begin(progress.step, self.steps_per_epoch, self.samples_of_step)
         for batches in self._steps():
-            self.vote.cast(interrupt.asked)
+            self.vote.cast(interrupt.asked, self._save_is_due())
             place = progress.epoch * self.steps_per_epoch + progress.samples // self.samples_of_step
             rate = self._rate(place)
             self.trainer.step(batches, rate)
             progress.samples += self.samples_of_step
             self._tell(rate, batches[-1])
-            stopped = self.vote.passed()
-            if self._save_is_due():
+            stopped, due = self.vote.passed()
+            if due:
                 self._save()
             if stopped:
                 return True
@@ -158,7 +158,8 @@ class _Loop:
             )
 
     def _save_is_due(self) -> bool:
-        due = _each(self.settings.checkpoint_steps, self.progress.step)
+        """After the next step."""
+        due = _each(self.settings.checkpoint_steps, self.progress.step + 1)
         return due or time.monotonic() - self.last_saved > 60 * self.settings.checkpoint_minutes
 
     def _end_of_epoch(self, interrupt: Interrupt) -> bool:
@@ -178,6 +179,7 @@ class _Loop:
         validates = self.held_out is not None and _each(settings.validate_epochs, progress.epoch)
         measures = self.watch.measure_ap is not None and _each(settings.ap_epochs, progress.epoch)
         if validates or measures:
+            self.trainer.agree()
             self._save()  # what follows can take long
         val_loss = self._validate(interrupt) if validates else None
         if self._any(interrupt.asked):
@@ -206,15 +208,17 @@ class _Loop:
                     self.reporter.note(f"{error}; the run goes on")
 
     def _any(self, flag: bool) -> bool:
-        self.vote.cast(flag)
-        return self.vote.passed()
+        self.vote.cast(flag, False)
+        return self.vote.passed()[0]
 
     def _save(self, last: bool = False) -> None:
+        """All processes together, because they make the state together; the first writes it."""
         self.last_saved = time.monotonic()
+        values = self.trainer.state()
         if self.folder is None:
             return
         try:
-            self.folder.save(self.progress.step, self.trainer.state(), self.settings.keep)
+            self.folder.save(self.progress.step, values, self.settings.keep)
         except SaveFailed as error:
             if last:
                 raise

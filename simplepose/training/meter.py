@@ -95,16 +95,19 @@ class Meter:
         self._skipped.zero_()
         return reading
 
-    def state_dict(self) -> dict[str, Tensor]:
-        """What is summed and not read yet, as plain tensors."""
+    def state_dict(self, world: World) -> dict[str, Tensor]:
+        """What is summed and not read yet, a process's mean, as plain tensors; all processes together."""
+        return {**self._values(), "sums": world.sums(self._sums) / world.size}
+
+    def load_state_dict(self, values: dict[str, Tensor]) -> None:
+        """Go on from `state_dict()`, in each process."""
+        for name, tensor in self._values().items():
+            tensor.copy_(values[name])
+
+    def _values(self) -> dict[str, Tensor]:
         return {
             "sums": self._sums,
             "skipped": self._skipped,
             "in_a_row": self._in_a_row,
             "last_unusable": self._last_unusable,
         }
-
-    def load_state_dict(self, values: dict[str, Tensor]) -> None:
-        """Go on from `state_dict()`."""
-        for name, tensor in self.state_dict().items():
-            tensor.copy_(values[name])
