@@ -13,7 +13,7 @@ import shutil
 import time
 from pathlib import Path
 
-PATIENCE = 5.0
+PATIENCE = 10.0
 """Seconds that the processes of a killed preparation are waited for."""
 
 
