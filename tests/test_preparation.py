@@ -73,7 +73,11 @@ def begin(*args: str) -> multiprocessing.Process:
 
 def parts_of(output: Path) -> dict[str, int]:
     """The parts that are done: file name -> when it was written."""
-    return {p.name: p.stat().st_mtime_ns for p in output.parent.glob(f"{output.name}.partial/*/[0-9]*.h5")}
+    done = {}
+    for path in output.parent.glob(f"{output.name}.partial/*/[0-9]*.h5"):
+        with contextlib.suppress(FileNotFoundError):  # joined and removed meanwhile
+            done[path.name] = path.stat().st_mtime_ns
+    return done
 
 
 def alive(group: int) -> bool:
