@@ -52,7 +52,7 @@ STAGES = {  # name: whose function, which one
     "tint": (augment, "tint"),
     "warp": (augment, "_warp_picture"),
     "masks": (augment, "_warp_mask_miss"),
-    "masks reduced": (augment, "_reduced"),
+    "masks reduced": (augment, "_to_cells"),
     "collate": (dataset, "collate"),
     "chance, affine, joints": (TrainingSamples, "__getitem__"),
 }
