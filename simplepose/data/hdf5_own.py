@@ -157,9 +157,9 @@ class OwnSamples:
             int(self._main_person[index]),
         )
 
-    def is_intact(self, data: np.ndarray) -> bool:
-        """Whether `data`, all bytes of the pictures, and all people are as they were written."""
-        keypoints, boxes_xywh = self._keypoints[()], self._boxes[()]
+    def is_intact(self) -> bool:
+        """Whether all pictures and people are as they were written; takes the whole file into memory."""
+        data, keypoints, boxes_xywh = self._data[()], self._keypoints[()], self._boxes[()]
         for row, expected in enumerate(self._checksum):
             its_bytes = slice(self._data_end[row], self._data_end[row + 1])
             people = slice(self._people_end[row], self._people_end[row + 1])
@@ -181,11 +181,9 @@ class OwnSamples:
         )
 
     def _column(self, name: str) -> np.ndarray:
-        values = self._file[name][()]
-        if (
-            not np.issubdtype(values.dtype, COLUMNS[name])
-            or zlib.crc32(values) != self._file[name].attrs["crc32"]
-        ):
+        column = self._file[name]
+        values = column[()]
+        if not np.issubdtype(values.dtype, COLUMNS[name]) or zlib.crc32(values) != column.attrs["crc32"]:
             raise ValueError(f"the values of {name} are not those that were written")
         return values
 

@@ -74,7 +74,7 @@ def write_part(path: Path, content: bytes) -> None:
     """Write a part, whole or not at all if the process is killed.
 
     The disk is not waited for, which would take longer the more others write; what a crash of the machine
-    costs is noticed when the parts are joined.
+    costs is noticed when the part is looked at again.
     """
     new = path.with_suffix(".new")
     new.write_bytes(content)

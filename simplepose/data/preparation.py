@@ -107,20 +107,21 @@ class Preparation:
         self.begun_anew = self._folder.replaced
 
     def parts(self, processes: int) -> Generator[Part, None, None]:
-        """Make the parts that are not there; yields first those that are, then each as it is done.
+        """Make the parts that are not there; yields each as it is done, or found done.
 
         Raises:
             OSError: the disk is full, or a process was killed.
         """
-        tasks = []
-        for number, start in enumerate(range(0, len(self.pictures), PICTURES_A_PART)):
-            chunk = self.pictures[start : start + PICTURES_A_PART]
-            task = _Task(self._folder.part(number), self._plan, self._header, chunk)
-            part = _read(task)
-            if part is None:
-                tasks.append(task)
-            else:
-                yield part
+        starts = range(0, len(self.pictures), PICTURES_A_PART)
+        tasks = [
+            _Task(
+                self._folder.part(number),
+                self._plan,
+                self._header,
+                self.pictures[start : start + PICTURES_A_PART],
+            )
+            for number, start in enumerate(starts)
+        ]
         yield from parallel.run(_make, tasks, processes)
 
     def join(self, processes: int) -> Iterator[int]:
@@ -149,17 +150,24 @@ def _fingerprint(plan: Plan, image_ids: list[int]) -> str:
     return hashlib.sha256(json.dumps([annotations, folders, rules, image_ids]).encode()).hexdigest()[:16]
 
 
-def _read(task: _Task) -> Part | None:
-    """A part that is there; None where there is none, or what the disk kept of it is not whole."""
+def _make(task: _Task) -> Part:
+    return _found(task) or _made(task)
+
+
+def _found(task: _Task) -> Part | None:
+    """A part that is there; None where there is none, or a crash of the machine left less of it."""
+    if not task.path.exists():
+        return None
     try:
         with h5py.File(task.path, "r") as file:
             samples = OwnSamples(file)
-            return Part(len(task.pictures), len(samples), samples.contents().remarks, was_there=True)
+            remarks = samples.contents().remarks
+            return Part(len(task.pictures), len(samples), remarks, True) if samples.is_intact() else None
     except DAMAGE:
         return None
 
 
-def _make(task: _Task) -> Part:
+def _made(task: _Task) -> Part:
     prepared, remarks = [], []
     for picture in task.pictures:
         try:
