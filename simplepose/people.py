@@ -21,6 +21,7 @@ class People:
             centres at integers, score in [0, 1]; 0, 0, 0 where a joint was not found.
             Joints stand in the skeleton's annotated order (COCO: 17).
         scores: (P,) float32 confidence of each person, larger is better.
+        ids: (P,) int64, the same person's over the frames of a video; None where nobody was tracked.
 
     Raises:
         ValueError: the shapes do not fit together.
@@ -28,6 +29,7 @@ class People:
 
     keypoints: np.ndarray
     scores: np.ndarray
+    ids: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         keypoints = np.asarray(self.keypoints, np.float32)
@@ -38,6 +40,11 @@ class People:
             )
         object.__setattr__(self, "keypoints", keypoints)
         object.__setattr__(self, "scores", scores)
+        if self.ids is not None:
+            ids = np.asarray(self.ids, np.int64)
+            if ids.shape != scores.shape:
+                raise ValueError(f"People needs ids (P,) = {scores.shape}, got {ids.shape}")
+            object.__setattr__(self, "ids", ids)
 
     @classmethod
     def nobody(cls, joints: int) -> People:
@@ -70,7 +77,7 @@ class People:
         """
         keypoints = self.keypoints[:, flip_order].copy()
         keypoints[..., 0] = np.where(keypoints[..., 2] > 0, width - 1 - keypoints[..., 0], 0)
-        return People(keypoints, self.scores)
+        return People(keypoints, self.scores, self.ids)
 
     def to_coco_rows(self, image_id: int | str) -> list[dict[str, Any]]:
         """One row a person in COCO's keypoint result format.

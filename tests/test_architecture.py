@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "simplepose"
-FACTS = {"skeleton", "people", "config", "typed_yaml", "geometry", "atomic", "decoding", "coco_json"}
+FACTS = {"skeleton", "people", "config", "typed_yaml", "geometry", "atomic", "decoding", "coco_json", "frames"}
 SETTINGS = {"typed_yaml", "setting_checks", "config_augment"}
 MAY_IMPORT = {
     "skeleton": {"typed_yaml"},
@@ -15,6 +15,7 @@ MAY_IMPORT = {
     "atomic": set(),
     "decoding": set(),
     "people": set(),
+    "frames": set(),
     "coco_json": {"people"},
     "config": SETTINGS,
     "config_augment": {"setting_checks"},
@@ -25,6 +26,7 @@ MAY_IMPORT = {
     "targets": FACTS,
     "grouping": FACTS,
     "visual": FACTS,
+    "results": FACTS,
     "evaluation": FACTS,
     "inference": FACTS | {"models", "grouping"},
     "training": FACTS | {"data", "models", "losses", "targets"},
