@@ -75,3 +75,11 @@ def test_values_that_hold_arrays_are_equal_to_themselves_alone():
     arrays = [c for c in classes if any("np.ndarray" in str(f.type) for f in dataclasses.fields(c))]
     assert {"People", "Record", "Sample", "Maps"} <= {c.__name__ for c in arrays}
     assert not [c for c in arrays if c.__eq__ is not object.__eq__]
+
+
+def test_ids_go_with_their_people_and_fit():
+    people = People(np.ones((2, 17, 3)), np.ones(2), np.array([7, 3]))
+    assert people.ids.tolist() == [7, 3]
+    assert people.flipped(100, np.arange(17)).ids.tolist() == [7, 3]
+    with pytest.raises(ValueError, match="ids"):
+        People(np.ones((2, 17, 3)), np.ones(2), np.array([7]))
