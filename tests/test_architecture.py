@@ -6,7 +6,17 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "simplepose"
-FACTS = {"skeleton", "people", "config", "typed_yaml", "geometry", "atomic", "decoding", "coco_json", "frames"}
+FACTS = {
+    "skeleton",
+    "people",
+    "config",
+    "typed_yaml",
+    "geometry",
+    "atomic",
+    "decoding",
+    "coco_json",
+    "frames",
+}
 SETTINGS = {"typed_yaml", "setting_checks", "config_augment"}
 MAY_IMPORT = {
     "skeleton": {"typed_yaml"},
