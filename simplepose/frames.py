@@ -64,5 +64,5 @@ class FrameSource(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go of files and devices. Any thread may call it, at any time, twice; then iteration ends soon."""
+        """Let go of files and devices. Any thread may call it, at any time, twice; iteration then ends."""
         ...
