@@ -29,7 +29,7 @@ import numpy as np
 import plain_pipeline
 import torch
 
-from simplepose import targets
+from simplepose import freed_memory, targets
 from simplepose.cli import prepare
 from simplepose.config import Settings
 from simplepose.data import augment, dataset, drawn_set, hdf5_own, mask_runs
@@ -191,6 +191,7 @@ def main() -> None:
     args = parser.parse_args()
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
+    freed_memory.keep()  # as the loader's workers do
     with tempfile.TemporaryDirectory() as folder:
         for path in (paths := files(args, Path(folder))):
             measure(path, args)

@@ -15,6 +15,7 @@ FACTS = {
     "atomic",
     "decoding",
     "coco_json",
+    "freed_memory",
     "frames",
 }
 SETTINGS = {"typed_yaml", "setting_checks", "config_augment"}
@@ -23,6 +24,7 @@ MAY_IMPORT = {
     "geometry": set(),
     "typed_yaml": set(),
     "atomic": set(),
+    "freed_memory": set(),
     "decoding": set(),
     "people": set(),
     "frames": set(),

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
+from simplepose import freed_memory
 from simplepose.config import Augment, Settings
 from simplepose.data import augment
 from simplepose.data.augment import Parameters
@@ -205,7 +206,8 @@ def _chosen(file: SampleFile, settings: Augment) -> np.ndarray:
 
 
 def _start_worker(_: int) -> None:
-    """One core a worker; Ctrl-C is the main process's to answer."""
+    """One core a worker, and its memory kept; Ctrl-C is the main process's to answer."""
+    freed_memory.keep()
     if cv2.getNumThreads() != 1:  # a spawned process; a forked one has it from its parent
         cv2.setNumThreads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
