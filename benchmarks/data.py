@@ -32,9 +32,11 @@ import torch
 from simplepose import freed_memory, targets
 from simplepose.cli import prepare
 from simplepose.config import Settings
-from simplepose.data import augment, dataset, drawn_set, hdf5_own, mask_runs
-from simplepose.data.dataset import TrainingSamples, collate, loader
+from simplepose.data import augment, batch, drawn_set, hdf5_own, mask_runs
+from simplepose.data.batch import collate
+from simplepose.data.dataset import TrainingSamples
 from simplepose.data.hdf5 import SampleFile
+from simplepose.data.loader import Loader
 from simplepose.data.synthetic import draw_scene
 from simplepose.skeleton import COCO
 
@@ -53,7 +55,7 @@ STAGES = {  # name: whose function, which one
     "warp": (augment, "_warp_picture"),
     "masks": (augment, "_warp_mask_miss"),
     "masks reduced": (augment, "_to_cells"),
-    "collate": (dataset, "collate"),
+    "collate": (batch, "collate"),
     "chance, affine, joints": (TrainingSamples, "__getitem__"),
 }
 
@@ -90,7 +92,7 @@ def places(samples: TrainingSamples, count: int) -> list[tuple[int, int]]:
 def rate(path: Path, workers: int, count: int) -> float:
     """Samples a second that come from so many workers."""
     samples = open_samples(path, workers)
-    batches = iter(loader(samples, places(samples, count + WARM_UP * BATCH)))
+    batches = iter(Loader(samples, places(samples, count + WARM_UP * BATCH)))
     for _ in range(WARM_UP):
         next(batches)
     start = time.perf_counter()
@@ -145,7 +147,7 @@ def print_shares(path: Path, count: int) -> None:
     chosen = places(samples, count)
     with clocked(spent):
         for first in range(0, count, BATCH):
-            dataset.collate([samples[place] for place in chosen[first : first + BATCH]])
+            batch.collate([samples[place] for place in chosen[first : first + BATCH]])
     for name, seconds in sorted(spent.items(), key=lambda item: -item[1]):
         print(f"    {name:24}{1e3 * seconds / count:7.3f} ms{100 * seconds / sum(spent.values()):6.1f} %")
 
@@ -165,7 +167,7 @@ def print_targets(path: Path, count: int) -> None:
 def print_memory(path: Path, count: int) -> None:
     """What a worker holds in memory after a tenth of so many samples, and after all."""
     samples = open_samples(path, 1)
-    batches, steps = iter(loader(samples, places(samples, count))), count // BATCH
+    batches, steps = iter(Loader(samples, places(samples, count))), count // BATCH
     held = []
     for step, _ in enumerate(batches, 1):
         if step in (steps // 10, steps):

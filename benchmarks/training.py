@@ -26,7 +26,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from simplepose import config, targets
 from simplepose.config import Settings
-from simplepose.data.dataset import Batch
+from simplepose.data.batch import Batch
 from simplepose.losses import MultiScaleLoss
 from simplepose.models.checkpoints import Model
 from simplepose.models.imhn import IMHN

@@ -9,7 +9,8 @@ import sys
 import torch
 from trainers import settings_of
 
-from simplepose.data.dataset import EpochSampler, TrainingSamples, collate
+from simplepose.data.batch import collate
+from simplepose.data.dataset import EpochSampler, TrainingSamples
 from simplepose.models import IMHN
 from simplepose.models.checkpoints import Model
 from simplepose.skeleton import COCO

@@ -7,7 +7,8 @@ import torch
 from places import CONFIGS
 
 from simplepose import config, skeleton
-from simplepose.data.dataset import TrainingSamples, collate
+from simplepose.data.batch import collate
+from simplepose.data.dataset import TrainingSamples
 from simplepose.models import IMHN
 from simplepose.models.checkpoints import Model
 from simplepose.training import distributed

@@ -10,7 +10,9 @@ from places import CONFIGS
 from published_hdf5 import write_published
 
 from simplepose import config
-from simplepose.data.dataset import EpochSampler, TrainingSamples, collate, loader
+from simplepose.data.batch import collate
+from simplepose.data.dataset import EpochSampler, TrainingSamples
+from simplepose.data.loader import Loader
 from simplepose.skeleton import COCO
 
 
@@ -37,7 +39,7 @@ def test_workers_change_nothing(samples_file, workers):
         samples = make(samples_file, f"train.workers={count}")
         sampler = EpochSampler(len(samples), 5)
         sampler.epoch = 2
-        return list(loader(samples, sampler))
+        return list(Loader(samples, sampler))
 
     alone, together = batches(0), batches(workers)
     assert len(alone) == len(together) > 1
@@ -128,7 +130,7 @@ def test_pasted_people_come_from_the_file_by_chance(samples_file):
 def test_workers_change_nothing_of_strong_augmentation(samples_file):
     def batches(count):
         samples = make(samples_file, f"train.workers={count}", *STRONG)
-        return list(loader(samples, EpochSampler(len(samples), 5)))
+        return list(Loader(samples, EpochSampler(len(samples), 5)))
 
     for a, b in zip(batches(0), batches(2), strict=True):
         assert all(torch.equal(x, y) for x, y in zip(a, b, strict=True))

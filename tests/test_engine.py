@@ -9,7 +9,7 @@ import pytest
 import torch
 from trainers import batch_of, settings_of, trainer_of
 
-from simplepose.data.dataset import Batch
+from simplepose.data.batch import Batch
 from simplepose.training.distributed import World
 
 ALONE = World()

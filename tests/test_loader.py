@@ -1,10 +1,12 @@
 """The loader over files as they are: several, damaged, of nobody; by fork and by spawn; and its memory."""
 
 import gc
+import itertools
 import json
 import logging
 import multiprocessing
 import shutil
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -18,8 +20,9 @@ from places import CONFIGS
 
 from simplepose import config, targets
 from simplepose.cli import door, prepare, train
-from simplepose.data.dataset import EpochSampler, TrainingSamples, loader
+from simplepose.data.dataset import EpochSampler, TrainingSamples
 from simplepose.data.hdf5 import BadRecord, SampleFile
+from simplepose.data.loader import SLOTS, Loader
 from simplepose.data.mixing import Source
 from simplepose.skeleton import COCO
 
@@ -62,7 +65,7 @@ def start_method(request):
 def batches_of(samples, epoch=0, rank=0, size=1):
     sampler = EpochSampler(len(samples), 0, 2, rank, size)
     sampler.epoch = epoch
-    return list(loader(samples, sampler))
+    return list(Loader(samples, sampler))
 
 
 def same(first, second):
@@ -80,6 +83,21 @@ def test_mixed_and_damaged_files_give_the_same_batches_however_they_are_read(
     assert together[(0, 0)].image.shape == (128, 192, 3)
     assert same(batches_of(alone, 1), batches_of(together, 1))
     assert 1 <= together.damaged_pictures == alone.damaged_pictures <= 2
+
+
+def test_batches_keep_what_they_hold_while_workers_go_on(samples_file):
+    """Many more than there are slots, the consumer now slow, now gone before the end; the last is smaller."""
+    alone, together = (make(samples_file, f"train.workers={n}", "train.batch_size=3") for n in (0, 2))
+    places = [(epoch, index) for epoch in range(12) for index in range(len(alone))][:-1]
+    assert len(places) % 3
+    expected, batches = list(Loader(alone, places)), Loader(together, places)
+    assert len(batches) == len(expected) > 4 * 2 * SLOTS
+    taken = list(itertools.islice(batches, 5))
+    for batch in batches:
+        time.sleep(0.01)
+        taken.append(batch)
+    assert same(taken[:5], expected[:5])
+    assert same(taken[5:], expected)
 
 
 def test_over_ranks_and_workers_an_epoch_is_every_sample_once(samples_file):
@@ -117,7 +135,7 @@ def test_strict_stops_at_damage(damaged):
     samples = make(damaged[0], "train.strict=true", "train.workers=0")
     places = [(0, index) for index in range(len(samples))]
     with pytest.raises(BadRecord, match="is damaged"):
-        list(loader(samples, places))
+        list(Loader(samples, places))
 
 
 def test_where_nothing_can_be_read_the_run_ends(samples_file, tmp_path):
@@ -145,7 +163,7 @@ def test_a_run_tells_of_damage_in_its_end(damaged, tmp_path, capsys, strict):
 
 def test_pictures_of_nobody_teach_that_nobody_is_there(with_nobody):
     samples = make(with_nobody, "train.batch_size=1")
-    (batch,) = (b for b in loader(samples, [(0, i) for i in range(len(samples))]) if b.joints.shape[1] == 0)
+    (batch,) = (b for b in Loader(samples, [(0, i) for i in range(len(samples))]) if b.joints.shape[1] == 0)
     assert (batch.images == 77).any()
     assert not batch.person_mask.any()
     maps = targets.draw(batch.joints, batch.person_mask.float() / 255, COCO, samples.settings.targets)

@@ -9,7 +9,8 @@ from places import CONFIGS
 
 from simplepose import config
 from simplepose.config import Settings
-from simplepose.data.dataset import Batch, TrainingSamples, collate
+from simplepose.data.batch import Batch, collate
+from simplepose.data.dataset import TrainingSamples
 from simplepose.models import IMHN
 from simplepose.models.checkpoints import Model
 from simplepose.skeleton import COCO

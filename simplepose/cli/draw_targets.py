@@ -12,7 +12,8 @@ import numpy as np
 from simplepose import config, skeleton, targets
 from simplepose.cli import options
 from simplepose.config import Settings
-from simplepose.data.dataset import EpochSampler, TrainingSamples, collate
+from simplepose.data.batch import collate
+from simplepose.data.dataset import EpochSampler, TrainingSamples
 from simplepose.data.sample import Sample
 from simplepose.inference.pictures import write_picture
 from simplepose.skeleton import Skeleton

@@ -1,20 +1,14 @@
-"""HDF5 samples -> augmented batches. Each sample's chance depends on (seed, epoch, index) alone,
+"""HDF5 samples -> augmented samples. Each sample's chance depends on (seed, epoch, index) alone,
 so an epoch can be entered anywhere and is the same with any number of workers."""
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
-import cv2
 import numpy as np
-import torch
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
+from torch.utils.data import Dataset, Sampler
 
-from simplepose import freed_memory
 from simplepose.config import Augment, Settings
 from simplepose.data import augment
 from simplepose.data.augment import Parameters
@@ -27,22 +21,6 @@ from simplepose.skeleton import Skeleton
 
 Place = tuple[int, int]
 """(epoch, index of a sample)."""
-
-
-class Batch(NamedTuple):
-    """N samples.
-
-    Attributes:
-        images: (N, H, W, 3) uint8 BGR.
-        mask_miss: (N, h, w) uint8, 255 where the loss counts.
-        person_mask: (N, h, w) uint8, 255 on people.
-        joints: (N, P, J, 3) float32 x, y, v; people padded with v = 0.
-    """
-
-    images: Tensor
-    mask_miss: Tensor
-    person_mask: Tensor
-    joints: Tensor
 
 
 class TrainingSamples(Dataset[Sample]):
@@ -142,52 +120,6 @@ class EpochSampler(Sampler[Place]):
         return self.steps * self.batch
 
 
-def loader(samples: TrainingSamples, places: Iterable[Place]) -> DataLoader[Sample]:
-    """Batches of `train.batch_size`, read by `train.workers` processes of one core each."""
-    train = samples.settings.train
-    if train.workers > 0:
-        cv2.setNumThreads(1)  # here: a forked process that does it waits for ever for this one's threads
-    return DataLoader(
-        samples,
-        batch_size=train.batch_size,
-        sampler=places,
-        num_workers=train.workers,
-        collate_fn=collate,
-        persistent_workers=train.workers > 0,
-        worker_init_fn=_start_worker,
-        pin_memory=torch.cuda.is_available(),
-    )
-
-
-def collate(samples: Sequence[Sample]) -> Batch:
-    """Stack samples; people are padded to the largest number among them.
-
-    In a worker the batch is made in memory that it shares with the process that asked for it.
-    """
-    people = max(len(sample.joints) for sample in samples)
-    batch = Batch(
-        images=_room(len(samples), samples[0].image),
-        mask_miss=_room(len(samples), samples[0].mask_miss),
-        person_mask=_room(len(samples), samples[0].person_mask),
-        joints=torch.zeros((len(samples), people, *samples[0].joints.shape[1:])),
-    )
-    for row, sample in enumerate(samples):
-        batch.images[row] = torch.from_numpy(sample.image)
-        batch.mask_miss[row] = torch.from_numpy(sample.mask_miss)
-        batch.person_mask[row] = torch.from_numpy(sample.person_mask)
-        batch.joints[row, : len(sample.joints)] = torch.from_numpy(sample.joints)
-    return batch
-
-
-def _room(samples: int, like: np.ndarray) -> Tensor:
-    """An empty tensor for so many arrays of one form."""
-    shape = (samples, *like.shape)
-    if get_worker_info() is None:
-        return torch.empty(shape, dtype=torch.uint8)
-    storage = torch.UntypedStorage._new_shared(samples * like.nbytes)  # as torch's own collation has it
-    return torch.empty(0, dtype=torch.uint8).set_(storage).view(shape)
-
-
 def _open(path: Path, settings: Settings, skeleton: Skeleton) -> SampleFile:
     file = SampleFile(path, settings.augment.published_crop)
     if file.joints != skeleton.annotated:
@@ -203,14 +135,3 @@ def _chosen(file: SampleFile, settings: Augment) -> np.ndarray:
     if settings.framing == "person":
         return np.arange(len(file))
     return np.unique(file.sample_pictures, return_index=True)[1]
-
-
-def _start_worker(_: int) -> None:
-    """One core a worker, and its memory kept; Ctrl-C is the main process's to answer."""
-    freed_memory.keep()
-    if cv2.getNumThreads() != 1:  # a spawned process; a forked one has it from its parent
-        cv2.setNumThreads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(
-        signal.SIGTERM, signal.SIG_DFL
-    )  # a forked process has the main one's, which waits for a step

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 
 from simplepose import config, targets
-from simplepose.data.dataset import Batch
+from simplepose.data.batch import Batch
 from simplepose.losses import MultiScaleLoss
 from simplepose.models import checkpoints
 from simplepose.models.checkpoints import Model

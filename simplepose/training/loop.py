@@ -7,7 +7,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from simplepose.data.dataset import Batch, EpochSampler, TrainingSamples, loader
+from simplepose.data.batch import Batch
+from simplepose.data.dataset import EpochSampler, TrainingSamples
+from simplepose.data.loader import Loader
 from simplepose.models.checkpoints import Model
 from simplepose.training import averaging
 from simplepose.training.distributed import Vote
@@ -86,8 +88,8 @@ class _Loop:
                 f"{len(samples)} samples do not fill one step of {self.samples_of_step} (train.batch_size x "
                 f"train.accumulate x {world.size} processes); make train.batch_size smaller"
             )
-        self.loader = loader(samples, self.sampler)
-        self.held_out = watch.held_out and loader(
+        self.loader = Loader(samples, self.sampler)
+        self.held_out = watch.held_out and Loader(
             watch.held_out, [(0, i) for i in range(world.rank, len(watch.held_out), world.size)]
         )
         self.vote = Vote(world, 2)
