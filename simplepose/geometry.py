@@ -65,6 +65,20 @@ def apply_to_image(
     )
 
 
+def seen(matrix: np.ndarray, source_hw: tuple[int, int], size_hw: tuple[int, int]) -> tuple[slice, slice]:
+    """The rows and columns of a source that `apply_to_image` can have any use for; at least one of each."""
+    height, width = size_hw
+    back = inverse(matrix)
+    middle = apply_to_points(back, np.array([width - 1, height - 1]) / 2)
+    reach = np.abs(back[:, :2]) @ (np.array([width + 1, height + 1]) / 2)
+    lows, highs = np.floor(middle - reach).astype(int) - 1, np.ceil(middle + reach).astype(int) + 2
+    columns, rows = (
+        slice(max(0, min(low, side - 1)), max(1, min(high, side)))
+        for low, high, side in zip(lows.tolist(), highs.tolist(), source_hw[::-1], strict=True)
+    )
+    return rows, columns
+
+
 def padded_size(size_hw: tuple[int, int], multiple: int) -> tuple[int, int]:
     """The smallest height and width, multiples of `multiple`, that hold `size_hw`."""
     height, width = (-(-side // multiple) * multiple for side in size_hw)

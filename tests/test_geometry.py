@@ -63,3 +63,27 @@ def test_singular_matrices_have_no_inverse():
 )
 def test_padding(size, padded):
     assert geometry.padded_size(size, 64) == padded
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_what_is_seen_is_all_that_a_warp_needs(seed):
+    """Whatever lies beyond it may change: the warped picture stays."""
+    rng = np.random.default_rng(seed)
+    size, source = rng.integers(1, 60, 2), rng.integers(1, 200, 2)
+    matrix = geometry.compose(
+        geometry.translation(*-rng.uniform(-40, 240, 2)),
+        geometry.rotation(rng.uniform(-180, 180)),
+        geometry.scaling(rng.choice([-1, 1]) * rng.uniform(0.2, 4), rng.uniform(0.2, 4)),
+        geometry.translation(*rng.uniform(0, 60, 2)),
+    )
+    image = rng.integers(0, 255, (*source, 3), dtype=np.uint8)
+    rows, columns = geometry.seen(matrix, tuple(source), tuple(size))
+    assert image[rows, columns].size
+    part = np.zeros_like(image)
+    part[rows, columns] = image[rows, columns]
+    whole = geometry.apply_to_image(matrix, image, tuple(map(int, size)), (9, 9, 9))
+    inside = geometry.apply_to_image(matrix, part, tuple(map(int, size)), (9, 9, 9))
+    assert np.array_equal(whole, inside)
+    onto = geometry.compose(geometry.translation(columns.start, rows.start), matrix)
+    moved = geometry.apply_to_image(onto, image[rows, columns], tuple(map(int, size)), (9, 9, 9))
+    assert np.abs(whole.astype(int) - moved).max() <= 2

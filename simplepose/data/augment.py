@@ -113,10 +113,15 @@ def apply(
     if parameters.half is not None and settings.framing == "person":
         record = framing.half_body(record, parameters.half, settings.lower_body, skeleton)
     matrix = affine(record, parameters, settings)
-    image, person_mask = _warp_picture(matrix, record, settings.size)
+    rows, columns = geometry.seen(matrix, record.mask_all.shape, settings.size)
+    picture, mask_all, mask_miss = (
+        part[rows, columns] for part in (record.image, record.mask_all, record.mask_miss)
+    )
+    onto = geometry.compose(geometry.translation(columns.start, rows.start), matrix)
+    image, person_mask = _warp_picture(onto, picture, mask_all, settings.size)
     sample = Sample(
         image=image,
-        mask_miss=_warp_mask_miss(matrix, record.mask_miss, settings.size, stride),
+        mask_miss=_warp_mask_miss(onto, mask_miss, settings.size, stride),
         person_mask=_to_cells(person_mask, stride),
         joints=move_joints(matrix, record.keypoints, parameters.flip, skeleton),
     )
@@ -140,10 +145,12 @@ def tint(image: np.ndarray, hue_saturation_value: tuple[int, int, int]) -> np.nd
     return cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR, dst=hsv)
 
 
-def _warp_picture(matrix: np.ndarray, record: Record, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+def _warp_picture(
+    matrix: np.ndarray, image: np.ndarray, mask_all: np.ndarray, size: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray]:
     """The picture and the mask of people, warped as the four channels that OpenCV is quickest with."""
-    four = cv2.cvtColor(record.image, cv2.COLOR_BGR2BGRA)
-    cv2.insertChannel(record.mask_all, four, 3)
+    four = cv2.cvtColor(image, cv2.COLOR_BGR2BGRA)
+    cv2.insertChannel(mask_all, four, 3)
     warped = geometry.apply_to_image(matrix, four, size, (*FILL_BGR, 0))
     return cv2.cvtColor(warped, cv2.COLOR_BGRA2BGR), cv2.extractChannel(warped, 3)
 
