@@ -14,6 +14,8 @@ from typing import TypeVar
 
 import cv2
 
+from simplepose import freed_memory
+
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
@@ -59,6 +61,7 @@ def _shared_out(work: Callable[[Task], Result], tasks: Sequence[Task], processes
 
 def _begin() -> None:
     """Ctrl-C is the first process's to answer, and nobody outlives it."""
+    freed_memory.keep()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
