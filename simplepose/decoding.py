@@ -12,18 +12,19 @@ _JPEG_MARKER = re.compile(rb"\xff([^\x00\x01\xd0-\xd8\xff])")
 """The end marker, or one that a length follows; what scans hold (a stuffed 0, restarts) is neither."""
 
 
-def decode(encoded: bytes, upright: bool) -> np.ndarray | None:
+def decode(encoded: bytes | np.ndarray, upright: bool, known: bool = False) -> np.ndarray | None:
     """Decode a picture: JPEG, PNG and what else OpenCV reads, grey, transparent and 16-bit ones too.
 
     Args:
-        encoded: the file's bytes.
+        encoded: the file's bytes, also as (B,) uint8.
         upright: turn the picture as its EXIF orientation says; False keeps the frame that the file stores,
             which is the one that data sets (COCO's too) are annotated in.
+        known: the bytes are those of a picture that was decoded before, so that they do not end too early.
 
     Returns:
         (H, W, 3) uint8 BGR, or None where the bytes are no picture or end too early.
     """
-    if not encoded or _is_cut_jpeg(encoded):
+    if not len(encoded) or (not known and _is_cut_jpeg(bytes(encoded))):
         return None
     flags = cv2.IMREAD_COLOR if upright else cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
     try:

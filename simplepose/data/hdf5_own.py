@@ -147,7 +147,8 @@ class OwnSamples:
             raise ValueError("its bytes are not those that were written")
         height, width = map(int, self._size_hw[row])
         image, masks = np.split(data, [self._image_bytes[row]])
-        image = image.reshape(height, width, 3) if self.store == "raw" else decode_picture(image.tobytes())
+        raw = self.store == "raw"
+        image = image.reshape(height, width, 3) if raw else decode_picture(image, known=True)
         return make_record(
             int(self._image_id[row]),
             image,

@@ -123,13 +123,13 @@ def make_record(
     return Record(image, *masks, keypoints, center_xy, height, image_id)
 
 
-def decode_picture(encoded: bytes) -> np.ndarray:
-    """A picture file's bytes -> (H, W, 3) uint8 BGR in the stored orientation.
+def decode_picture(encoded: bytes | np.ndarray, known: bool = False) -> np.ndarray:
+    """A picture file's bytes -> (H, W, 3) uint8 BGR in the stored orientation; `known` as in `decode`.
 
     Raises:
         PictureFault: the bytes are no picture, or end too early.
     """
-    image = decode(encoded, upright=False)
+    image = decode(encoded, upright=False, known=known)
     if image is None:
         raise PictureFault("picture damaged", f"{len(encoded)} bytes that are no picture, or end too early")
     return image
