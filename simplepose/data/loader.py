@@ -22,7 +22,7 @@ from simplepose.data.batch import Batch, collate, fill, pad_joints
 from simplepose.data.dataset import Place, TrainingSamples
 from simplepose.data.sample import Sample
 
-AHEAD = 2
+AHEAD = 4
 """Batches that a worker makes before they are asked for."""
 
 SLOTS = AHEAD + 1
