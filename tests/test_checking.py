@@ -1,6 +1,7 @@
 """The check of a file of training samples: whole ones pass, and what is wrong is named by picture."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -55,6 +56,7 @@ def test_a_whole_file_passes_by_itself_and_by_its_json(prepared, coco, workers, 
     assert check(prepared, "--annotations", coco[0], "--workers", workers) == 0
     said = capsys.readouterr().out
     assert "the json's pictures with people" in said
+    assert re.search(rf"the json's samples +{len(SampleFile(prepared)):,}\n", said)
     assert "5 (COCO's train2017: 64,115)" in said
 
 

@@ -11,10 +11,10 @@ from pathlib import Path
 from tqdm import tqdm
 
 from simplepose.data.checking import check
-from simplepose.data.coco import AnnotatedPicture, read_annotations
+from simplepose.data.coco import AnnotatedPicture, persons_of, read_annotations
 from simplepose.data.hdf5 import SampleFile
 from simplepose.data.preparation import AS_RULED, HELD_OUT, MENDED
-from simplepose.data.record import Remark
+from simplepose.data.record import PictureFault, Remark
 from simplepose.skeleton import COCO
 
 TRAIN2017 = {"pictures with people": 64_115, "people with keypoints": 149_813}
@@ -94,10 +94,19 @@ def _of_json(annotations: list[AnnotatedPicture] | None) -> dict[str, str]:
         sum(bool(picture.persons) for picture in annotations),
         sum(any((p.get("keypoints") or [])[2::3]) for picture in annotations for p in picture.persons),
     )
-    return {
+    rows = {
         f"the json's {name}": f"{count:,} (COCO's train2017: {expected:,})"
         for (name, expected), count in zip(TRAIN2017.items(), counts, strict=True)
     }
+    return {**rows, "the json's samples": f"{sum(map(_samples_of, annotations)):,}"}
+
+
+def _samples_of(picture: AnnotatedPicture) -> int:
+    """How many samples a picture gives if nothing is wrong with it."""
+    try:
+        return len(persons_of(picture, len(COCO.annotated)).main_persons)
+    except PictureFault:
+        return 0
 
 
 def _table(rows: dict[str, str]) -> str:
