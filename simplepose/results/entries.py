@@ -1,0 +1,56 @@
+"""What all formats write of a frame and its people, in plain values."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+
+from simplepose.people import People
+from simplepose.skeleton import Skeleton
+
+LEAST_SCORE = 0.001
+"""Of a joint that was found: its score is written with three decimals, and 0 means that it was not."""
+
+
+def writable(people: People, skeleton: Skeleton) -> People:
+    """The people without what no format can hold.
+
+    A joint whose place or score is not finite counts as not found (0, 0, 0), a person's score that is not
+    as 0. What was found stays so when scores are rounded to three decimals.
+
+    Raises:
+        ValueError: they have another number of joints than the skeleton.
+    """
+    if people.keypoints.shape[1] != len(skeleton.annotated):
+        raise ValueError(
+            f"{len(skeleton.annotated)} joints a person expected, as skeleton {skeleton.name!r} has them, "
+            f"got {people.keypoints.shape[1]}"
+        )
+    keypoints, scores = people.keypoints, people.scores
+    found = np.isfinite(keypoints).all(2, keepdims=True) & (keypoints[..., 2:] > 0)
+    kept = np.where(found, keypoints, 0)
+    kept[..., 2] = np.where(found[..., 0], kept[..., 2].clip(LEAST_SCORE), 0)
+    return People(kept, np.where(np.isfinite(scores), scores, 0), people.ids)
+
+
+def boxes_xywh(people: People) -> list[list[float]]:
+    """The box around each person's found joints: left, top, width, height, pixels; 0 where there are none."""
+    boxes = people.boxes_xyxy.astype(np.float64)
+    boxes[:, 2:] -= boxes[:, :2]
+    rounded: list[list[float]] = np.round(boxes, 3).tolist()
+    return rounded
+
+
+def ids(people: People) -> list[int] | list[None]:
+    """The id of each person, None where nobody was tracked."""
+    if people.ids is None:
+        return [None] * len(people)
+    known: list[int] = people.ids.tolist()
+    return known
+
+
+def encode(value: dict[str, Any]) -> bytes:
+    """An object as one line of JSON, in ASCII. Raises ValueError for a number that JSON does not have."""
+    return json.dumps(value, allow_nan=False).encode("ascii")
