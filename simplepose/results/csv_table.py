@@ -58,7 +58,7 @@ class CsvWriter(ResultWriter):
 
     def skip(self, bad: BadFrame) -> None:
         """Add a place that gave no picture: see `ResultWriter`."""
-        place = [bad.number, to_text(bad.name), "", "", "", to_text(bad.reason)]
+        place = [bad.number, to_text(bad.name), "", "", "", to_text(bad.reason) or "unreadable"]
         self._table.add(_rows([[*place, *self._nobody]]))
 
     def close(self, keep: bool = True) -> None:

@@ -15,10 +15,11 @@ LEAST_SCORE = 0.001
 
 
 def writable(people: People, skeleton: Skeleton) -> People:
-    """The people without what no format can hold.
+    """The people as all formats write them: rounded, and without what no format can hold.
 
-    A joint whose place or score is not finite counts as not found (0, 0, 0), a person's score that is not
-    as 0. What was found stays so when scores are rounded to three decimals.
+    Joints have three decimals, people's scores five: what is read back and written again is the same. A
+    joint whose place or score is not finite counts as not found (0, 0, 0), a person's score that is not as
+    0. What was found stays so.
 
     Raises:
         ValueError: they have another number of joints than the skeleton.
@@ -28,11 +29,11 @@ def writable(people: People, skeleton: Skeleton) -> People:
             f"{len(skeleton.annotated)} joints a person expected, as skeleton {skeleton.name!r} has them, "
             f"got {people.keypoints.shape[1]}"
         )
-    keypoints, scores = people.keypoints, people.scores
+    keypoints, scores = people.keypoints.astype(np.float64), people.scores.astype(np.float64)
     found = np.isfinite(keypoints).all(2, keepdims=True) & (keypoints[..., 2:] > 0)
-    kept = np.where(found, keypoints, 0)
+    kept = np.where(found, keypoints, 0).round(3)
     kept[..., 2] = np.where(found[..., 0], kept[..., 2].clip(LEAST_SCORE), 0)
-    return People(kept, np.where(np.isfinite(scores), scores, 0), people.ids)
+    return People(kept, np.where(np.isfinite(scores), scores, 0).round(5), people.ids)
 
 
 def boxes_xywh(people: People) -> list[list[float]]:

@@ -40,10 +40,10 @@ def overlay(
     matrix = cells if to_picture is None else geometry.compose(cells, to_picture)
     clean = np.nan_to_num(np.asarray(heat, np.float32), nan=0, posinf=1, neginf=0).clip(0, 1)
     spread = geometry.apply_to_image(matrix, clean, (image.shape[0], image.shape[1]), 0)
-    levels = cv2.convertScaleAbs(spread, alpha=255)
+    levels = cv2.merge([cv2.convertScaleAbs(spread, alpha=255)] * 3)
     picture_share, heat_part = _mixing()
-    kept = cv2.multiply(image, cv2.LUT(cv2.merge([levels] * 3), picture_share), scale=1 / 255)
-    mixed: np.ndarray = cv2.add(kept, cv2.LUT(cv2.merge([levels] * 3), heat_part))
+    kept = cv2.multiply(image, cv2.LUT(levels, picture_share), scale=1 / 255)
+    mixed: np.ndarray = cv2.add(kept, cv2.LUT(levels, heat_part))
     return mixed
 
 
@@ -76,7 +76,7 @@ def named(maps: np.ndarray, name: str, skeleton: Skeleton = COCO) -> np.ndarray:
 
 
 def names(skeleton: Skeleton = COCO) -> list[str]:
-    """What `named` takes: keypoints, limbs (of each the strongest), person, each joint, each limb as "a-b"."""
+    """What `named` takes: keypoints, limbs (of each the strongest), person, joints, limbs as "a-b"."""
     return [*_groups(skeleton), *skeleton.joints, *("-".join(limb) for limb in skeleton.limbs)]
 
 
