@@ -128,7 +128,7 @@ def test_a_run_that_ends_early_leaves_whole_records(tmp_path, end):
     assert [record.number for record in records] == list(range(len(records)))
     if end == signal.SIGINT:
         assert whole(READERS["coco"](tmp_path))
-        assert len(READERS["coco"](tmp_path)) in (len(records) - 1, len(records))
+        assert abs(len(READERS["coco"](tmp_path)) - len(records)) <= 1
     else:
         assert (tmp_path / "people.json").read_text() == "[]"
 
