@@ -56,7 +56,7 @@ class ResultWriter(Protocol):
 
 
 class Several(ResultWriter):
-    """Hands everything to all of some writers; after an error, those before the failing one have the frame."""
+    """Hands everything to all of some writers; after an error those before the failing one have the frame."""
 
     def __init__(self, writers: Sequence[ResultWriter]) -> None:
         self.writers = tuple(writers)
