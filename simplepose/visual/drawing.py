@@ -20,7 +20,7 @@ FRACTION_BITS = 4
 FAR = 2**15
 """Pixels from the corner beyond which a joint is not drawn: OpenCV counts in 32 bits."""
 
-HUES = {"right": (0.45, 0.7), "left": (0.0, 0.2), "middle": (0.8, 0.92)}
+HUES = {"right": (0.45, 0.63), "left": (0.0, 0.2), "middle": (0.8, 0.92)}
 """From the first to the last joint of a side, where colours tell limbs: right cold, left warm."""
 
 FONT = cv2.FONT_HERSHEY_SIMPLEX
@@ -88,16 +88,14 @@ def _draw_person(
 
 
 def _draw_label(canvas: np.ndarray, text: str, corner: np.ndarray, colour: BGR, width: int) -> None:
-    """Write on the top left corner of a box, inside the picture."""
-    scale = 0.4 + 0.08 * width
-    (wide, high), below = cv2.getTextSize(text, FONT, scale, width)
-    x, y = np.clip(corner - (0, 3 * width), -FAR, FAR)
-    place = (
-        int(np.clip(x, 0, max(0, canvas.shape[1] - wide))),
-        int(np.clip(y, high, max(high, canvas.shape[0] - below))),
-    )
-    cv2.putText(canvas, text, place, FONT, scale, (0, 0, 0), width + 2, cv2.LINE_AA)
-    cv2.putText(canvas, text, place, FONT, scale, colour, width, cv2.LINE_AA)
+    """Write, black on a colour, above the top left corner of a box, inside the picture."""
+    scale, thickness = 0.4 + 0.05 * width, 1 + width // 3
+    (wide, high), below = cv2.getTextSize(text, FONT, scale, thickness)
+    x, y = np.clip(corner - (0, 4 * width), -FAR, FAR)
+    left = int(np.clip(x, 1, max(1, canvas.shape[1] - wide - 1)))
+    bottom = int(np.clip(y, high + 1, max(high + 1, canvas.shape[0] - below - 1)))
+    cv2.rectangle(canvas, (left - 1, bottom - high - 1), (left + wide, bottom + below), colour, cv2.FILLED)
+    cv2.putText(canvas, text, (left, bottom), FONT, scale, (0, 0, 0), thickness, cv2.LINE_AA)
 
 
 def part_colours(skeleton: Skeleton) -> tuple[list[BGR], list[BGR]]:
@@ -109,7 +107,7 @@ def part_colours(skeleton: Skeleton) -> tuple[list[BGR], list[BGR]]:
     for side, (first, last) in HUES.items():
         members = [name for name in skeleton.annotated if sides[name] == side]
         for name, hue in zip(members, np.linspace(first, last, len(members)), strict=True):
-            joints[name] = _colour(float(hue), 1.0)
+            joints[name] = _colour(float(hue), 0.9)
     middle = _colour(HUES["middle"][0], 0.6)
     bones = [
         joints[b] if sides[b] != "middle" and sides[a] in (sides[b], "middle")
