@@ -158,3 +158,28 @@ def test_the_trial_tells_what_the_build_can(tmp_path, codec):
     can = "True" in opened.stdout
     assert film.codec == ("H.264" if can and codec == H264 else "MPEG-4")
     assert cv2.VideoCapture(str(tmp_path / "a.mp4")).read()[0]
+
+
+@pytest.mark.parametrize("name", ["caf\udce9.mp4", "ü日本.mp4", "-i %03d.mp4", "a:b.mp4"])
+def test_a_film_may_have_any_name(tmp_path, name):
+    with FilmWriter(tmp_path / name, 25) as film:
+        film.write(shade(1))
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    (tmp_path / name).rename(tmp_path / "plain.mp4")
+    assert len(read(tmp_path / "plain.mp4")[1]) == 1
+
+
+def test_a_folder_that_opencv_cannot_open_is_refused(tmp_path):
+    folder = tmp_path / "caf\udce9"
+    folder.mkdir()
+    with pytest.raises(ValueError, match="a folder whose name is UTF-8 expected"):
+        FilmWriter(folder / "a.mp4", 25)
+
+
+def test_a_closed_film_takes_no_frames(tmp_path):
+    film = FilmWriter(tmp_path / "a.mp4", 25, codecs=(MPEG4,))
+    film.write(shade(1))
+    film.close()
+    with pytest.raises(ValueError, match="the film is closed"):
+        film.write(shade(1))
+    assert len(read(tmp_path / "a.mp4")[1]) == 1

@@ -53,7 +53,8 @@ class FilmWriter:
         codecs: to try, the best first.
 
     Raises:
-        ValueError: the path or the rate is no such thing.
+        ValueError: the path or the rate is no such thing, or the folder's name is not UTF-8, which OpenCV
+            cannot open (the file's own name may be anything).
         OSError: the folder is not there or cannot be written to; names the path.
     """
 
@@ -68,9 +69,12 @@ class FilmWriter:
         self.codec: str | None = None
         self.frames = 0
         self._rate, self._codecs = float(frames_per_second), codecs
-        self._partial = self.path.with_name(f"{self.path.stem}.partial{SUFFIX}")
+        stem = os.fsencode(self.path.stem).decode(errors="backslashreplace")
+        self._partial = self.path.with_name(f"{stem}.partial{SUFFIX}")
+        _require_unicode(self._partial)
         self._film: cv2.VideoWriter | None = None
         self._size_hw = (0, 0)
+        self._closed = False
         with atomic.naming(self.path):
             self._partial.write_bytes(b"")
 
@@ -78,9 +82,12 @@ class FilmWriter:
         """Add a frame.
 
         Raises:
+            ValueError: the film is closed.
             OSError: no codec takes the film, or the disk is all but full: what was written before is a
                 whole film once it is closed.
         """
+        if self._closed:
+            raise ValueError(f"{self.path}: the film is closed")
         if self._film is None:
             self._begin(image.shape[:2])
         free = shutil.disk_usage(self.path.parent).free
@@ -96,7 +103,7 @@ class FilmWriter:
         Raises:
             OSError: it could not be written whole; names it. A film of an earlier run is still there.
         """
-        film, self._film = self._film, None
+        film, self._film, self._closed = self._film, None, True
         if film is None:
             self._partial.unlink(missing_ok=True)
             return
@@ -134,6 +141,15 @@ class FilmWriter:
             errno.ENOTSUP, f"OpenCV encodes no film of {width} x {height} ({', '.join(self._codecs)})",
             str(self.path),
         )  # fmt: skip
+
+
+def _require_unicode(path: Path) -> None:
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:  # of such a path OpenCV dies
+        raise ValueError(
+            f"{os.fsencode(path)!r}: a folder whose name is UTF-8 expected for a film; choose another"
+        ) from None
 
 
 def _encodes(codec: str, path: Path, rate: float, size: tuple[int, int]) -> bool:
