@@ -21,7 +21,6 @@ from simplepose import skeleton as skeletons
 from simplepose.frames import BadFrame, Frame
 from simplepose.people import People
 from simplepose.results import FORMATS, formats, jsonl, merge, open_writers
-from simplepose.results.naming import from_text, to_text
 from simplepose.results.openpose import OpenPoseWriter
 from simplepose.skeleton import COCO
 
@@ -269,23 +268,14 @@ def test_records_give_frames_and_people_again(tmp_path, rng):
     assert bad.frame() == run[1][0]
 
 
-@pytest.mark.parametrize("name", ["caf\udce9.jpg", "\udcff\udcfe\\x41.png", "back\\slash.jpg", "ü日本.jpg"])
-@pytest.mark.parametrize("chosen", FORMATS)
-def test_any_file_name_is_written_and_found_again(tmp_path, name, chosen):
-    write_run(tmp_path, [(picture(0, name), People.nobody(17))], [chosen], COCO)
-    assert len(READERS[chosen](tmp_path)) == 1
-    if chosen == "jsonl":
-        (record,) = jsonl.read(tmp_path / "people.jsonl")
-        assert record.name == name
-
-
-@given(st.text(st.characters(exclude_categories=())))
-def test_names_are_text_that_leads_back(name):
-    text = to_text(name)
-    text.encode("utf-8")
-    assert from_text(text) == name
-    if "\\" not in name and text.isascii() == name.isascii() and name.isprintable():
-        assert text == name
+@pytest.mark.parametrize("seconds", [math.nan, math.inf, 0.0, 1 / 3])
+def test_a_time_that_is_none_is_no_obstacle(tmp_path, seconds):
+    run = [(Frame(0, "cam", np.zeros((4, 6, 3), np.uint8), seconds=seconds), People.nobody(17))]
+    write_run(tmp_path, run, list(FORMATS), COCO)
+    (record,) = jsonl.read(tmp_path / "people.jsonl")
+    assert record.values["seconds"] == pytest.approx(seconds if math.isfinite(seconds) else 0, abs=1e-6)
+    assert record.frame().path is None
+    assert all(len(READERS[name](tmp_path)) == 1 for name in FORMATS)
 
 
 def test_formats_are_read_from_a_list():

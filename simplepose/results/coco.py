@@ -59,8 +59,8 @@ class CocoWriter(ResultWriter):
             track = {} if known is None else {"track_id": known}
             rows.append(entries.encode({"file_name": place["file_name"], **row, **track}))
         height, width = frame.image.shape[:2]
-        seconds = None if frame.path else frame.seconds
-        self._frames.add(entries.encode({**place, "width": width, "height": height, "seconds": seconds}))
+        seen = {"width": width, "height": height, "seconds": entries.seconds(frame)}
+        self._frames.add(entries.encode({**place, **seen}))
         try:
             self._people.add(*rows)
         except BaseException:  # the frame would be told to show nobody

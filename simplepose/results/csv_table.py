@@ -47,8 +47,8 @@ class CsvWriter(ResultWriter):
         """Add a frame: see `ResultWriter`."""
         people = entries.writable(people, self._skeleton)
         height, width = frame.image.shape[:2]
-        seconds = "" if frame.path else frame.seconds
-        place = [frame.number, to_text(frame.name), seconds, width, height, ""]
+        time = entries.seconds(frame)
+        place = [frame.number, to_text(frame.name), "" if time is None else time, width, height, ""]
         known = ["" if each is None else each for each in entries.ids(people)]
         persons = [
             [each, row["score"], *box, *_cells(row["keypoints"])]

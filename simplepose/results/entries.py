@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import numpy as np
 
+from simplepose.frames import Frame
 from simplepose.people import People
 from simplepose.skeleton import Skeleton
 
@@ -50,6 +52,13 @@ def ids(people: People) -> list[int] | list[None]:
         return [None] * len(people)
     known: list[int] = people.ids.tolist()
     return known
+
+
+def seconds(frame: Frame) -> float | None:
+    """A frame's time in its video, to the microsecond, 0 where the source knows none; None for pictures."""
+    if frame.path is not None:
+        return None
+    return round(float(frame.seconds), 6) if math.isfinite(frame.seconds) else 0.0
 
 
 def encode(value: dict[str, Any]) -> bytes:

@@ -63,9 +63,8 @@ class JsonLinesWriter(ResultWriter):
             )
         ]
         height, width = frame.image.shape[:2]
-        seconds = None if frame.path else frame.seconds
-        size = {"seconds": seconds, "width": width, "height": height}
-        self._add({**_place(frame), **size, "people": persons})
+        seen = {"seconds": entries.seconds(frame), "width": width, "height": height}
+        self._add({**_place(frame), **seen, "people": persons})
 
     def skip(self, bad: BadFrame) -> None:
         """Add a place that gave no picture: see `ResultWriter`."""

@@ -109,13 +109,12 @@ def part_colours(skeleton: Skeleton) -> tuple[list[BGR], list[BGR]]:
         for name, hue in zip(members, np.linspace(first, last, len(members)), strict=True):
             joints[name] = _colour(float(hue), 0.9)
     middle = _colour(HUES["middle"][0], 0.6)
-    bones = [
-        joints[b] if sides[b] != "middle" and sides[a] in (sides[b], "middle")
-        else joints[a] if sides[a] != "middle" and sides[b] == "middle"
-        else middle
-        for a, b in skeleton.bones
-    ]  # fmt: skip
-    return [joints[name] for name in skeleton.annotated], bones
+
+    def of_bone(a: str, b: str) -> BGR:
+        sided = [name for name in (b, a) if sides[name] != "middle"]
+        return joints[sided[0]] if len({sides[name] for name in sided}) == 1 else middle
+
+    return [joints[name] for name in skeleton.annotated], [of_bone(*bone) for bone in skeleton.bones]
 
 
 def person_colour(person: int) -> BGR:

@@ -137,10 +137,8 @@ class FilmWriter:
                 self._film, self._size_hw = film, (height, width)
                 self.codec = "H.264" if codec == H264 else "MPEG-4"
                 return
-        raise OSError(
-            errno.ENOTSUP, f"OpenCV encodes no film of {width} x {height} ({', '.join(self._codecs)})",
-            str(self.path),
-        )  # fmt: skip
+        reason = f"OpenCV encodes no film of {width} x {height} ({', '.join(self._codecs)})"
+        raise OSError(errno.ENOTSUP, reason, str(self.path))
 
 
 def _require_unicode(path: Path) -> None:
