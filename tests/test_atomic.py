@@ -36,3 +36,20 @@ def test_an_old_file_is_replaced(tmp_path):
     atomic.write_bytes(tmp_path / "a", b"new")
     assert (tmp_path / "a").read_bytes() == b"new"
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_an_error_without_a_name_is_given_one(tmp_path):
+    def fail():
+        with atomic.naming(tmp_path / "a"):
+            raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match=r"No space left on device: '.*a'") as told:
+        fail()
+    assert (told.value.errno, told.value.filename) == (28, str(tmp_path / "a"))
+
+
+def test_a_file_may_be_left_to_the_system_to_flush(tmp_path):
+    atomic.write_bytes(tmp_path / "a", b"old")
+    atomic.write_bytes(tmp_path / "a", b"new", flushed=False)
+    assert (tmp_path / "a").read_bytes() == b"new"
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]

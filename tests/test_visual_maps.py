@@ -1,5 +1,6 @@
 """Maps as heat: where the cells lie, in any frame; nothing where nothing is."""
 
+import cv2
 import drawn_maps
 import numpy as np
 import pytest
@@ -134,3 +135,33 @@ def test_a_training_picture_shows_the_people_that_are_found(rng):
     assert somebody.shape == nobody.shape
     assert not drawn_in(nobody, image, 1, 0)
     assert drawn_in(somebody, image, 1, 0)
+
+
+def test_each_map_is_found_by_its_name():
+    stacked = np.zeros((COCO.channels, 2, 3), np.float32)
+    stacked[:, 0, 0] = np.arange(COCO.channels)
+    found = {name: maps.named(stacked, name)[0, 0] for name in maps.names()}
+    assert len(found) == 3 + len(COCO.joints) + len(COCO.limbs)
+    assert found["left_wrist"] == COCO.keypoint_channels.start + COCO.joints.index("left_wrist")
+    assert found["neck"] == COCO.keypoint_channels.start + COCO.joints.index("neck")
+    assert found["left_elbow-left_wrist"] == COCO.limbs.index(("left_elbow", "left_wrist"))
+    assert maps.named(stacked, "left_wrist-left_elbow")[0, 0] == found["left_elbow-left_wrist"]
+    assert found["limbs"] == COCO.limb_channels.stop - 1
+    assert found["keypoints"] == COCO.keypoint_channels.stop - 1
+    assert found["person"] == COCO.person_mask_channel
+
+
+@pytest.mark.parametrize("name", ["", "tail", "left_wrist-nose", "left_wrist-", "Person"])
+def test_an_unknown_map_is_told_with_those_there_are(name):
+    with pytest.raises(ValueError, match=rf"no map is called '{name}'; .*left_wrist.*right_hip-left_hip"):
+        maps.named(np.zeros((COCO.channels, 2, 3)), name)
+
+
+def test_the_mix_is_the_shares_of_picture_and_colour(rng):
+    image = rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)
+    for value in (0.1, 0.5, 1.0):
+        level = np.full((1, 1), round(255 * value), np.uint8)
+        colour = cv2.applyColorMap(level, cv2.COLORMAP_TURBO).astype(float)
+        share = maps.OPACITY * np.sqrt(level / 255)
+        mixed = maps.overlay(image, np.full((16, 16), value), 1)
+        assert np.abs(mixed - (image + share * (colour - image))).max() <= 2

@@ -40,9 +40,67 @@ def overlay(
     matrix = cells if to_picture is None else geometry.compose(cells, to_picture)
     clean = np.nan_to_num(np.asarray(heat, np.float32), nan=0, posinf=1, neginf=0).clip(0, 1)
     spread = geometry.apply_to_image(matrix, clean, (image.shape[0], image.shape[1]), 0)
-    colours = cv2.applyColorMap(np.rint(255 * spread).astype(np.uint8), cv2.COLORMAP_TURBO)
-    share = OPACITY * np.sqrt(spread)[..., None]  # the root, so that faint heat shows too
-    return np.rint(image + share * (colours.astype(np.float32) - image)).astype(np.uint8)
+    levels = cv2.merge([cv2.convertScaleAbs(spread, alpha=255)] * 3)
+    picture_share, heat_part = _mixing()
+    kept = cv2.multiply(image, cv2.LUT(levels, picture_share), scale=1 / 255)
+    mixed: np.ndarray = cv2.add(kept, cv2.LUT(levels, heat_part))
+    return mixed
+
+
+def _mixing() -> tuple[np.ndarray, np.ndarray]:
+    """For 256 levels of heat, each (256, 1, 3) uint8: what is left of the picture (255: all), what is added.
+
+    Tables, because a picture has more pixels than levels.
+    """
+    levels = np.arange(256, dtype=np.uint8)[:, None]
+    colours = cv2.applyColorMap(levels, cv2.COLORMAP_TURBO).astype(np.float32)
+    share = OPACITY * np.sqrt(levels / np.float32(255))[..., None]  # the root, so that faint heat shows too
+    left = np.rint(255 * (1 - share)).astype(np.uint8)
+    return np.repeat(left, 3, 2), np.rint(share * colours).astype(np.uint8)
+
+
+def named(maps: np.ndarray, name: str, skeleton: Skeleton = COCO) -> np.ndarray:
+    """The map of a joint or limb, or the strongest of several, by name.
+
+    Args:
+        maps: (C, h, w) float, channels in the skeleton's order.
+        name: one of `names`; a limb's joints may come in either order.
+
+    Returns:
+        (h, w) float, for `overlay`.
+
+    Raises:
+        ValueError: no map is called so; lists those that are.
+    """
+    return strongest(maps, channels(name, skeleton))
+
+
+def names(skeleton: Skeleton = COCO) -> list[str]:
+    """What `named` takes: keypoints, limbs (of each the strongest), person, joints, limbs as "a-b"."""
+    return [*_groups(skeleton), *skeleton.joints, *("-".join(limb) for limb in skeleton.limbs)]
+
+
+def channels(name: str, skeleton: Skeleton = COCO) -> slice:
+    """Where the maps that `names` lists lie. Raises ValueError as `named` does."""
+    groups = _groups(skeleton)
+    if name in groups:
+        return groups[name]
+    if name in skeleton.joints:
+        first = skeleton.keypoint_channels.start + skeleton.joints.index(name)
+        return slice(first, first + 1)
+    for number, (a, b) in enumerate(skeleton.limbs, skeleton.limb_channels.start):
+        if name in (f"{a}-{b}", f"{b}-{a}"):
+            return slice(number, number + 1)
+    raise ValueError(f"no map is called {name!r}; one of these expected: {', '.join(names(skeleton))}")
+
+
+def _groups(skeleton: Skeleton) -> dict[str, slice]:
+    person = skeleton.person_mask_channel
+    return {
+        "keypoints": skeleton.keypoint_channels,
+        "limbs": skeleton.limb_channels,
+        "person": slice(person, person + 1),
+    }
 
 
 def strongest(maps: np.ndarray, channels: slice) -> np.ndarray:

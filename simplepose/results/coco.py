@@ -1,0 +1,95 @@
+"""COCO's format: people.json, a list of rows, and frames.json, the frames that the rows are of.
+
+https://cocodataset.org/#format-results and #format-data. With pycocotools the two are one set:
+`COCO("frames.json").loadRes("people.json")`.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from simplepose.frames import BadFrame, Frame
+from simplepose.people import PERSON_CATEGORY, People
+from simplepose.results import entries
+from simplepose.results.growing import GrowingFile
+from simplepose.results.naming import to_text
+from simplepose.results.writer import ResultWriter
+from simplepose.skeleton import COCO, Skeleton
+
+PEOPLE, FRAMES = "people.json", "frames.json"
+
+
+class CocoWriter(ResultWriter):
+    """Writes two files:
+
+    * people.json: a list with a row a person, COCO's result format: image_id, category_id (1), keypoints
+      (x, y, score a joint, annotated order; 0, 0, 0 where not found), score; also file_name, and track_id
+      where people have ids;
+    * frames.json: COCO's data format without annotations. `images` has an entry for each frame, also where
+      nobody was found: id, file_name, width, height, frame (its number, from 0), seconds (null for
+      pictures). One that could not be read has id, file_name, frame and error.
+
+    An image_id is the frame's number plus 1. File names are as `naming.to_text` writes them.
+
+    Args:
+        folder: for the files; it must be there.
+        skeleton: of the people; any.
+
+    Raises:
+        OSError: a file cannot be made; names it.
+    """
+
+    def __init__(self, folder: str | Path, skeleton: Skeleton = COCO) -> None:
+        self._skeleton = skeleton
+        head, tail = _frames_head(skeleton), b"\n]}\n"
+        self._people = GrowingFile(Path(folder) / PEOPLE, b"[\n", b",\n", b"\n]\n")
+        try:
+            self._frames = GrowingFile(Path(folder) / FRAMES, head, b",\n", tail)
+        except OSError:
+            self._people.close(keep=False)
+            raise
+
+    def write(self, frame: Frame, people: People) -> None:
+        """Add a frame: see `ResultWriter`."""
+        people, place = entries.writable(people, self._skeleton), _place(frame)
+        rows = []
+        for row, known in zip(people.to_coco_rows(frame.number + 1), entries.ids(people), strict=True):
+            track = {} if known is None else {"track_id": known}
+            rows.append(entries.encode({"file_name": place["file_name"], **row, **track}))
+        height, width = frame.image.shape[:2]
+        seen = {"width": width, "height": height, "seconds": entries.seconds(frame)}
+        self._frames.add(entries.encode({**place, **seen}))
+        try:
+            self._people.add(*rows)
+        except BaseException:  # the frame would be told to show nobody
+            self._frames.undo()
+            raise
+
+    def skip(self, bad: BadFrame) -> None:
+        """Add a place that gave no picture: see `ResultWriter`."""
+        self._frames.add(entries.encode({**_place(bad), "error": to_text(bad.reason)}))
+
+    def close(self, keep: bool = True) -> None:
+        """Finish the files: see `ResultWriter`."""
+        try:
+            self._people.close(keep)
+        finally:
+            self._frames.close(keep)
+
+
+def _place(frame: Frame | BadFrame) -> dict[str, Any]:
+    return {"id": frame.number + 1, "file_name": to_text(frame.name), "frame": frame.number}
+
+
+def _frames_head(skeleton: Skeleton) -> bytes:
+    """All that frames.json has before its list of images; COCO counts a bone's joints from 1."""
+    category = {
+        "id": PERSON_CATEGORY,
+        "name": "person",
+        "supercategory": "person",
+        "keypoints": list(skeleton.annotated),
+        "skeleton": (skeleton.bone_ends + 1).tolist(),
+    }
+    return f'{{"annotations": [], "categories": [{json.dumps(category)}], "images": [\n'.encode("ascii")

@@ -1,0 +1,107 @@
+"""A file that is whole after each thing that is added to it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from simplepose import atomic
+
+
+class GrowingFile:
+    """Between a head and a tail, entries: each added with one write, over the tail, which follows it again.
+
+    So the file can be read at any time, a kill included, but for the moment of a write. One that fails
+    is undone. Entries go to the system at once and are not kept in memory.
+
+    Args:
+        path: the final name, taken at `close`; until then it is that name and ".partial".
+        head, between, tail: what begins the file, parts entries, and ends it.
+        place: None, or where entries go on in the file itself, under its final name from the start and
+            without a head; what lies beyond is cut off.
+
+    Raises:
+        OSError: the file cannot be made; names it.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        head: bytes = b"",
+        between: bytes = b"",
+        tail: bytes = b"",
+        place: int | None = None,
+    ) -> None:
+        self.path = Path(path)
+        self._aside = place is None
+        self._grows = self.path.with_name(self.path.name + ".partial") if self._aside else self.path
+        self._between, self._tail = between, tail
+        self._end, self._empty = place or 0, True
+        with atomic.naming(self.path):
+            self._file = self._grows.open("wb" if not place else "rb+", buffering=0)
+            try:
+                self._put(head + tail)
+                self._end += len(head)
+                self._restore()
+            except OSError:
+                self._discard()
+                raise
+        self._before = self._end, self._empty
+
+    def add(self, *entries: bytes) -> None:
+        """Add entries: all of them or, where an OSError is raised that names the file, none."""
+        if not entries:
+            self._before = self._end, self._empty
+            return
+        content = (b"" if self._empty else self._between) + self._between.join(entries)
+        with atomic.naming(self.path):
+            try:
+                self._put(content + self._tail)
+            except OSError:
+                self._restore()
+                raise
+        self._before = self._end, self._empty
+        self._end, self._empty = self._end + len(content), False
+
+    def undo(self) -> None:
+        """Take the last `add` back; once."""
+        self._end, self._empty = self._before
+        with atomic.naming(self.path):
+            self._restore()
+
+    def close(self, keep: bool = True) -> None:
+        """Flush the file to the disk and give it its final name.
+
+        Args:
+            keep: False deletes it instead, unless it grew under its final name.
+
+        Raises:
+            OSError: it cannot; names the file.
+        """
+        if self._file.closed:
+            return
+        with atomic.naming(self.path):
+            if self._aside and not keep:
+                self._discard()
+                return
+            try:
+                self._restore()  # whatever an interrupt left half done
+            finally:
+                self._file.close()
+            atomic.settle(self._grows, self.path)
+
+    def _discard(self) -> None:
+        self._file.close()
+        if self._aside:
+            self._grows.unlink(missing_ok=True)
+
+    def _put(self, content: bytes) -> None:
+        """Write at the end of the entries."""
+        self._file.seek(self._end)
+        rest = memoryview(content)
+        while rest:  # a full disk takes a part first, and then raises
+            rest = rest[self._file.write(rest) :]
+
+    def _restore(self) -> None:
+        """Let the tail follow the entries: over bytes that the file has already, then cut what is beyond."""
+        self._put(self._tail)
+        self._file.truncate(self._end + len(self._tail))

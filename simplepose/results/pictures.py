@@ -1,0 +1,65 @@
+"""Drawn pictures, each in a file of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from simplepose import atomic
+from simplepose.frames import Frame
+from simplepose.results.naming import FileNames
+
+JPEG, PNG = (".jpg", ".jpeg"), ".png"
+
+
+class PictureFolder:
+    """Writes pictures named as `naming.FileNames` says, each whole or not at all.
+
+    What is drawn over a JPEG, or over a frame of a video, becomes one; all else is PNG.
+
+    Args:
+        folder: for the pictures; made where it is missing.
+        sources: all pictures that are read in this run, where they are known: none of them is overwritten.
+            The one that a frame comes from never is.
+
+    Raises:
+        OSError: the folder cannot be made; names it.
+    """
+
+    def __init__(self, folder: str | Path, sources: Iterable[str | Path] = ()) -> None:
+        self._names = FileNames(folder, PNG, sources)
+        Path(folder).mkdir(parents=True, exist_ok=True)
+
+    def write(self, frame: Frame, image: np.ndarray) -> Path:
+        """Write what was drawn over a frame.
+
+        Args:
+            image: (H, W, 3) uint8 BGR.
+
+        Returns:
+            Its file.
+
+        Raises:
+            ValueError: the format cannot hold a picture of that size.
+            OSError: it cannot be written, for example to a full disk; names the file.
+        """
+        ending = JPEG[0] if frame.path is None else frame.path.suffix
+        path = self._names.path(frame, ending if ending.lower() in JPEG else PNG)
+        fits, encoded = _encode(path.suffix, image)
+        if not fits:
+            raise ValueError(
+                f"{path}: a picture of {image.shape[1]} x {image.shape[0]} does not fit the format"
+            )
+        with atomic.naming(path):
+            atomic.write_bytes(path, encoded.tobytes(), flushed=False)
+        return path
+
+
+def _encode(suffix: str, image: np.ndarray) -> tuple[bool, np.ndarray]:
+    try:
+        return cv2.imencode(suffix.lower(), image)
+    except cv2.error:
+        return False, np.zeros(0, np.uint8)
