@@ -182,7 +182,8 @@ class Grouping:
 class Inference:
     """From a picture to maps."""
 
-    height: int = 640  # pixels that a picture's height is resized to
+    height: int = 640  # pixels that a picture's height, or longest side, is resized to
+    fit: Literal["height", "longest"] = "height"  # which of them
     max_height: int = 2600  # but not beyond these
     max_width: int = 3800
     scales: tuple[float, ...] = (1.0,)  # factors on the height; the maps' mean is taken

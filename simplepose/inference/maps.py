@@ -1,4 +1,4 @@
-"""Picture -> the network's stride-4 maps, flip-averaged and over several scales, in one frame.
+"""Pictures -> the network's stride-4 maps, flip-averaged and over several scales, in one frame.
 
 The frame is the picture resized to the configured height: pixel x of it is picture pixel
 (x + 0.5) * picture width / frame width - 0.5, and cell k of the maps lies at stride * k + stride / 2 - 0.5.
@@ -6,23 +6,18 @@ The frame is the picture resized to the configured height: pixel x of it is pict
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from simplepose import geometry
 from simplepose.config import Inference
+from simplepose.inference.framing import Framed
 from simplepose.skeleton import Skeleton
-
-MULTIPLE = 64
-"""The network takes heights and widths that are multiples of this, its coarsest stride."""
-
-PADDING = 128
-"""Grey that a picture is padded with, right and below."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,76 +34,58 @@ class Maps:
 
 
 class MapMaker:
-    """Runs a network over pictures.
+    """Runs a network over framed pictures. Safe to call from several threads at once, if the network is.
 
     Args:
-        network: images (N, 3, H, W) -> for each stack maps at several scales, as `models.IMHN`.
+        network: (N, H, W, 3) uint8 BGR -> (N, C, H / stride, W / stride) maps.
         skeleton: the order of channels in a mirrored picture.
-        settings: height, scales, flip.
-        stride: of the finest maps, frame pixels a cell.
+        settings: scales and flip.
+        stride: of the maps, frame pixels a cell.
         device: where the network lies.
-        dtype: torch.float32, or the type that the network's convolutions run in.
     """
 
     def __init__(
         self,
-        network: nn.Module,
+        network: Callable[[Tensor], Tensor],
         skeleton: Skeleton,
         settings: Inference,
         stride: int,
         device: torch.device,
-        dtype: torch.dtype,
     ) -> None:
-        self.network, self.settings, self.stride = network, settings, stride
-        self.device, self.dtype = device, dtype
-        self.channel_flip = torch.as_tensor(skeleton.channel_flip, device=device)
-
-    def __call__(self, image: np.ndarray) -> Maps:
-        """Find the maps of one picture, (H, W, 3) uint8 BGR."""
-        values, to_picture = self.on_device(image)
-        return Maps(values.cpu().numpy(), to_picture)
+        self._network, self._settings, self._stride, self._device = network, settings, stride, device
+        self._channel_flip = torch.as_tensor(skeleton.channel_flip, device=device)
 
     @torch.inference_mode()
-    def on_device(self, image: np.ndarray) -> tuple[Tensor, np.ndarray]:
-        """What `Maps` holds, its values still where the network lies."""
-        picture = (image.shape[0], image.shape[1])
-        frame = self._resized_size(picture, 1.0)
-        total = torch.stack(
-            [self._in_frame(image, picture, frame, scale) for scale in self.settings.scales]
-        ).mean(0)
-        return total, geometry.resizing(frame, picture)
+    def __call__(self, pictures: Sequence[Framed]) -> list[Tensor]:
+        """For each picture its (C, h, w) float32 maps, where the network lies; all have the same `shape`."""
+        scales = [
+            self._run(np.stack(padded)) for padded in zip(*(p.padded for p in pictures), strict=True)
+        ]
+        return [
+            self._mean([maps[number] for maps in scales], picture) for number, picture in enumerate(pictures)
+        ]
 
-    def _resized_size(self, picture: tuple[int, int], scale: float) -> tuple[int, int]:
-        rows, columns = picture
-        settings = self.settings
-        factor = min(scale * settings.height / rows, settings.max_height / rows, settings.max_width / columns)
-        return max(1, round(rows * factor)), max(1, round(columns * factor))
+    def _run(self, padded: np.ndarray) -> Tensor:
+        """(N, H, W, 3) uint8 -> (N, C, h, w) float32, the padding still in it."""
+        images = torch.from_numpy(padded)
+        if self._device.type == "cuda":
+            images = images.pin_memory().to(self._device, non_blocking=True)
+        if not self._settings.flip:
+            return self._network(images).float()
+        maps, mirrored = self._network(torch.cat([images, images.flip(2)])).float().chunk(2)
+        return (maps + mirrored.flip(3)[:, self._channel_flip]) / 2
 
-    def _in_frame(
-        self, image: np.ndarray, picture: tuple[int, int], frame: tuple[int, int], scale: float
-    ) -> Tensor:
-        """(C, h, w) float32: the maps at one scale, brought to the frame's cells."""
-        size = self._resized_size(picture, scale)
-        maps = self._run(cv2.resize(image, size[::-1], interpolation=cv2.INTER_CUBIC))
-        cells = (-(-frame[0] // self.stride), -(-frame[1] // self.stride))
-        if size != frame:
-            maps = _resample(maps, geometry.resizing(frame, size), cells, self.stride)
-        return maps[:, : cells[0], : cells[1]].contiguous()
-
-    def _run(self, image: np.ndarray) -> Tensor:
-        """(H, W, 3) uint8 -> (C, h, w) float32, padding included."""
-        rows, columns = geometry.padded_size((image.shape[0], image.shape[1]), MULTIPLE)
-        border = (0, rows - image.shape[0], 0, columns - image.shape[1])
-        padded = cv2.copyMakeBorder(image, *border, cv2.BORDER_CONSTANT, value=(PADDING,) * 3)
-        x = torch.from_numpy(padded).to(self.device).permute(2, 0, 1)[None].float() / 255
-        if self.settings.flip:
-            x = torch.cat([x, x.flip(3)])
-        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
-            found: Tensor = self.network(x.contiguous(memory_format=torch.channels_last))[-1][0]
-        maps = found.float()
-        if self.settings.flip:
-            return (maps[0] + maps[1].flip(2)[self.channel_flip]) / 2
-        return maps[0]
+    def _mean(self, scales: Sequence[Tensor], picture: Framed) -> Tensor:
+        """One picture's maps at each scale -> their mean in its frame."""
+        cells = (-(-picture.frame[0] // self._stride), -(-picture.frame[1] // self._stride))
+        total: Tensor | None = None
+        for maps, size in zip(scales, picture.sizes, strict=True):
+            if size != picture.frame:
+                maps = _resample(maps, geometry.resizing(picture.frame, size), cells, self._stride)
+            part = maps[:, : cells[0], : cells[1]]
+            total = part if total is None else total + part
+        assert total is not None
+        return (total / len(scales)).contiguous() if len(scales) > 1 else total.contiguous()
 
 
 def _resample(maps: Tensor, matrix: np.ndarray, cells: tuple[int, int], stride: int) -> Tensor:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import overload
 
 import numpy as np
 import torch
 
 from simplepose import config, geometry, grouping
+from simplepose.inference.framing import Framed, framed
 from simplepose.inference.maps import MapMaker, Maps
 from simplepose.models import checkpoints
 from simplepose.models.checkpoints import Model
@@ -19,35 +21,53 @@ from simplepose.people import People
 ASSETS = Path(__file__).parent.parent / "assets"
 """Where the networks that ship with the package lie."""
 
-OVERRIDABLE = ("inference", "grouping")
+BATCH = 8
+"""Pictures that go through the network together, where nothing else is said."""
+
+OVERRIDABLE = ("inference", "grouping", "tracking")
 """The parts of the settings that are not the checkpoint's own."""
 
 
 class Predictor:
-    """Finds the people in pictures.
+    """Finds the people in pictures. Safe to call from several threads at once.
 
     Args:
         model: a network in float32 with its settings and skeleton, on `device`.
         device: where the network lies.
         precision: fp32, bf16 or fp16: what convolutions run in.
+        stacks: how many of the network's stacks are run, fewer are faster; None: all.
+        batch: pictures of one shape that go through the network together, at most.
 
     Attributes:
         network: the plain network in float32 with all its heads.
         settings: as the checkpoint states them, with overrides.
         skeleton: the joints; `People` come in its annotated order.
+        batch: as above.
     """
 
-    def __init__(self, model: Model, device: str | torch.device = "cpu", precision: str = "fp32") -> None:
+    def __init__(
+        self,
+        model: Model,
+        device: str | torch.device = "cpu",
+        precision: str = "fp32",
+        stacks: int | None = None,
+        batch: int = BATCH,
+    ) -> None:
         if precision not in DTYPES:
             raise ValueError(f"precision {precision!r}: one of {', '.join(DTYPES)} expected")
-        self.network, self.settings, self.skeleton = model.network, model.settings, model.skeleton
-        self._maps = MapMaker(
-            self.network,
+        if batch < 1:
+            raise ValueError(f"a batch of at least 1 picture expected, got {batch}")
+        self.network, self.settings, self.skeleton, self.batch = (
+            *(model.network, model.settings, model.skeleton),
+            batch,
+        )
+        device = torch.device(device)
+        self._make = MapMaker(
+            for_use(model.network, stacks, DTYPES[precision], device),
             self.skeleton,
             self.settings.inference,
             self.settings.targets.stride,
-            torch.device(device),
-            DTYPES[precision],
+            device,
         )
 
     @classmethod
@@ -58,6 +78,8 @@ class Predictor:
         precision: str = "fp32",
         overrides: Iterable[str] = (),
         weights: str = "auto",
+        stacks: int | None = None,
+        batch: int = BATCH,
     ) -> Predictor:
         """Load any file that `models.checkpoints.load` reads.
 
@@ -67,6 +89,7 @@ class Predictor:
             precision: see the class.
             overrides: settings as "key.key=value", for example "inference.scales=[0.5, 1, 1.5]".
             weights: of a training checkpoint: raw, ema, swa, or auto: the first that it has of swa, ema, raw.
+            stacks, batch: see the class.
 
         Raises:
             FileNotFoundError: there is no such file.
@@ -81,7 +104,7 @@ class Predictor:
                 f"settings of {', '.join(changed)} belong to the checkpoint and cannot be overridden; "
                 "inference.* and grouping.* can"
             )
-        return cls(replace(model, settings=settings), device, precision)
+        return cls(replace(model, settings=settings), device, precision, stacks, batch)
 
     def maps(self, image: np.ndarray) -> Maps:
         """The network's maps of one picture, (H, W, 3) uint8 BGR.
@@ -89,21 +112,71 @@ class Predictor:
         Raises:
             ValueError: the array is no such picture.
         """
-        _check(image)
-        return self._maps(image)
+        picture = self.frame(image)
+        (values,) = self.see([picture])
+        return Maps(values.cpu().numpy(), picture.to_picture)
 
-    def __call__(self, image: np.ndarray) -> People:
-        """The people in one picture, (H, W, 3) uint8 BGR, best first; x and y in its pixels.
+    @overload
+    def __call__(self, images: np.ndarray) -> People: ...
+
+    @overload
+    def __call__(self, images: Sequence[np.ndarray]) -> list[People]: ...
+
+    def __call__(self, images: np.ndarray | Sequence[np.ndarray]) -> People | list[People]:
+        """The people in one picture, or in several.
+
+        Args:
+            images: (H, W, 3) uint8 BGR; or a list of such pictures of any sizes, or an array (N, H, W, 3):
+                those that have the same shape once resized and padded go through the network together.
+
+        Returns:
+            People, best first, x and y in the picture's pixels; of several pictures a list, in their order.
 
         Raises:
-            ValueError: the array is no such picture.
+            ValueError: an array is no such picture.
+        """
+        if isinstance(images, np.ndarray) and images.ndim != 4:
+            return self._people([images])[0]
+        if not isinstance(images, np.ndarray | list | tuple):
+            raise ValueError(f"a picture, a list of pictures or an array expected, got {type(images).__name__}")
+        return self._people(images)
+
+    def frame(self, image: np.ndarray) -> Framed:
+        """The first of three steps to people: a picture, made ready for the network.
+
+        Raises:
+            ValueError: the array is no picture, (H, W, 3) uint8.
         """
         _check(image)
-        maps, to_picture = self._maps.on_device(image)
+        return framed(image, self.settings.inference)
+
+    def see(self, pictures: Sequence[Framed]) -> list[torch.Tensor]:
+        """The second step: for each picture its (C, h, w) maps, where the network lies; all of one `shape`."""
+        return self._make(pictures)
+
+    def group(self, maps: torch.Tensor, picture: Framed) -> People:
+        """The third step: the maps of a picture -> its people."""
         found = grouping.group(maps, self.skeleton, self.settings.grouping)
         keypoints = found.keypoints.copy()
-        keypoints[..., :2] = geometry.apply_to_points(to_picture, keypoints[..., :2])
+        keypoints[..., :2] = geometry.apply_to_points(picture.to_picture, keypoints[..., :2])
         return People(np.where(found.found[..., None], keypoints, 0), found.scores)
+
+    def _people(self, images: Sequence[np.ndarray] | np.ndarray) -> list[People]:
+        pictures = [self.frame(image) for image in images]
+        people: dict[int, People] = {}
+        for batch in _batches(pictures, self.batch):
+            for number, maps in zip(batch, self.see([pictures[number] for number in batch]), strict=True):
+                people[number] = self.group(maps, pictures[number])
+        return [people[number] for number in range(len(pictures))]
+
+
+def _batches(pictures: Sequence[Framed], most: int) -> Iterator[list[int]]:
+    """Which pictures go through the network together: at most so many, of one shape."""
+    alike: dict[object, list[int]] = {}
+    for number, picture in enumerate(pictures):
+        alike.setdefault(picture.shape, []).append(number)
+    for numbers in alike.values():
+        yield from (numbers[first : first + most] for first in range(0, len(numbers), most))
 
 
 def _check(image: object) -> None:
@@ -120,12 +193,16 @@ def load(
     precision: str = "fp32",
     settings_overrides: Iterable[str] = (),
     weights: str = "auto",
+    stacks: int | None = None,
+    batch: int = BATCH,
 ) -> Predictor:
     """A predictor from a network that ships with the package ("imhn_tiny") or from a file.
 
     Args and Raises as in `Predictor.from_checkpoint`.
     """
-    return Predictor.from_checkpoint(find(name_or_path), device, precision, settings_overrides, weights)
+    return Predictor.from_checkpoint(
+        find(name_or_path), device, precision, settings_overrides, weights, stacks, batch
+    )
 
 
 def find(name_or_path: str | Path) -> Path:
