@@ -128,7 +128,7 @@ def test_the_parameters_that_reach_no_finest_map_are_many():
     coarse_merges = [sum(p.numel() for p in stack[1:].parameters()) for stack in plain.merges]
     assert coarse_heads == [7_757_064] * 4
     assert coarse_merges == [714_240] * 3
-    assert sum(p.numel() for p in plain.parameters()) == 129_049_424
+    assert sum(p.numel() for p in plain.parameters()) == 128_998_760
 
 
 @pytest.mark.parametrize("stacks", [1, 4])
@@ -201,13 +201,22 @@ def test_weights_beyond_a_dtype_are_told(four):
         for_use(network, dtype=torch.float16)
 
 
+def test_it_can_be_compiled_whole():
+    """Nothing in it breaks torch's view of it; what its backend makes of it takes too long to make here."""
+    network = scattered(IMHN(stacks=2, channels=5, **SMALL))
+    made = torch.compile(for_use(network), backend="eager", fullgraph=True, dynamic=False)
+    images = pictures(2, 64, 128)
+    assert (made(images) - plain_maps(network, images)).abs().max() < 1e-4
+
+
 @pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs g++")
-def test_compiled_it_finds_the_same():
-    network = scattered(IMHN(stacks=1, channels=5, **SMALL))
-    made = for_use(network, run="compile")
-    for size in SIZES[:2]:
-        images = pictures(*size)
-        assert (made(images) - plain_maps(network, images)).abs().max() < 1e-4
+def test_what_is_compiled_finds_the_same():
+    """Of one block alone: compiling a network takes half a minute."""
+    block = folding.convolution(folding.fold(scattered(ConvBlock(3, 4, 3)))).requires_grad_(False)
+    plain = nn.Sequential(block, nn.LeakyReLU(0.01))
+    compiled = recording.prepared(copy.deepcopy(plain), "compile", torch.device("cpu"))
+    x = torch.randn(1, 3, 6, 8)
+    assert (compiled(x) - plain(x)).abs().max() < 1e-6
 
 
 def test_the_least_recently_used_is_dropped():
