@@ -1,6 +1,6 @@
 """The network alone: the plain path against the network for use, in one run.
 
-    python benchmarks/network.py [--device cuda] [--models tiny four] [--rounds 5] [--run eager graphs compile]
+    OMP_NUM_THREADS=1 python benchmarks/network.py [--models tiny four] [--rounds 5] [--run eager compile]
 
 Plain: eager, contiguous NCHW, all heads, batch norms of their own, autocast in half precision. For use: what
 `simplepose.models.for_use` makes, to be run as --run says. Both begin at uint8 pictures where the network
