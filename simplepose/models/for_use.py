@@ -1,0 +1,177 @@
+"""The network made for use: what one stack's finest maps need of an IMHN, and no more.
+
+The coarse heads and merges only teach: what they find never reaches a finer scale, in no stack. In the rest,
+batch norms go into convolutions (`folding`), and what is linear is joined: a merge with the maps before it is
+one 1x1 convolution, and enlarging with the 3x3 convolution after it one transposed convolution.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, Literal, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from simplepose.models import recording
+from simplepose.models.folding import added, as_affine, chained, convolution, fold, transposed
+from simplepose.models.hourglass import Hourglass, Level
+from simplepose.models.imhn import IMHN, Head, Merge, Stem
+from simplepose.models.layers import NEGATIVE_SLOPE, ConvBlock, Residual
+
+BITS = 2.0**-8
+"""What uint8 is multiplied by: exact in each dtype, as 1 / 255 is not. The first weights make good for it."""
+
+ENLARGING_DEPTHS = 2
+"""So many finest depths join enlarging and convolution. Below, reading the larger kernels would cost more."""
+
+
+class Activated(nn.Module):
+    """A linear layer and LeakyReLU."""
+
+    def __init__(self, linear: nn.Module) -> None:
+        super().__init__()
+        self.linear = linear
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Run the layer."""
+        return functional.leaky_relu_(self.linear(x), NEGATIVE_SLOPE)
+
+
+class FoldedResidual(nn.Module):
+    """`layers.Residual`."""
+
+    def __init__(self, plain: Residual) -> None:
+        super().__init__()
+        self.bottleneck = nn.Sequential(_folded(plain.reduce), _folded(plain.middle), _folded(plain.expand))
+        self.skip = nn.Identity() if isinstance(plain.skip, nn.Identity) else _folded(plain.skip)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Run the block."""
+        return functional.leaky_relu_(self.bottleneck(x).add_(self.skip(x)), NEGATIVE_SLOPE)
+
+
+class FoldedStem(nn.Module):
+    """`imhn.Stem`, for pictures from 0 to 255 * BITS."""
+
+    def __init__(self, plain: Stem) -> None:
+        super().__init__()
+        self.conv = _folded(plain.conv, 1 / (255 * BITS))
+        self.residual1, self.residual2 = FoldedResidual(plain.residual1), FoldedResidual(plain.residual2)
+        self.dilated = nn.Sequential(*(_folded(cast(ConvBlock, block)) for block in plain.dilated))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Run the stem."""
+        x = self.residual2(functional.max_pool2d(self.residual1(self.conv(images)), 2))
+        return torch.cat([x, self.dilated(x)], 1)
+
+
+class FoldedLevel(nn.Module):
+    """One depth of an hourglass and all below it: (N, C, H, W) -> the finest feature, as large."""
+
+    def __init__(self, plain: Hourglass, depth: int = 0) -> None:
+        super().__init__()
+        level = cast(Level, plain.levels[depth])
+        self.up, self.down = FoldedResidual(level.up), FoldedResidual(level.down)
+        innermost = level.innermost
+        self.below = FoldedLevel(plain, depth + 1) if innermost is None else FoldedResidual(innermost)
+        self.back = FoldedResidual(level.back)
+        self.merge: nn.Module
+        if depth < ENLARGING_DEPTHS:
+            self.merge = Activated(transposed(fold(level.merge)))
+        else:
+            self.merge = nn.Sequential(nn.Upsample(scale_factor=2), _folded(level.merge))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Run the level."""
+        low = self.below(self.down(functional.max_pool2d(x, 2)))
+        return self.merge(self.back(low)).add_(self.up(x))
+
+
+class NetworkForUse(nn.Module):
+    """The finest maps of an IMHN's first stacks. Made by `for_use`."""
+
+    def __init__(self, plain: IMHN, stacks: int) -> None:
+        super().__init__()
+        hourglasses = [cast(Hourglass, hourglass) for hourglass in plain.hourglasses[:stacks]]
+        heads = [cast(Head, cast(nn.ModuleList, scales)[0]) for scales in plain.heads[:stacks]]
+        merges = [cast(Merge, cast(nn.ModuleList, scales)[0]) for scales in plain.merges[: stacks - 1]]
+        self.stem = FoldedStem(plain.stem)
+        self.hourglasses = nn.ModuleList(FoldedLevel(hourglass) for hourglass in hourglasses)
+        self.features = nn.ModuleList(_feature(head) for head in heads)
+        self.merges = nn.ModuleList(_merge(*pair) for pair in zip(heads[:-1], merges, strict=True))
+        self.maps = convolution(as_affine(heads[-1].maps))
+        self.requires_grad_(False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Find limbs and keypoints.
+
+        Args:
+            images: (N, H, W, 3) uint8 BGR on the network's device; H and W multiples of 64.
+
+        Returns:
+            (N, C, H / 4, W / 4) in the network's dtype; channels_last in memory.
+        """
+        x = self.stem(images.permute(0, 3, 1, 2).to(self.maps.weight.dtype).mul_(BITS))
+        feature = self.features[0](self.hourglasses[0](x))
+        for hourglass, head, merge in zip(self.hourglasses[1:], self.features[1:], self.merges, strict=True):
+            cache = merge(feature)
+            x = x.add_(cache)
+            feature = head(hourglass(x).add_(cache))
+        return self.maps(feature)
+
+
+def for_use(
+    network: IMHN,
+    *,
+    stacks: int | None = None,
+    dtype: torch.dtype = torch.float32,
+    device: str | torch.device = "cpu",
+    run: Literal["eager", "graphs", "compile"] = "eager",
+) -> nn.Module:
+    """A network for use, with weights of its own; `network` is left as it is.
+
+    Args:
+        network: trained, anywhere.
+        stacks: so many of its first stacks are used; fewer are faster and find less. None: all.
+        dtype: of weights, sums and maps: torch.float32 (within 1e-4 of the plain network), bfloat16 (within
+            4 % of the largest value) or float16 (within 0.6 %; slow on CPUs).
+        device: where the network for use goes.
+        run: "eager"; "graphs": on a GPU, recorded once for each shape and replayed (`recording.Graphs`);
+            "compile": by torch.compile, at the first picture of each shape, which takes long; torch stops
+            compiling after its limit of shapes (8 unless set otherwise) and runs others as they are.
+
+    Returns:
+        A module: see `NetworkForUse.forward`.
+
+    Raises:
+        ValueError: the network has no so many stacks; its weights exceed the dtype; `run` cannot be had here.
+    """
+    device, whole = torch.device(device), len(network.hourglasses)
+    if stacks is not None and not 1 <= stacks <= whole:
+        raise ValueError(f"stacks {stacks}: 1 to {whole} expected, as the network has")
+    recording.require(run, device)
+    made = NetworkForUse(network, stacks or whole).eval()
+    memory: dict[str, Any] = {"memory_format": torch.channels_last}
+    made.to(device, dtype, **memory)
+    odd = [name for name, weight in made.named_parameters() if not weight.isfinite().all()]
+    if odd:
+        raise ValueError(f"as {dtype}, weights of the network are not finite: {', '.join(odd[:5])}")
+    return recording.prepared(made, run, device)
+
+
+def _folded(block: ConvBlock, factor: float = 1.0) -> nn.Module:
+    conv = block.conv
+    module = convolution(fold(block, factor), conv.stride[0], conv.dilation[0])
+    return module if isinstance(block.activation, nn.Identity) else Activated(module)
+
+
+def _feature(head: Head) -> nn.Module:
+    return nn.Sequential(_folded(head.conv1), _folded(head.conv2), copy.deepcopy(head.squeeze))
+
+
+def _merge(head: Head, merge: Merge) -> nn.Module:
+    """A head's feature -> the next stack's cache, (N, C, H, W); the maps between are never made."""
+    through_maps = chained(as_affine(head.maps), fold(merge.maps))
+    return convolution(added(through_maps, fold(merge.features)))
