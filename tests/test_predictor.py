@@ -14,32 +14,31 @@ from torch import nn
 import simplepose
 from simplepose import config, geometry
 from simplepose.config import Inference
-from simplepose.inference.maps import PADDING, MapMaker
+from simplepose.inference import predictor as predictor_module
+from simplepose.inference.framing import PADDING, framed
+from simplepose.inference.maps import MapMaker, Maps
 from simplepose.inference.predictor import Predictor
 from simplepose.models import IMHN, checkpoints
 from simplepose.models.checkpoints import Model
 from simplepose.skeleton import COCO
 
 
-class Brightness(nn.Module):
+def brightness(images):
     """Stands for a network whose every map shows the picture's own brightness, averaged over each cell."""
-
-    def forward(self, images):
-        maps = nn.functional.avg_pool2d(images.mean(1, keepdim=True), 4).expand(-1, COCO.channels, -1, -1)
-        return [[maps]]
+    grey = images.float().mean(3)[:, None] / 255
+    return nn.functional.avg_pool2d(grey, 4).expand(-1, COCO.channels, -1, -1)
 
 
-class Standing(nn.Module):
+def standing(images):
     """Stands for a network that sees one person, in the middle of all that is brighter than the padding."""
+    return torch.from_numpy(np.stack([_standing(image) for image in images.float().mean(3).numpy()]))
 
-    def forward(self, images):
-        return [[torch.from_numpy(np.stack([self._maps(image) for image in images.mean(1).numpy()]))]]
 
-    def _maps(self, image):
-        ys, xs = np.nonzero(image > 0.75)
-        size_hw, corner = (np.ptp(ys) + 1, np.ptp(xs) + 1), (xs.min(), ys.min())
-        joints = np.column_stack([standing_in(size_hw) + corner, np.full(17, 2)])
-        return drawn_maps.draw(joints[None], image.shape)
+def _standing(image):
+    ys, xs = np.nonzero(image > 0.75 * 255)
+    size_hw, corner = (np.ptp(ys) + 1, np.ptp(xs) + 1), (xs.min(), ys.min())
+    joints = np.column_stack([standing_in(size_hw) + corner, np.full(17, 2)])
+    return drawn_maps.draw(joints[None], image.shape)
 
 
 def standing_in(size_hw):
@@ -48,9 +47,16 @@ def standing_in(size_hw):
     return 0.9 * min(size_hw[0], 2 * size_hw[1]) * (upright() + np.array([0, 0.05])) + middle
 
 
-def map_maker(**settings):
+def map_maker(network=brightness, **settings):
+    """Pictures -> the network's maps."""
     settings = Inference(**{"height": 128, **settings})
-    return MapMaker(Brightness(), COCO, settings, 4, torch.device("cpu"), torch.float32)
+    make = MapMaker(network, COCO, settings, 4, torch.device("cpu"))
+
+    def maps(image):
+        picture = framed(image, settings)
+        return Maps(make([picture])[0].numpy(), picture.to_picture)
+
+    return maps
 
 
 @pytest.fixture(scope="module")
@@ -72,9 +78,9 @@ def picture(rng, height, width):
 @pytest.mark.parametrize(
     "size", [(1, 1), (1, 300), (300, 1), (97, 203), (240, 320), (12000, 200), (200, 12000)]
 )
-def test_any_size_of_picture_gives_its_people(size):
-    settings = config.load(CONFIGS / "smoke.yaml")
-    predictor = Predictor(Model(Standing(), settings, COCO))
+def test_any_size_of_picture_gives_its_people(size, monkeypatch):
+    monkeypatch.setattr(predictor_module, "for_use", lambda *_, **__: standing)
+    predictor = Predictor(Model(None, config.load(CONFIGS / "smoke.yaml"), COCO))
     image = np.full((*size, 3), 255, np.uint8)
     people = predictor(image)
     assert people.found.shape == (1, 17)
@@ -112,21 +118,19 @@ def test_flip_averaging_treats_both_sides_alike(predictor, rng):
     mirrored = np.ascontiguousarray(image[:, ::-1])
     plain, other = predictor.maps(image).values, predictor.maps(mirrored).values
     assert np.abs(plain - other[COCO.channel_flip][:, :, ::-1]).max() < 1e-3 * np.abs(plain).max()
-    once = replace(predictor.settings.inference, flip=False)
-    alone = MapMaker(predictor.network, COCO, once, 4, torch.device("cpu"), torch.float32)(image).values
+    once = replace(predictor.settings, inference=replace(predictor.settings.inference, flip=False))
+    alone = Predictor(Model(predictor.network, once, COCO)).maps(image).values
     assert np.abs(alone - plain).max() > 1e-2 * np.abs(plain).max()
 
 
 def test_no_size_exceeds_the_limits():
     seen = []
 
-    class Watching(Brightness):
-        def forward(self, images):
-            seen.append(tuple(images.shape[2:]))
-            return super().forward(images)
+    def watching(images):
+        seen.append(tuple(images.shape[1:3]))
+        return brightness(images)
 
-    settings = Inference(height=640, max_height=256, max_width=384, scales=(0.5, 2.0))
-    make = MapMaker(Watching(), COCO, settings, 4, torch.device("cpu"), torch.float32)
+    make = map_maker(watching, height=640, max_height=256, max_width=384, scales=(0.5, 2.0))
     make(np.zeros((10, 1000, 3), np.uint8))
     make(np.zeros((1000, 10, 3), np.uint8))
     assert all(height <= 256 and width <= 384 for height, width in seen)

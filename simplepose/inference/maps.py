@@ -58,9 +58,7 @@ class MapMaker:
     @torch.inference_mode()
     def __call__(self, pictures: Sequence[Framed]) -> list[Tensor]:
         """For each picture its (C, h, w) float32 maps, where the network lies; all have the same `shape`."""
-        scales = [
-            self._run(np.stack(padded)) for padded in zip(*(p.padded for p in pictures), strict=True)
-        ]
+        scales = [self._run(np.stack(padded)) for padded in zip(*(p.padded for p in pictures), strict=True)]
         return [
             self._mean([maps[number] for maps in scales], picture) for number, picture in enumerate(pictures)
         ]

@@ -15,6 +15,7 @@ from simplepose.inference.framing import Framed, framed
 from simplepose.inference.maps import MapMaker, Maps
 from simplepose.models import checkpoints
 from simplepose.models.checkpoints import Model
+from simplepose.models.for_use import Run, for_use
 from simplepose.models.precision import DTYPES
 from simplepose.people import People
 
@@ -37,6 +38,8 @@ class Predictor:
         precision: fp32, bf16 or fp16: what convolutions run in.
         stacks: how many of the network's stacks are run, fewer are faster; None: all.
         batch: pictures of one shape that go through the network together, at most.
+        run: how the network is run, as `models.for_use` says; others than eager take a while at the first
+            picture of each shape.
 
     Attributes:
         network: the plain network in float32 with all its heads.
@@ -52,6 +55,7 @@ class Predictor:
         precision: str = "fp32",
         stacks: int | None = None,
         batch: int = BATCH,
+        run: Run = "eager",
     ) -> None:
         if precision not in DTYPES:
             raise ValueError(f"precision {precision!r}: one of {', '.join(DTYPES)} expected")
@@ -63,7 +67,7 @@ class Predictor:
         )
         device = torch.device(device)
         self._make = MapMaker(
-            for_use(model.network, stacks, DTYPES[precision], device),
+            for_use(model.network, stacks=stacks, dtype=DTYPES[precision], device=device, run=run),
             self.skeleton,
             self.settings.inference,
             self.settings.targets.stride,
@@ -80,6 +84,7 @@ class Predictor:
         weights: str = "auto",
         stacks: int | None = None,
         batch: int = BATCH,
+        run: Run = "eager",
     ) -> Predictor:
         """Load any file that `models.checkpoints.load` reads.
 
@@ -89,7 +94,7 @@ class Predictor:
             precision: see the class.
             overrides: settings as "key.key=value", for example "inference.scales=[0.5, 1, 1.5]".
             weights: of a training checkpoint: raw, ema, swa, or auto: the first that it has of swa, ema, raw.
-            stacks, batch: see the class.
+            stacks, batch, run: see the class.
 
         Raises:
             FileNotFoundError: there is no such file.
@@ -104,7 +109,7 @@ class Predictor:
                 f"settings of {', '.join(changed)} belong to the checkpoint and cannot be overridden; "
                 "inference.* and grouping.* can"
             )
-        return cls(replace(model, settings=settings), device, precision, stacks, batch)
+        return cls(replace(model, settings=settings), device, precision, stacks, batch, run)
 
     def maps(self, image: np.ndarray) -> Maps:
         """The network's maps of one picture, (H, W, 3) uint8 BGR.
@@ -138,7 +143,9 @@ class Predictor:
         if isinstance(images, np.ndarray) and images.ndim != 4:
             return self._people([images])[0]
         if not isinstance(images, np.ndarray | list | tuple):
-            raise ValueError(f"a picture, a list of pictures or an array expected, got {type(images).__name__}")
+            raise ValueError(
+                f"a picture, a list of pictures or an array expected, got {type(images).__name__}"
+            )
         return self._people(images)
 
     def frame(self, image: np.ndarray) -> Framed:
@@ -151,7 +158,7 @@ class Predictor:
         return framed(image, self.settings.inference)
 
     def see(self, pictures: Sequence[Framed]) -> list[torch.Tensor]:
-        """The second step: for each picture its (C, h, w) maps, where the network lies; all of one `shape`."""
+        """The second step: for each picture its (C, h, w) maps, where the network lies; of one `shape`."""
         return self._make(pictures)
 
     def group(self, maps: torch.Tensor, picture: Framed) -> People:
@@ -195,13 +202,14 @@ def load(
     weights: str = "auto",
     stacks: int | None = None,
     batch: int = BATCH,
+    run: Run = "eager",
 ) -> Predictor:
     """A predictor from a network that ships with the package ("imhn_tiny") or from a file.
 
     Args and Raises as in `Predictor.from_checkpoint`.
     """
     return Predictor.from_checkpoint(
-        find(name_or_path), device, precision, settings_overrides, weights, stacks, batch
+        find(name_or_path), device, precision, settings_overrides, weights, stacks, batch, run
     )
 
 

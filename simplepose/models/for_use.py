@@ -20,6 +20,9 @@ from simplepose.models.hourglass import Hourglass, Level
 from simplepose.models.imhn import IMHN, Head, Merge, Stem
 from simplepose.models.layers import NEGATIVE_SLOPE, ConvBlock, Residual
 
+Run = Literal["eager", "graphs", "compile"]
+"""How a network for use is run, see `for_use`."""
+
 BITS = 2.0**-8
 """What uint8 is multiplied by: exact in each dtype, as 1 / 255 is not. The first weights make good for it."""
 
@@ -128,7 +131,7 @@ def for_use(
     stacks: int | None = None,
     dtype: torch.dtype = torch.float32,
     device: str | torch.device = "cpu",
-    run: Literal["eager", "graphs", "compile"] = "eager",
+    run: Run = "eager",
 ) -> nn.Module:
     """A network for use, with weights of its own; `network` is left as it is.
 
