@@ -20,9 +20,8 @@ LIVE_THREADS = 2
 
 def open_video(where: str, upright: bool, timeout: float) -> cv2.VideoCapture | None:
     """Open a video: a file's path, or the address of one; None where FFmpeg finds none."""
-    limits = [*_limits(timeout), cv2.CAP_PROP_ORIENTATION_AUTO, int(upright)]
     with _spelled(where) as name:
-        return _opened(cv2.VideoCapture(name, cv2.CAP_FFMPEG, limits))
+        return _opened(cv2.VideoCapture(name, cv2.CAP_FFMPEG, _limits(timeout)), upright)
 
 
 def open_stream(address: str, upright: bool, timeout: float) -> cv2.VideoCapture:
@@ -31,10 +30,8 @@ def open_stream(address: str, upright: bool, timeout: float) -> cv2.VideoCapture
     Raises:
         ConnectionError: there is none.
     """
-    limits = [*_limits(timeout), cv2.CAP_PROP_ORIENTATION_AUTO, int(upright)]
-    capture = _opened(
-        cv2.VideoCapture(address, cv2.CAP_FFMPEG, [*limits, cv2.CAP_PROP_N_THREADS, LIVE_THREADS])
-    )
+    settings = [*_limits(timeout), cv2.CAP_PROP_N_THREADS, LIVE_THREADS]
+    capture = _opened(cv2.VideoCapture(address, cv2.CAP_FFMPEG, settings), upright)
     if capture is None:
         raise ConnectionError(f"nothing that FFmpeg reads answered within {timeout:g} s")
     return capture
@@ -60,8 +57,10 @@ def _limits(timeout: float) -> list[int]:
     return [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, milliseconds, cv2.CAP_PROP_READ_TIMEOUT_MSEC, milliseconds]
 
 
-def _opened(capture: cv2.VideoCapture) -> cv2.VideoCapture | None:
+def _opened(capture: cv2.VideoCapture, upright: bool = True) -> cv2.VideoCapture | None:
     if capture.isOpened():
+        if not upright:  # turning is OpenCV's default, and opening takes no setting for it
+            capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 0)
         return capture
     capture.release()
     return None

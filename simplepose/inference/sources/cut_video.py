@@ -1,4 +1,4 @@
-"""How many bytes a video file lacks, by the lengths that its own headers state.
+"""How many bytes a video file lacks at least, by the lengths that its own headers state.
 
 A container's count of frames cannot tell: an edited MP4 counts frames that are hidden, and Matroska
 states how long the sound is where that is longer. Lengths in bytes are exact. Known are MP4 and QuickTime
@@ -15,7 +15,10 @@ _EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
 
 
 def missing_bytes(path: str | Path) -> int:
-    """How many bytes are missing at the end of the file; 0 where none are, or it cannot be told."""
+    """How many bytes are missing at the end of the file; 0 where none are, or it cannot be told.
+
+    At least so many: of an MP4 that is cut in one box, the boxes after it are missing too.
+    """
     with open(path, "rb") as file:
         head = file.read(12)
         size = file.seek(0, 2)
@@ -38,7 +41,9 @@ def _end_of_boxes(file: BinaryIO, size: int) -> int:
         length = int.from_bytes(head[:4], "big")
         if length == 1:
             length = int.from_bytes(head[8:], "big")
-        if length < 8 or not head[4:8].isascii():  # 0: it goes on to the file's end; all else is no box
+        if (
+            length < 8 or len(head) < 8 or not head[4:8].isascii()
+        ):  # 0: it goes on to the file's end; all else is no box
             return size
         place += length
     return place
@@ -64,8 +69,9 @@ def _length(file: BinaryIO) -> int | None:
         return None
     more = 8 - first[0].bit_length()
     bits = 7 * (more + 1)
-    value = int.from_bytes(first + file.read(more), "big") & ((1 << bits) - 1)
-    return None if value == (1 << bits) - 1 else value
+    rest = file.read(more)
+    value = int.from_bytes(first + rest, "big") & ((1 << bits) - 1)
+    return None if len(rest) < more or value == (1 << bits) - 1 else value
 
 
 def _end_of_chunks(file: BinaryIO, size: int) -> int:

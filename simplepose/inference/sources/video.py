@@ -114,7 +114,7 @@ class VideoSource:
             else f"it gave {count:,} frames"
         )
         if self._is_file and (missing := missing_bytes(self._where)):
-            return f"{self._where}: cut off: {missing:,} bytes are missing at its end; {stated}"
+            return f"{self._where}: cut off: at least {missing:,} bytes are missing at its end; {stated}"
         if self._stated and self._stated - count > max(2, self._stated // 100):
             self._tell(f"{self._where}: {stated}: edited, damaged, or its sound is longer")
         return None
@@ -125,7 +125,9 @@ class VideoSource:
         size = os.path.getsize(self._where)
         missing = missing_bytes(self._where)
         why = (
-            f"cut off: {missing:,} bytes are missing at its end" if missing else "empty, damaged or no video"
+            f"cut off: at least {missing:,} bytes are missing at its end"
+            if missing
+            else "empty, damaged or no video"
         )
         return f"{self._where}: no frame of a video in these {size:,} bytes; {why}"
 
