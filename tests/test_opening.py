@@ -1,5 +1,6 @@
 """The door to frames: what a text means; and pictures as a source of frames."""
 
+import itertools
 import os
 import threading
 import weakref
@@ -99,7 +100,7 @@ def test_start_every_and_max_frames_pick_pictures(folder, start, every, most):
 @pytest.mark.parametrize("world", [1, 2, 3, 5])
 def test_processes_share_a_list_by_start_and_every(folder, world):
     shares = [greys(open_source(folder, SourceOptions(start=rank, every=world))) for rank in range(world)]
-    assert sorted(sum(shares, [])) == [10, 20, 30, 40, 50]
+    assert sorted(itertools.chain(*shares)) == [10, 20, 30, 40, 50]
 
 
 def test_it_holds_one_picture_and_can_be_closed(folder):

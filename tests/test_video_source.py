@@ -5,7 +5,6 @@ import functools
 import os
 import shutil
 import threading
-import weakref
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
@@ -17,7 +16,16 @@ from simplepose.inference.sources import SourceOptions, open_source
 from simplepose.inference.sources.cut_video import missing_bytes
 
 COUNT = 60
-SEEKABLE = ["-g", "12", "-bf", "2", "-movflags", "faststart"]  # the index lies in front: a cut file opens
+GRAINY = ["-vf", "noise=alls=30:allf=t", "-q:v", "2"]  # so that frames, not headers, fill the file
+SEEKABLE = [
+    *GRAINY,
+    "-g",
+    "12",
+    "-bf",
+    "2",
+    "-movflags",
+    "faststart",
+]  # the index lies in front: a cut file opens
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +33,7 @@ def videos(tmp_path_factory):
     """The same 60 frames in several containers, and codecs with frames in another order than shown."""
     folder = tmp_path_factory.mktemp("videos")
     make_video(folder / "a.mp4", COUNT, *SEEKABLE)
-    make_video(folder / "a.avi", COUNT, "-q:v", "2")
+    make_video(folder / "a.avi", COUNT, *GRAINY)
     for name in ("a.mkv", "a.ts", "a.mov"):
         ffmpeg("-i", folder / "a.mp4", "-c", "copy", folder / name)
     ffmpeg("-i", folder / "a.mp4", "-c", "copy", "-bsf:v", "h264_mp4toannexb", folder / "a.h264")
@@ -74,16 +82,11 @@ def test_times_are_the_videos_own_where_frames_are_not_evenly_spaced(videos, tmp
     np.testing.assert_allclose([place.seconds for place in places], np.array(kept) / 25, atol=1e-3)
 
 
-@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.avi", "a.mov"])
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.avi"])
 @pytest.mark.parametrize("share", [0.5, 0.7, 0.95])
 def test_a_cut_video_gives_what_decodes_and_then_says_what_is_missing(videos, tmp_path, name, share):
     whole = (videos / name).read_bytes()
     path = tmp_path / name
-    if name == "a.mov":  # the index at the end is lost
-        path.write_bytes(whole[: int(len(whole) * share)])
-        with pytest.raises(ValueError, match=r"no frame of a video.*cut off: [\d,]+ bytes are missing"):
-            open_source(path)
-        return
     path.write_bytes(whole[: int(len(whole) * share)])
     told = []
     _, (*frames, last) = read(path, told)
@@ -92,25 +95,31 @@ def test_a_cut_video_gives_what_decodes_and_then_says_what_is_missing(videos, tm
     assert len(shown) == len(frames) < COUNT
     assert isinstance(last, BadFrame)
     assert last.number == len(frames)
-    missing = len(whole) - path.stat().st_size
-    assert (
-        f"{missing:,} bytes are missing at its end; it states 60 frames and gave {len(frames)}" in last.reason
-    )
+    missing = f"at least {len(whole) - path.stat().st_size:,} bytes are missing at its end"
+    assert f"{missing}; it states 60 frames and gave {len(frames)}" in last.reason
     assert told == []
     assert all(isinstance(place, Frame) for place in read(path, max_frames=5)[1])
 
 
-@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.avi", "a.mov"])
+@pytest.mark.parametrize("share", [0.5, 0.95])
+def test_a_cut_video_that_lost_its_index_is_an_error_at_the_door(videos, tmp_path, share):
+    whole = (videos / "a.mov").read_bytes()
+    (tmp_path / "a.mov").write_bytes(whole[: int(len(whole) * share)])
+    with pytest.raises(ValueError, match=r"no frame of a video.*cut off: at least [\d,]+ bytes are missing"):
+        open_source(tmp_path / "a.mov")
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.avi"])
 def test_missing_bytes_are_exact(videos, tmp_path, name):
     whole = (videos / name).read_bytes()
     path = tmp_path / name
-    for kept in np.linspace(len(whole) // 2, len(whole), 50, dtype=int).tolist():
+    for kept in np.linspace(len(whole) // 2, len(whole), 20, dtype=int).tolist():
         path.write_bytes(whole[:kept])
         assert missing_bytes(path) == len(whole) - kept
     for appended in (b"\0" * 100, b"\xff" * 100):
         path.write_bytes(whole + appended)
         assert missing_bytes(path) == 0
-    for kept in range(300):  # in the middle of headers, whatever it finds
+    for kept in range(0, 300, 3):  # in the middle of headers, whatever it finds
         path.write_bytes(whole[:kept])
         assert 0 <= missing_bytes(path) <= len(whole) - kept
 
@@ -202,15 +211,6 @@ def test_closing_from_another_thread_ends_it_without_a_fault(videos):
     assert numbers(places) == [0, 1, 2]
     source.close()
     assert list(source) == []
-
-
-def test_it_keeps_no_frame(videos):
-    with contextlib.closing(open_source(videos / "a.mp4")) as source:
-        for frame in source:
-            assert frame.image.flags.owndata or frame.image.base is not None
-            kept = weakref.ref(frame.image)
-            del frame
-            assert kept() is None
 
 
 def test_a_video_at_a_web_address_is_read_whole(videos):
