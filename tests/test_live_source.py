@@ -183,6 +183,7 @@ def test_ctrl_c_ends_the_wait_at_the_door():
             )
 
 
+@pytest.mark.skipif(not os.path.exists("/proc/net/tcp"), reason="only Linux tells who listens")
 @pytest.mark.parametrize("scheme", ["http", "tcp"])
 def test_a_stream_that_ffmpeg_serves_is_read_until_it_is_killed(scheme, free_port):
     address = f"{scheme}://127.0.0.1:{free_port}"

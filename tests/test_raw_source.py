@@ -1,5 +1,6 @@
 """Frames without a header from a pipe: all of them, and a clear word about half a one."""
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -25,7 +26,7 @@ def piped():
         read_end, write_end = os.pipe()
 
         def write():
-            with open(write_end, "wb", buffering=0) as file:
+            with contextlib.suppress(BrokenPipeError), open(write_end, "wb", buffering=0) as file:
                 for part in parts:
                     file.write(part)
 
@@ -35,10 +36,10 @@ def piped():
         return read_end
 
     yield pipe
-    for writer in writers:
-        writer.join()
     for end in ends:
         os.close(end)
+    for writer in writers:
+        writer.join()
 
 
 def raw(count):
@@ -55,8 +56,6 @@ def test_frames_come_as_they_were_written(piped, start, every, most):
     np.testing.assert_allclose([frame.seconds for frame in frames], np.array(expected) / 10)
     assert all(np.array_equal(frame.image, numbered(frame.number)) for frame in frames)
     assert (source.total, source.live, source.frames_per_second) == (None, False, 10 / every)
-    os.read(source._descriptor, 20 * FRAME)  # lets the writer go on where not all was read
-    list(RawSource(SourceOptions(raw_size=SIZE, start=0), source._descriptor)) if most == 2 else None
 
 
 @pytest.mark.parametrize("half", [1, FRAME // 2, FRAME - 1])

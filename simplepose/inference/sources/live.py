@@ -59,11 +59,12 @@ class LiveSource:
         self._over = self._closed = False
         self._changed = threading.Condition()  # guards what is above, and `dropped`
         self._reader = threading.Thread(target=self._read, name=f"reads {name}", daemon=True)
-        self._reader.start()
-        self._wait_for_the_first()
+        self._start()
 
-    def _wait_for_the_first(self) -> None:
+    def _start(self) -> None:
+        """Start to read, and wait for the first frame: a source that is not there is a fault at the door."""
         try:
+            self._reader.start()
             with self._changed:
                 while not (self._arrived or self._over):
                     self._changed.wait(0.5)  # a wait without end would not let Ctrl-C through everywhere
@@ -105,7 +106,7 @@ class LiveSource:
             self._closed = True
             self._newest = None
             self._changed.notify_all()
-        if threading.current_thread() is not self._reader:
+        if threading.current_thread() is not self._reader and self._reader.ident is not None:
             self._reader.join(self._options.timeout + 1)
 
     def _read(self) -> None:

@@ -112,7 +112,7 @@ def _pictures(texts: Sequence[str], options: SourceOptions) -> FrameSource:
         is_list = text.startswith("@") or (text.lower().endswith(".txt") and os.path.isfile(text))
         paths += listed(text.removeprefix("@")) if is_list else [Path(text)]
     pictures = images(paths)
-    if not any(picture.path.is_file() for picture in pictures):
+    if all(picture.path.is_dir() or not picture.path.exists() for picture in pictures):
         _raise_missing(pictures[0].path)
     if options.start >= len(pictures):
         raise ValueError(
@@ -122,7 +122,7 @@ def _pictures(texts: Sequence[str], options: SourceOptions) -> FrameSource:
 
 
 def _raise_missing(path: Path) -> None:
-    """Raise what is wrong with something that is no file."""
+    """Raise what is wrong with a folder that has no pictures, or with what is not there."""
     try:
         read(path)
     except UnreadablePicture as fault:
