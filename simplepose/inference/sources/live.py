@@ -87,7 +87,7 @@ class LiveSource:
                 yield frame
                 given += 1
         finally:
-            self.close()
+            self._stop()  # without waiting for a source that hangs
 
     def _take(self) -> Frame | None:
         with self._changed:
@@ -101,13 +101,16 @@ class LiveSource:
             return frame
 
     def close(self) -> None:
-        """End iteration at once, and wait for the reading thread: for a source that hangs, its `timeout`."""
+        """End iteration at once, and wait for the reading thread: where a source hangs, for its `timeout`."""
+        self._stop()
+        if threading.current_thread() is not self._reader and self._reader.ident is not None:
+            self._reader.join(self._options.timeout + 1)
+
+    def _stop(self) -> None:
         with self._changed:
             self._closed = True
             self._newest = None
             self._changed.notify_all()
-        if threading.current_thread() is not self._reader and self._reader.ident is not None:
-            self._reader.join(self._options.timeout + 1)
 
     def _read(self) -> None:
         """The reading thread: connect, receive, and again."""
