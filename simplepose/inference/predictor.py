@@ -22,8 +22,8 @@ from simplepose.people import People
 ASSETS = Path(__file__).parent.parent / "assets"
 """Where the networks that ship with the package lie."""
 
-BATCH = 8
-"""Pictures that go through the network together, where nothing else is said."""
+BATCH = {"cuda": 8}
+"""Pictures that go through the network together on such a device, where nothing else is said; else 1."""
 
 OVERRIDABLE = ("inference", "grouping", "tracking")
 """The parts of the settings that are not the checkpoint's own."""
@@ -37,7 +37,8 @@ class Predictor:
         device: where the network lies.
         precision: fp32, bf16 or fp16: what convolutions run in.
         stacks: how many of the network's stacks are run, fewer are faster; None: all.
-        batch: pictures of one shape that go through the network together, at most.
+        batch: pictures of one shape that go through the network together, at most; None: 8 on a GPU, 1 on a
+            CPU, which more do not help.
         run: how the network is run, as `models.for_use` says; others than eager take a while at the first
             picture of each shape.
 
@@ -54,18 +55,16 @@ class Predictor:
         device: str | torch.device = "cpu",
         precision: str = "fp32",
         stacks: int | None = None,
-        batch: int = BATCH,
+        batch: int | None = None,
         run: Run = "eager",
     ) -> None:
         if precision not in DTYPES:
             raise ValueError(f"precision {precision!r}: one of {', '.join(DTYPES)} expected")
-        if batch < 1:
-            raise ValueError(f"a batch of at least 1 picture expected, got {batch}")
-        self.network, self.settings, self.skeleton, self.batch = (
-            *(model.network, model.settings, model.skeleton),
-            batch,
-        )
         device = torch.device(device)
+        if batch is not None and batch < 1:
+            raise ValueError(f"a batch of at least 1 picture expected, got {batch}")
+        self.network, self.settings, self.skeleton = model.network, model.settings, model.skeleton
+        self.batch = batch or BATCH.get(device.type, 1)
         self._make = MapMaker(
             for_use(model.network, stacks=stacks, dtype=DTYPES[precision], device=device, run=run),
             self.skeleton,
@@ -83,7 +82,7 @@ class Predictor:
         overrides: Iterable[str] = (),
         weights: str = "auto",
         stacks: int | None = None,
-        batch: int = BATCH,
+        batch: int | None = None,
         run: Run = "eager",
     ) -> Predictor:
         """Load any file that `models.checkpoints.load` reads.
@@ -201,7 +200,7 @@ def load(
     settings_overrides: Iterable[str] = (),
     weights: str = "auto",
     stacks: int | None = None,
-    batch: int = BATCH,
+    batch: int | None = None,
     run: Run = "eager",
 ) -> Predictor:
     """A predictor from a network that ships with the package ("imhn_tiny") or from a file.

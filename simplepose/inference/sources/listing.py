@@ -1,4 +1,4 @@
-"""Pictures to look at: files, folders and patterns -> a list of sources, and reading one."""
+"""Pictures to look at: files, folders and patterns -> a list; and files for what is drawn over them."""
 
 from __future__ import annotations
 
@@ -9,10 +9,6 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
-
-from simplepose.decoding import decode
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 """What counts as a picture in a folder or pattern; a file that is named outright is always tried."""
@@ -31,10 +27,6 @@ class Source:
     path: Path
     name: str
     image_id: int
-
-
-class UnreadablePicture(ValueError):
-    """A file that gives no picture, and why; a run tells it and goes on without."""
 
 
 def images(paths: Iterable[str | Path]) -> list[Source]:
@@ -78,29 +70,3 @@ def output_paths(pictures: Iterable[Source], folder: Path) -> dict[int, Path]:
 def _key(path: Path) -> str:
     """Equal for paths of one file; some file systems take A.jpg and a.jpg for one."""
     return os.path.abspath(path).lower()
-
-
-def read(path: str | Path, upright: bool = True) -> np.ndarray:
-    """Read one picture: grey, transparent and 16-bit ones too.
-
-    Args:
-        path: of the file.
-        upright: as in `decoding.decode`; False for annotated pictures.
-
-    Returns:
-        (H, W, 3) uint8, BGR.
-
-    Raises:
-        UnreadablePicture: there is no such file, or no whole picture in it.
-    """
-    path = Path(path)
-    if path.is_dir():
-        raise UnreadablePicture(f"{path}: no picture in this folder ({', '.join(EXTENSIONS)})")
-    try:
-        encoded = path.read_bytes()
-    except OSError as error:
-        raise UnreadablePicture(f"{path}: {error.strerror or error}") from error
-    image = decode(encoded, upright)
-    if image is None:
-        raise UnreadablePicture(f"{path}: {len(encoded):,} bytes that are no picture OpenCV reads; cut off?")
-    return image

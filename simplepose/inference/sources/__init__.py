@@ -1,0 +1,36 @@
+"""Where frames come from: pictures, videos, cameras, streams, standard input; `open_source` is the one door.
+
+listing.py    files, folders, patterns -> a list of pictures, and files for what is drawn over them
+text_list.py  a text file of such paths
+pictures.py   reading one picture, and a list of them as a source
+captures.py   the only file that opens OpenCV's captures
+video.py      a video file, every frame of it
+cut_video.py  how many bytes a cut file lacks, by its own headers
+live.py       cameras and streams: newest frame wins, and what breaks off is reached again
+raw.py        frames without any header from standard input
+options.py    which frames, and how patiently
+opening.py    what a text means: the door
+"""
+
+from simplepose.inference.sources.listing import EXTENSIONS, Source, images, output_paths
+from simplepose.inference.sources.live import LiveSource
+from simplepose.inference.sources.opening import open_source
+from simplepose.inference.sources.options import SourceOptions
+from simplepose.inference.sources.pictures import PictureSource, UnreadablePicture, read
+from simplepose.inference.sources.raw import RawSource
+from simplepose.inference.sources.video import VideoSource
+
+__all__ = [
+    "EXTENSIONS",
+    "LiveSource",
+    "PictureSource",
+    "RawSource",
+    "Source",
+    "SourceOptions",
+    "UnreadablePicture",
+    "VideoSource",
+    "images",
+    "open_source",
+    "output_paths",
+    "read",
+]

@@ -1,0 +1,82 @@
+"""Opening OpenCV's captures: video files, streams and cameras, with time limits.
+
+A capture has threads of its own, which do not survive a fork: open it in the process that reads it.
+One thread at a time may use a capture; what else is undefined.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+
+import cv2
+
+from simplepose.inference.sources.addresses import is_address
+
+LIVE_THREADS = 2
+"""FFmpeg holds back a frame for each decoding thread but one, and by default there is one a core."""
+
+
+def open_video(where: str, upright: bool, timeout: float) -> cv2.VideoCapture | None:
+    """Open a video: a file's path, or the address of one; None where FFmpeg finds none."""
+    with _spelled(where) as name:
+        return _opened(cv2.VideoCapture(name, cv2.CAP_FFMPEG, _limits(timeout)), upright)
+
+
+def open_stream(address: str, upright: bool, timeout: float) -> cv2.VideoCapture:
+    """Open a stream (RTSP, RTMP, HTTP, MJPEG over HTTP, TCP, UDP).
+
+    Raises:
+        ConnectionError: there is none.
+    """
+    settings = [*_limits(timeout), cv2.CAP_PROP_N_THREADS, LIVE_THREADS]
+    capture = _opened(cv2.VideoCapture(address, cv2.CAP_FFMPEG, settings), upright)
+    if capture is None:
+        raise ConnectionError(f"nothing that FFmpeg reads answered within {timeout:g} s")
+    return capture
+
+
+def open_camera(device: str) -> cv2.VideoCapture:
+    """Open a camera by its number, or on Linux by its file (/dev/video0).
+
+    Raises:
+        ConnectionError: there is none, or it is in use.
+    """
+    if device.isdecimal():
+        capture = _opened(cv2.VideoCapture(int(device)))
+    else:
+        capture = _opened(cv2.VideoCapture(device, cv2.CAP_V4L2))
+    if capture is None:
+        raise ConnectionError("no such camera, or another program uses it, or it may not be used")
+    return capture
+
+
+def _limits(timeout: float) -> list[int]:
+    milliseconds = max(1, round(timeout * 1000))
+    return [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, milliseconds, cv2.CAP_PROP_READ_TIMEOUT_MSEC, milliseconds]
+
+
+def _opened(capture: cv2.VideoCapture, upright: bool = True) -> cv2.VideoCapture | None:
+    if capture.isOpened():
+        if not upright:  # turning is OpenCV's default, and opening takes no setting for it
+            capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 0)
+        return capture
+    capture.release()
+    return None
+
+
+@contextlib.contextmanager
+def _spelled(where: str) -> Iterator[str]:
+    """A name that OpenCV takes: it crashes on one that is not UTF-8, which goes by its open file."""
+    if is_address(where):
+        yield where
+        return
+    path = os.path.abspath(where)  # FFmpeg takes the start of "a:b.mp4" for a protocol
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        with open(path, "rb") as file:
+            yield f"/dev/fd/{file.fileno()}"
+    else:
+        yield path

@@ -1,0 +1,91 @@
+"""Reading one picture, and a list of pictures as a source of frames."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from simplepose.decoding import decode
+from simplepose.frames import BadFrame, Frame
+from simplepose.inference.sources.listing import EXTENSIONS, Source
+from simplepose.inference.sources.options import SourceOptions
+
+
+class UnreadablePicture(ValueError):
+    """A file that gives no picture, and why; a run tells it and goes on without."""
+
+
+def read(path: str | Path, upright: bool = True) -> np.ndarray:
+    """Read one picture: grey, transparent and 16-bit ones too.
+
+    Args:
+        path: of the file.
+        upright: as in `decoding.decode`; False for annotated pictures.
+
+    Returns:
+        (H, W, 3) uint8, BGR.
+
+    Raises:
+        UnreadablePicture: there is no such file, or no whole picture in it.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise UnreadablePicture(f"{path}: no picture in this folder ({', '.join(EXTENSIONS)})")
+    try:
+        encoded = path.read_bytes()
+    except OSError as error:
+        raise UnreadablePicture(f"{path}: {error.strerror or error}") from error
+    image = decode(encoded, upright)
+    if image is None:
+        raise UnreadablePicture(f"{path}: {len(encoded):,} bytes that are no picture OpenCV reads; cut off?")
+    return image
+
+
+class PictureSource:
+    """A list of pictures as a source of frames; holds one picture at a time.
+
+    An unreadable one is a `BadFrame`. `start`, `every` and `max_frames` count the list's places; to
+    share a list among `world` processes, each reads with `start=rank, every=world`.
+
+    Args:
+        pictures: what to read, in this order, each name once.
+        options: `start`, `every`, `max_frames` and `upright` matter.
+        name: for people to read; default: how many pictures there are.
+    """
+
+    live = False
+    frames_per_second: float | None = None
+
+    def __init__(
+        self,
+        pictures: Sequence[Source],
+        options: SourceOptions = SourceOptions(),  # noqa: B008 (frozen)
+        name: str = "",
+    ) -> None:
+        self._pictures = pictures
+        self._options = options
+        self._closed = False
+        self.name = name or f"{len(pictures):,} pictures"
+        self.total = options.share_of(len(pictures))
+
+    def __iter__(self) -> Iterator[Frame | BadFrame]:
+        """Read one after the other."""
+        options = self._options
+        for number in range(options.start, len(self._pictures), options.every)[: options.max_frames]:
+            if self._closed:
+                return
+            yield self._read(number)
+
+    def _read(self, number: int) -> Frame | BadFrame:
+        source = self._pictures[number]
+        try:
+            image = read(source.path, self._options.upright)
+        except UnreadablePicture as fault:
+            return BadFrame(number, source.name, str(fault))
+        return Frame(number, source.name, image, path=source.path)
+
+    def close(self) -> None:
+        """End iteration; there is nothing to let go of."""
+        self._closed = True

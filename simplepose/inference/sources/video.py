@@ -1,0 +1,139 @@
+"""A video file as a source: every frame of it, in order, with its own time."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+
+import cv2
+
+from simplepose.frames import BadFrame, Frame
+from simplepose.inference.sources.addresses import file_name, is_address, shown
+from simplepose.inference.sources.captures import open_video
+from simplepose.inference.sources.cut_video import missing_bytes
+from simplepose.inference.sources.options import SourceOptions
+
+
+class VideoSource:
+    """A video file, or one at a web address; OpenCV's FFmpeg decodes it.
+
+    A file that is cut gives the frames that decode, then one `BadFrame` that says how much is missing. One
+    that has all its bytes but fewer frames than it states is told only: its editing may hide frames, or
+    its sound be longer.
+
+    Args:
+        where: a path, or an http(s) address.
+        options: `start`, `every`, `max_frames` and `upright` matter; `timeout` for an address.
+        tell: is called with a line for people.
+
+    Attributes:
+        total: by the count that the file states, which some containers only estimate.
+        frames_per_second: of the frames that are given: the video's rate over `every`.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: no frame of a video is in it.
+    """
+
+    live = False
+
+    def __init__(self, where: str, options: SourceOptions, tell: Callable[[str], None]) -> None:
+        self._is_file = not is_address(where)
+        self._where = where if self._is_file else shown(where)
+        self._options = options
+        self._tell = tell
+        self._lock = threading.Lock()  # closing waits for the frame that is being read
+        if self._is_file and not os.path.isfile(where):
+            raise FileNotFoundError(f"{where}: no such video file")
+        self._capture = open_video(where, options.upright, options.timeout)
+        if self._capture is None or not self._capture.grab():
+            self.close()
+            raise ValueError(self._no_video())
+        count = self._capture.get(cv2.CAP_PROP_FRAME_COUNT)
+        rate = self._capture.get(cv2.CAP_PROP_FPS)
+        self._stated = int(count) if 0 < count < 1e9 else None
+        self._frame_seconds = 1 / rate if rate > 0 else 0.0
+        self.name = os.path.basename(where) if self._is_file else file_name(where)
+        self.total = options.share_of(self._stated)
+        self.frames_per_second = options.rate_of(rate)
+
+    def __iter__(self) -> Iterator[Frame | BadFrame]:
+        """Decode one after the other.
+
+        Raises:
+            ValueError: the video ends before `start`.
+        """
+        options, given, number, seconds = self._options, 0, 0, 0.0
+        try:
+            while (decoded := self._decode(number, seconds)) is not None:
+                place, seconds = decoded
+                number += 1
+                if place is not None:
+                    yield place
+                    given += 1
+                if given == options.max_frames:
+                    return
+            if self._capture is None:  # closed half way, which is no fault of the video
+                return
+            if not given:
+                raise ValueError(
+                    f"{self._where}: it has {number:,} frames, none from frame {options.start} on"
+                )
+            if (lack := self._lack(number)) is not None:
+                yield BadFrame(number, self.name, lack)
+        finally:
+            self.close()
+
+    def _decode(self, number: int, before: float) -> tuple[Frame | BadFrame | None, float] | None:
+        """The next frame, None in its place where it is left out, and its time; None at the end.
+
+        Args:
+            number: of the frame; the door has decoded the first.
+            before: the time of the frame before, seconds.
+        """
+        with self._lock:
+            capture = self._capture
+            if capture is None or (number and not capture.grab()):
+                return None
+            seconds = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+            if number and seconds <= before:  # bare streams of some codecs have no times
+                seconds = before + self._frame_seconds
+            if not self._options.takes(number):
+                return None, seconds
+            fits, image = capture.retrieve()
+        if fits:
+            return Frame(number, self.name, image, seconds), seconds
+        return BadFrame(number, self.name, f"{self._where}: frame {number} could not be decoded"), seconds
+
+    def _lack(self, count: int) -> str | None:
+        """What is wrong with a video that ended after so many frames, if that is certain."""
+        stated = (
+            f"it states {self._stated:,} frames and gave {count:,}"
+            if self._stated
+            else f"it gave {count:,} frames"
+        )
+        if self._is_file and (missing := missing_bytes(self._where)):
+            return f"{self._where}: cut off: at least {missing:,} bytes are missing at its end; {stated}"
+        if self._stated and self._stated - count > max(2, self._stated // 100):
+            self._tell(f"{self._where}: {stated}: edited, damaged, or its sound is longer")
+        return None
+
+    def _no_video(self) -> str:
+        if not self._is_file:
+            return f"{self._where}: no video that FFmpeg reads; an address of a video file is expected"
+        size = os.path.getsize(self._where)
+        missing = missing_bytes(self._where)
+        why = (
+            f"cut off: at least {missing:,} bytes are missing at its end"
+            if missing
+            else "empty, damaged or no video"
+        )
+        return f"{self._where}: no frame of a video in these {size:,} bytes; {why}"
+
+    def close(self) -> None:
+        """Let go of the file; iteration ends after the frame that is being read."""
+        with self._lock:
+            if self._capture is not None:
+                self._capture.release()
+            self._capture = None
