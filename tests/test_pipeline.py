@@ -108,7 +108,7 @@ def test_every_frame_comes_out_once_and_in_order(threads, rng):
     assert max(map(len, predictor.batches)) <= 3
     assert source.closed
     assert {name: timing.count for name, timing in pipeline.timings.items()} == {
-        "read": 41,
+        "read": 40,
         **dict.fromkeys(("frame", "see", "group", "track", "draw", "write"), 40),
     }
 
