@@ -8,7 +8,8 @@ from pybind11.setup_helpers import Pybind11Extension, build_ext
 from setuptools import setup
 
 HERE = Path(__file__).parent
-ROOMS = ["cli", "data", "data.drawn", "evaluation", "grouping", "inference", "models", "training", "visual"]
+ROOMS = ["cli", "data", "data.drawn", "evaluation", "grouping", "inference", "inference.tracking"]
+ROOMS += ["models", "training", "visual"]
 CSRC = Path("simplepose/grouping/csrc")
 
 version = re.search(r'__version__ = "(.+)"', (HERE / "simplepose/__init__.py").read_text(encoding="utf-8"))
