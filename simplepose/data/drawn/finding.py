@@ -32,7 +32,7 @@ class Faults:
 
 
 USUAL = Faults(
-    noise=0.6, missed_joints=0.08, guessed_joints=0.15, missed_people=0.05, least_joints=3, false_people=0.3
+    noise=0.45, missed_joints=0.08, guessed_joints=0.15, missed_people=0.05, least_joints=3, false_people=0.3
 )
 """Faults of a network that does well, in frames that are not easy."""
 

@@ -23,6 +23,8 @@ from simplepose.data.drawn.poses import towards
 
 STRIDE = 0.8
 """Body heights that two steps take."""
+MOST_TURN = 0.2
+"""Radians that a body turns in a frame."""
 HASTE = 0.12
 """Share by which somebody nears, in a frame, the speed and direction that they want."""
 NEAR = 0.4
@@ -154,8 +156,14 @@ def draw_walk(rng: np.random.Generator, walker: Walker, ground: Ground, frames: 
         velocity = velocity + HASTE * (wanted - velocity)
         place, pace = place + velocity, float(np.hypot(*velocity))
         if pace > walker.speed / 10:
-            yaw = float(np.arctan2(velocity[0], -velocity[1]))
+            yaw += _turn(float(np.arctan2(velocity[0], -velocity[1])) - yaw)
         phase += 2 * np.pi * pace / STRIDE
         told.append((*place, phase, min(1.0, pace / walker.speed), yaw))
     columns = np.array(told).reshape(frames, 5)
     return Walk(columns[:, :2], columns[:, 2], columns[:, 3], columns[:, 4])
+
+
+def _turn(wanted: float) -> float:
+    """What a body turns in a frame that wants to turn by so many radians."""
+    short = (wanted + np.pi) % (2 * np.pi) - np.pi
+    return min(max(short, -MOST_TURN), MOST_TURN)

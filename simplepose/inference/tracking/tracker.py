@@ -1,0 +1,144 @@
+"""People frame by frame -> the same people with ids: forecast, compare, assign, remember."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from simplepose.config import Tracking
+from simplepose.inference.tracking import motion
+from simplepose.inference.tracking.motion import Forecast, Tracks
+from simplepose.inference.tracking.similarity import joint_variances, similarity
+from simplepose.inference.tracking.smoothing import one_euro
+from simplepose.people import People
+from simplepose.skeleton import COCO, Skeleton
+
+NO_ID = -1
+"""The id of people who fit no track and are not sure enough to begin one."""
+
+
+class Tracker:
+    """Follows people through one video; another video wants another one. For one thread at a time.
+
+    A track is forecast to the frame's time by a constant-velocity motion model and compared with the people
+    by joints (OKS) and boxes; an optimal assignment gives sure people to tracks, then faint people to the
+    tracks that are left (as ByteTrack, Zhang et al. 2022, does). Sure people who are left begin tracks. A
+    track that is missed goes on unseen for `lost_frames`, and whoever fits it then has its id again.
+
+    Args:
+        skeleton: whose annotated joints the people have.
+        settings: see `config.Tracking`.
+    """
+
+    def __init__(self, skeleton: Skeleton = COCO, settings: Tracking | None = None) -> None:
+        self.settings = settings or Tracking()
+        self._joints = len(skeleton.annotated)
+        self._sigmas = np.array(skeleton.sigmas)
+        self._time, self._next_id = 0.0, 0
+        self._tracks = Tracks.begin(
+            np.zeros(0, np.int64), np.zeros((0, self._joints, 2)), np.zeros((0, self._joints), bool), 0.0
+        )
+
+    def __call__(self, people: People, frames: float = 1.0) -> People:
+        """Give the people of the next frame their ids.
+
+        Args:
+            people: in any order, which decides nothing; ids that they have are not read.
+            frames: since the last call; more than 1 where frames were left out or lost.
+
+        Returns:
+            The same people in the same order, with ids: counted from 0, each given once, never to somebody
+            else; or NO_ID. With `smoothing`, found joints of people with an id are moved; nothing else is
+            changed.
+
+        Raises:
+            ValueError: people of another skeleton, values that are not finite, or no time has passed.
+        """
+        self._check(people, frames)
+        self._time += frames
+        self._forget()
+        order = _canonical(people)
+        keypoints = people.keypoints[order].astype(np.float64)
+        xy, found = keypoints[..., :2], people.found[order]
+        expected = motion.forecast(self._tracks, self._time)
+        fits = similarity(expected, xy, found, self._sigmas, self.settings.box_weight)
+        rows = self._assign(fits, people.scores[order])
+        self._remember(rows, expected, xy, found)
+        begun = (rows < 0) & (people.scores[order] >= self.settings.sure_score) & found.any(1)
+        rows[begun] = self._begin(xy[begun], found[begun])
+        ids = np.full(len(people), NO_ID)
+        tracked = rows >= 0
+        ids[order[tracked]] = self._tracks.ids[rows[tracked]]
+        if not self.settings.smoothing:
+            return People(people.keypoints, people.scores, ids)
+        smooth = people.keypoints.copy()
+        seen = order[tracked]
+        moved = self._tracks.smooth_xy[rows[tracked]]
+        smooth[seen, :, :2] = np.where(people.found[seen][..., None], moved, smooth[seen, :, :2])
+        return People(smooth, people.scores, ids)
+
+    def _check(self, people: People, frames: float) -> None:
+        if people.keypoints.shape[1] != self._joints:
+            raise ValueError(
+                f"{self._joints} joints a person expected, as the tracker's skeleton has; "
+                f"got {people.keypoints.shape[1]}"
+            )
+        if not (np.isfinite(people.keypoints).all() and np.isfinite(people.scores).all()):
+            raise ValueError("people to track have keypoints or scores that are not finite numbers")
+        if not 0 < frames < np.inf:
+            raise ValueError(f"frames since the last call: a number above 0 expected, got {frames}")
+
+    def _forget(self) -> None:
+        """Drop the tracks that were missed for too long before this frame."""
+        missed = self._time - 1 - self._tracks.seen
+        patience = np.minimum(self.settings.lost_frames, self.settings.trust * self._tracks.sightings)
+        if (missed > patience).any():
+            self._tracks = self._tracks.where(missed <= patience)
+
+    def _assign(self, fits: np.ndarray, scores: np.ndarray) -> np.ndarray:
+        """(T, P) similarities, (P,) scores -> (P,) the track of each person, -1 for none."""
+        rows = np.full(len(scores), -1)
+        sure = scores >= self.settings.sure_score
+        for wanted in (sure, ~sure):
+            people, free = np.flatnonzero(wanted), np.setdiff1d(np.arange(len(fits)), rows)
+            value = fits[np.ix_(free, people)]
+            value = np.where(value >= self.settings.least_similarity, value, 0)
+            chosen, given = linear_sum_assignment(value, maximize=True)
+            kept = value[chosen, given] > 0
+            rows[people[given[kept]]] = free[chosen[kept]]
+        return rows
+
+    def _remember(self, rows: np.ndarray, expected: Forecast, xy: np.ndarray, found: np.ndarray) -> None:
+        """Move the tracks to the people that they were given; rows (P,), -1 for none."""
+        people = np.flatnonzero(rows >= 0)
+        tracks = self._tracks.where(rows[people])
+        was = expected.where(rows[people])
+        variances = joint_variances(was, self._sigmas)
+        after = motion.seen_again(tracks, was, xy[people], found[people], variances, self._time)
+        smooth_xy, smooth_velocity = one_euro(
+            xy[people],
+            tracks.smooth_xy,
+            tracks.smooth_velocity,
+            was.ages,
+            was.sizes,
+            self.settings.smoothing_cutoff,
+            self.settings.smoothing_speed,
+        )
+        there = found[people][..., None]
+        after.smooth_xy = np.where(there, smooth_xy, tracks.smooth_xy)
+        after.smooth_velocity = np.where(there, smooth_velocity, tracks.smooth_velocity)
+        self._tracks.replace(rows[people], after)
+
+    def _begin(self, xy: np.ndarray, found: np.ndarray) -> np.ndarray:
+        """Begin a track for each of P people; returns their rows (P,)."""
+        first, count = len(self._tracks), len(xy)
+        ids = np.arange(self._next_id, self._next_id + count)
+        self._next_id += count
+        self._tracks = self._tracks.followed_by(Tracks.begin(ids, xy, found, self._time))
+        return np.arange(first, first + count)
+
+
+def _canonical(people: People) -> np.ndarray:
+    """(P,) an order, best first, that does not depend on the order in which people come."""
+    keys = [(-float(score), joints.tobytes()) for score, joints in zip(people.scores, people.keypoints, strict=True)]
+    return np.array(sorted(range(len(keys)), key=keys.__getitem__), np.int64)
