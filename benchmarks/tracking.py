@@ -92,7 +92,9 @@ def follow(
 
 def total(scores: list[TrackScores]) -> TrackScores:
     """Their sum."""
-    return TrackScores(*(sum(getattr(score, field.name) for score in scores) for field in fields(TrackScores)))
+    return TrackScores(
+        *(sum(getattr(score, field.name) for score in scores) for field in fields(TrackScores))
+    )
 
 
 def main() -> None:

@@ -197,9 +197,11 @@ class Inference:
 class Tracking:
     """Who is who from frame to frame (simplepose.inference.tracking); times are in frames of the source."""
 
-    sure_score: float = 0.15  # people below this only go on with known tracks that surer ones left, or get no id
+    sure_score: float = (
+        0.15  # people below this only go on with known tracks that surer ones left, or get no id
+    )
     least_similarity: float = 0.3  # of a person to a track, 0 to 1: joints (OKS) and boxes together
-    box_weight: float = 2.0  # the overlap of the boxes counts as much as so many joints
+    box_weight: float = 1.0  # the overlap of the boxes counts as much as so many joints
     lost_frames: float = 30.0  # a track that is missed for longer ends ...
     trust: float = 5.0  # ... or for longer than this times the frames in which it was seen
     smoothing: bool = False  # one-euro filter of each joint

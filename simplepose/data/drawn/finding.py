@@ -38,7 +38,11 @@ USUAL = Faults(
 
 
 def find(
-    rng: np.random.Generator, keypoints: np.ndarray, areas: np.ndarray, size_hw: tuple[int, int], faults: Faults
+    rng: np.random.Generator,
+    keypoints: np.ndarray,
+    areas: np.ndarray,
+    size_hw: tuple[int, int],
+    faults: Faults,
 ) -> tuple[People, np.ndarray]:
     """The people found in one frame, in random order.
 

@@ -19,7 +19,7 @@ SIGHT_SPREAD = 0.01
 """Deviation of how far a body seems to go in a frame beyond its joints' noise, body sizes: limbs swing."""
 MEMORY = 12.0
 """Frames that a body carries a joint on that is not found while others are: it turned away, or will be seen."""
-SHRINKING = 0.02
+SHRINKING = 0.005
 """Share of its size that a body of whom less is seen loses in a frame."""
 LEAST_SIZE = 8.0
 """Pixels of a body of whom too little is seen to tell its size."""

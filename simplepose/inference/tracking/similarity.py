@@ -9,10 +9,13 @@ from simplepose.inference.tracking.motion import Forecast, boxes_around
 SCALE = 0.4
 """OKS's scale, the root of the covered area, in body sizes: 0.53 (COCO's bodies in their boxes) of a box that is
 0.3 as wide as high."""
-SWING_FRAMES = 4.0
-"""In so many frames a joint's place on its body becomes as uncertain again as annotators are about it ..."""
+SIGHT_NOISE = 3.0
+"""OKS's variance times this is that between two sights of a joint: networks place it no better than annotators do,
+both times, and limbs move in between. Of the values tried on drawn films, 1.3 to 3, this gave the fewest switches."""
+SWING_FRAMES = 3.0
+"""In so many frames a joint's place on its body becomes uncertain by OKS's variance more ..."""
 SWING_MOST = 12.0
-"""... and after so many no more so: limbs swing to and fro."""
+"""... squared, and after so many no more so: limbs swing to and fro."""
 REACH = 3.0
 """Deviations of the forecast within which boxes are compared at all."""
 
@@ -25,13 +28,12 @@ def joint_variances(expected: Forecast, sigmas: np.ndarray) -> np.ndarray:
         sigmas: (J,) the skeleton's; OKS doubles them.
     """
     spread = 2 * sigmas * (SCALE * expected.sizes)[:, None]
-    swing = 2 + (np.minimum(expected.ages, SWING_MOST) / SWING_FRAMES) ** 2
-    return spread**2 * swing
+    return spread**2 * (SIGHT_NOISE + (np.minimum(expected.ages, SWING_MOST) / SWING_FRAMES) ** 2)
 
 
 def similarity(
     expected: Forecast, xy: np.ndarray, found: np.ndarray, sigmas: np.ndarray, box_weight: float
-) -> np.ndarray:
+) -> tuple[np.ndarray, np.ndarray]:
     """How well each person fits each track.
 
     Each joint that both have says exp(-d^2 / 2 v), as in OKS, where v is `joint_variances` and that of the
@@ -45,7 +47,7 @@ def similarity(
         box_weight: at least 0.
 
     Returns:
-        (T, P) float64 in [0, 1].
+        (T, P) float64 in [0, 1], and (T, P) float64 how many joints tell so, the boxes' weight among them.
     """
     boxes = boxes_around(xy, found)
     rows, people = np.nonzero(_near(expected, boxes) & found.any(1))
@@ -55,9 +57,10 @@ def similarity(
     said = np.where(common, np.exp(-distances / (2 * variances[rows])), 0).sum(1)
     overlap = _overlap(expected.boxes_xyxy[rows], boxes[people])
     total = common.sum(1) + box_weight
-    fits = np.zeros((len(expected.xy), len(xy)))
+    fits, told_by = np.zeros((2, len(expected.xy), len(xy)))
     fits[rows, people] = (said + box_weight * overlap) / np.where(total > 0, total, 1)
-    return fits
+    told_by[rows, people] = total
+    return fits, told_by
 
 
 def _near(expected: Forecast, boxes: np.ndarray) -> np.ndarray:
