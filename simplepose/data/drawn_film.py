@@ -20,8 +20,8 @@ class Shot:
     """The truth about one frame of a film, of all its people, in the order of their ids.
 
     Attributes:
-        keypoints: (P, 17, 3) float32 x, y, v: v 0 outside the picture or on the far side of the head, 1 hidden
-            by somebody nearer, 2 visible; x and y are true whatever v is.
+        keypoints: (P, 17, 3) float32 x, y, v: v 0 outside the picture or on the far side of the head, 1
+            hidden by somebody nearer, 2 visible; x and y are true whatever v is.
         ids: (P,) int64, from 0.
         areas: (P,) float32 pixels squared that a body so tall covers, for object keypoint similarity.
     """
@@ -95,7 +95,7 @@ class Film:
         return np.ascontiguousarray(backdrops.draw_backdrop(rng, self.size_hw, self.ground.horizon))
 
     def _hips(self, number: int) -> tuple[np.ndarray, np.ndarray]:
-        """(P, 2) the middle of the hips and (P,) a grown-up's height there, pixels; feet are on the ground."""
+        """(P, 2) the middle of the hips and (P,) a grown-up's height there, pixels."""
         if not 0 <= number < self.frames:
             raise ValueError(f"a frame from 0 to {self.frames - 1} expected, got {number}")
         places = np.array([walk.places[number] for walk in self._walks]).reshape(-1, 2)

@@ -30,7 +30,7 @@ class Judged:
     def __post_init__(self) -> None:
         if self.likeness.shape != (len(self.truth), len(self.found)):
             raise ValueError(
-                f"likeness of {len(self.truth)} x {len(self.found)} people expected, got {self.likeness.shape}"
+                f"likeness of shape {len(self.truth), len(self.found)} expected, got {self.likeness.shape}"
             )
         for name in ("truth", "found"):
             ids = getattr(self, name)

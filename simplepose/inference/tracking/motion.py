@@ -18,10 +18,10 @@ FIRST_SPREAD = 0.04
 SIGHT_SPREAD = 0.01
 """Deviation of how far a body seems to go in a frame beyond its joints' noise, body sizes: limbs swing."""
 MEMORY = 12.0
-"""Frames that a body carries a joint on that is not found while others are: it turned away, or will be seen."""
+"""Frames for which a body carries on a joint that is not found while others are; then it is forgotten."""
 SHRINKING = 0.005
 """Share of its size that a body of whom less is seen loses in a frame."""
-LEAST_SIZE = 8.0
+LEAST_SIZE = 32.0
 """Pixels of a body of whom too little is seen to tell its size."""
 
 
@@ -122,7 +122,7 @@ def boxes_around(xy: np.ndarray, there: np.ndarray) -> np.ndarray:
     low = np.where(there[..., None], xy, np.inf).min(1, initial=np.inf)
     high = np.where(there[..., None], xy, -np.inf).max(1, initial=-np.inf)
     boxes = np.concatenate([low, high], 1)
-    return np.where(there.any(1)[:, None], boxes, 0)
+    return np.where(np.isfinite(boxes), boxes, 0)
 
 
 def body_sizes(xy: np.ndarray, found: np.ndarray) -> np.ndarray:

@@ -7,11 +7,12 @@ import numpy as np
 from simplepose.inference.tracking.motion import Forecast, boxes_around
 
 SCALE = 0.4
-"""OKS's scale, the root of the covered area, in body sizes: 0.53 (COCO's bodies in their boxes) of a box that is
-0.3 as wide as high."""
+"""OKS's scale, the root of the covered area, in body sizes: 0.53 (COCO's bodies in their boxes) of a box
+that is 0.3 as wide as high."""
 SIGHT_NOISE = 3.0
-"""OKS's variance times this is that between two sights of a joint: networks place it no better than annotators do,
-both times, and limbs move in between. Of the values tried on drawn films, 1.3 to 3, this gave the fewest switches."""
+"""OKS's variance times this is that between two sights of a joint: networks place it no better than
+annotators do, both times, and limbs move in between. Of 1.3, 2 and 3, this gave the fewest switches on drawn
+films."""
 SWING_FRAMES = 3.0
 """In so many frames a joint's place on its body becomes uncertain by OKS's variance more ..."""
 SWING_MOST = 12.0

@@ -20,7 +20,7 @@ def one_euro(
     """One step of the filter for each joint.
 
     The cutoff is that of the paper with the speed in body sizes, so that near and far people are smoothed
-    alike. After a long absence little of the past remains, and a joint seen for the first time stays as it is.
+    alike. After a long absence little of the past remains; a joint seen for the first time stays as it is.
 
     Args:
         xy: (P, J, 2) pixels.

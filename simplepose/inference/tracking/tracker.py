@@ -17,8 +17,8 @@ NO_ID = -1
 """The id of people who fit no track and are not sure enough to begin one."""
 
 LOST_WORTH = 0.95
-"""What a fit with a track is worth for each frame in which the track was missed, to the assignment: of two tracks
-at one place, the one that was seen goes on. Without it switches were about twice as many on drawn films."""
+"""Share of its worth to the assignment that a fit keeps for each frame in which the track was missed: of two
+tracks at one place, the one that was seen goes on, and they do not take turns."""
 
 
 class Tracker:
@@ -61,10 +61,9 @@ class Tracker:
         """
         self._check(people, frames)
         self._time += frames
-        self._forget()
+        self._forget(frames)
         order = _canonical(people)
-        keypoints = people.keypoints[order].astype(np.float64)
-        xy, found = keypoints[..., :2], people.found[order]
+        xy, found = people.keypoints[order, :, :2].astype(np.float64), people.found[order]
         sure = people.scores[order] >= self.settings.sure_score
         expected = motion.forecast(self._tracks, self._time)
         fits, told_by = similarity(expected, xy, found, self._sigmas, self.settings.box_weight)
@@ -78,13 +77,8 @@ class Tracker:
         ids = np.full(len(people), NO_ID)
         tracked = rows >= 0
         ids[order[tracked]] = self._tracks.ids[rows[tracked]]
-        if not self.settings.smoothing:
-            return People(people.keypoints, people.scores, ids)
-        smooth = people.keypoints.copy()
-        seen = order[tracked]
-        moved = self._tracks.smooth_xy[rows[tracked]]
-        smooth[seen, :, :2] = np.where(people.found[seen][..., None], moved, smooth[seen, :, :2])
-        return People(smooth, people.scores, ids)
+        keypoints = self._smoothed(people, order[tracked], rows[tracked])
+        return People(keypoints, people.scores, ids)
 
     def _check(self, people: People, frames: float) -> None:
         if people.keypoints.shape[1] != self._joints:
@@ -97,12 +91,13 @@ class Tracker:
         if not 0 < frames < np.inf:
             raise ValueError(f"frames since the last call: a number above 0 expected, got {frames}")
 
-    def _forget(self) -> None:
-        """Drop the tracks that were missed for too long before this frame."""
-        missed = self._time - 1 - self._tracks.seen
-        patience = np.minimum(self.settings.lost_frames, self.settings.trust * self._tracks.sightings)
-        if (missed > patience).any():
-            self._tracks = self._tracks.where(missed <= patience)
+    def _forget(self, frames: float) -> None:
+        """Drop the tracks that were missed for too long before this frame; nobody looked in frames left out."""
+        gone = self._time - self._tracks.seen
+        lost = gone - 1 > self.settings.lost_frames
+        lost |= gone - frames > self.settings.trust * self._tracks.sightings
+        if lost.any():
+            self._tracks = self._tracks.where(~lost)
 
     def _remember(self, rows: np.ndarray, expected: Forecast, xy: np.ndarray, found: np.ndarray) -> None:
         """Move the tracks to the people that they were given; rows (P,), -1 for none."""
@@ -125,6 +120,15 @@ class Tracker:
         after.smooth_velocity = np.where(there, smooth_velocity, tracks.smooth_velocity)
         self._tracks.replace(rows[people], after)
 
+    def _smoothed(self, people: People, seen: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """(P, J, 3) keypoints; people `seen` are those of the tracks in `rows`."""
+        if not self.settings.smoothing:
+            return people.keypoints
+        keypoints = people.keypoints.copy()
+        there, xy = people.found[seen][..., None], self._tracks.smooth_xy[rows]
+        keypoints[seen, :, :2] = np.where(there, xy, keypoints[seen, :, :2])
+        return keypoints
+
     def _begin(self, xy: np.ndarray, found: np.ndarray) -> np.ndarray:
         """Begin a track for each of P people; returns their rows (P,)."""
         first, count = len(self._tracks), len(xy)
@@ -136,10 +140,7 @@ class Tracker:
 
 def _canonical(people: People) -> np.ndarray:
     """(P,) an order, best first, that does not depend on the order in which people come."""
-    keys = [
-        (-float(score), joints.tobytes())
-        for score, joints in zip(people.scores, people.keypoints, strict=True)
-    ]
+    keys = list(zip((-people.scores).tolist(), people.keypoints.tolist(), strict=True))
     return np.array(sorted(range(len(keys)), key=keys.__getitem__), np.int64)
 
 
