@@ -92,7 +92,7 @@ class Tracker:
             raise ValueError(f"frames since the last call: a number above 0 expected, got {frames}")
 
     def _forget(self, frames: float) -> None:
-        """Drop the tracks that were missed for too long before this frame; nobody looked in frames left out."""
+        """Drop the tracks that were missed for too long; in frames that were left out nobody was missed."""
         gone = self._time - self._tracks.seen
         lost = gone - 1 > self.settings.lost_frames
         lost |= gone - frames > self.settings.trust * self._tracks.sightings
