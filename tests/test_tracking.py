@@ -77,7 +77,7 @@ def test_who_stops_while_hidden_is_found_again():
     tracker = Tracker()
     for frame in range(30):
         tracker(people_at((0.02 * SIZE * frame, 0)))
-    for _ in range(16):
+    for _ in range(20):
         tracker(nobody())
     assert tracker(people_at((0.02 * SIZE * 30, 0))).ids.tolist() == [0]
 
@@ -86,9 +86,9 @@ def test_who_is_seen_goes_on_beside_somebody_who_was_lost():
     """The lost one could be anywhere by now, here too, but the other was here a frame ago."""
     tracker = Tracker()
     for _ in range(10):
-        first, _second = tracker(people_at((0, 0), (0.15 * SIZE, 0))).ids.tolist()
-    for frame in range(30):
-        x = min(0.005 * frame, 0.08) * SIZE
+        first, _second = tracker(people_at((0, 0), (0.1 * SIZE, 0))).ids.tolist()
+    for frame in range(28):
+        x = min(0.02 * frame, 0.08) * SIZE
         assert tracker(people_at((x, 0))).ids.tolist() == [first]
 
 
