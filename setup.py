@@ -9,7 +9,7 @@ from setuptools import setup
 
 HERE = Path(__file__).parent
 ROOMS = ["cli", "data", "data.drawn", "evaluation", "grouping", "inference", "inference.sources"]
-ROOMS += ["models", "results", "training", "visual"]
+ROOMS += ["inference.tracking", "models", "results", "training", "visual"]
 CSRC = Path("simplepose/grouping/csrc")
 
 version = re.search(r'__version__ = "(.+)"', (HERE / "simplepose/__init__.py").read_text(encoding="utf-8"))

@@ -195,6 +195,30 @@ class Inference:
 
 
 @dataclass(frozen=True)
+class Tracking:
+    """Who is who from frame to frame (simplepose.inference.tracking); times are in frames of the source."""
+
+    sure_score: float = (
+        0.15  # people below this only go on with known tracks that surer ones left, or get no id
+    )
+    least_similarity: float = 0.3  # of a person to a track, 0 to 1: joints (OKS) and boxes together
+    box_weight: float = 1.0  # the overlap of the boxes counts as much as so many joints
+    lost_frames: float = 30.0  # a track that is missed for longer ends ...
+    trust: float = 5.0  # ... or for longer than this times the frames in which it was seen
+    smoothing: bool = False  # one-euro filter of each joint
+    smoothing_cutoff: float = 0.05  # of a joint at rest, cycles a frame; lower: steadier, later
+    smoothing_speed: float = 10.0  # cutoff more for each body size a frame; higher: sooner
+
+    def __post_init__(self) -> None:
+        at_least(0, self, "sure_score", "box_weight", "lost_frames", "smoothing_speed")
+        at_least(1, self, "trust")
+        above(0, self, "least_similarity", "smoothing_cutoff")
+        require(
+            self.least_similarity <= 1, f"least_similarity of at most 1 expected, got {self.least_similarity}"
+        )
+
+
+@dataclass(frozen=True)
 class Settings:
     """All settings of a run, as a file in configs/ states them."""
 
@@ -206,6 +230,7 @@ class Settings:
     train: Train = field(default_factory=Train)
     grouping: Grouping = field(default_factory=Grouping)
     inference: Inference = field(default_factory=Inference)
+    tracking: Tracking = field(default_factory=Tracking)
 
     def __post_init__(self) -> None:
         require(

@@ -11,6 +11,9 @@ import numpy as np
 PERSON_CATEGORY = 1
 """COCO's category id of a person."""
 
+NO_ID = -1
+"""The id of somebody whom tracking takes for nobody known, and is not sure enough of to begin with."""
+
 
 @dataclass(frozen=True, eq=False)
 class People:
@@ -21,7 +24,8 @@ class People:
             centres at integers, score in [0, 1]; 0, 0, 0 where a joint was not found.
             Joints stand in the skeleton's annotated order (COCO: 17).
         scores: (P,) float32 confidence of each person, larger is better.
-        ids: (P,) int64, the same person's over the frames of a video; None where nobody was tracked.
+        ids: (P,) int64, the same person's over the frames of a video, from 0, or NO_ID; None where nobody was
+            tracked.
 
     Raises:
         ValueError: the shapes do not fit together.

@@ -5,7 +5,7 @@ import pytest
 from places import CONFIGS
 
 from simplepose import skeleton as skeletons
-from simplepose.people import People
+from simplepose.people import NO_ID, People
 from simplepose.skeleton import COCO
 from simplepose.visual.drawing import draw, part_colours, person_colour
 
@@ -159,3 +159,13 @@ def test_each_bone_and_joint_of_any_skeleton_has_a_colour():
 def test_unknown_colours_are_refused():
     with pytest.raises(ValueError, match="colours by 'person' or 'limb' expected, got 'joint'"):
         draw(np.zeros((9, 9, 3), np.uint8), People.nobody(17), colours="joint")
+
+
+def test_somebody_without_an_id_is_grey_and_bears_none(rng):
+    image, people = np.zeros((200, 200, 3), np.uint8), People(rng.uniform(20, 180, (1, 17, 3)), np.ones(1))
+    without = draw(image, People(people.keypoints, people.scores, np.array([NO_ID])))
+    assert without.any()
+    assert (without == without[..., :1]).all()
+    assert (
+        np.abs(draw(image, People(people.keypoints, people.scores, np.array([0]))).astype(int) - without)
+    ).any()

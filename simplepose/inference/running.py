@@ -78,7 +78,9 @@ class Run:
             rows.append(f"{name:8}{p50:10.2f}{p95:10.2f}{timing.total:10.1f}")
         rate = self.frames / self.seconds if self.seconds else 0.0
         rows.append(f"together {rate:.1f} {self.unit} a second")
-        return "\n".join([*rows, f"{self.dropped:,} frames were dropped for newer ones"][: None if self.dropped else -1])
+        return "\n".join(
+            [*rows, f"{self.dropped:,} frames were dropped for newer ones"][: None if self.dropped else -1]
+        )
 
     def profile(self) -> dict[str, Any]:
         """The report as plain values; times in milliseconds."""
@@ -100,7 +102,9 @@ class Run:
             "frames_per_second": round(self.frames / self.seconds, 4) if self.seconds else None,
             "is_part": self.is_part,
             "steps": steps,
-            "skipped": [{"frame": bad.number, "file_name": bad.name, "reason": bad.reason} for bad in self.named],
+            "skipped": [
+                {"frame": bad.number, "file_name": bad.name, "reason": bad.reason} for bad in self.named
+            ],
         }
 
 

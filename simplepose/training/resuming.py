@@ -10,7 +10,7 @@ from simplepose.skeleton import Skeleton
 
 MAY_CHANGE = (
     "skeleton",  # where it lies; `check_skeleton` compares what it is
-    *("inference.", "grouping."),
+    *("inference.", "grouping.", "tracking."),
     *("train.epochs", "train.workers", "train.keep", "train.checkpoint_", "train.timeout_minutes"),
     *("train.log_steps", "train.picture_steps", "train.validate_epochs", "train.ap_"),
 )

@@ -8,7 +8,7 @@ from typing import Literal
 import cv2
 import numpy as np
 
-from simplepose.people import People
+from simplepose.people import NO_ID, People
 from simplepose.skeleton import COCO, Skeleton
 
 Colours = Literal["person", "limb"]
@@ -23,6 +23,7 @@ FAR = 2**15
 HUES = {"right": (0.45, 0.63), "left": (0.0, 0.2), "middle": (0.8, 0.92)}
 """From the first to the last joint of a side, where colours tell limbs: right cold, left warm."""
 
+GREY: BGR = (160, 160, 160)
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
@@ -59,7 +60,7 @@ def draw(
         joints, bones = of_parts or ([colour] * len(skeleton.annotated), [colour] * len(skeleton.bone_ends))
         width = int(np.clip(np.rint(max(box[2:] - box[:2]) / 90), 1, 12))
         _draw_person(canvas, people.keypoints[person], skeleton, joints, bones, width)
-        if people.ids is not None and people.found[person].any():
+        if people.ids is not None and numbers[person] != NO_ID and people.found[person].any():
             _draw_label(canvas, str(numbers[person]), box[:2], colour, width)
     return canvas
 
@@ -118,7 +119,9 @@ def part_colours(skeleton: Skeleton) -> tuple[list[BGR], list[BGR]]:
 
 
 def person_colour(person: int) -> BGR:
-    """BGR: steps of the golden ratio keep the hues of any number of people apart."""
+    """BGR: steps of the golden ratio keep the hues of any number of people apart; grey without an id."""
+    if person == NO_ID:
+        return GREY
     return _colour(person * 0.618034 % 1, 0.75 if person % 2 else 0.95)
 
 

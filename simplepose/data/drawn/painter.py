@@ -47,14 +47,22 @@ class Painter:
         grain = backdrops.draw_noise(rng, self.owners.shape, rng.uniform(1, 5))
         self._light = Light(towards / np.linalg.norm(towards), rng.uniform(0.4, 0.8), grain)
 
-    def paint_person(self, figure: Figure, foot_xy: tuple[float, float], size: float) -> None:
-        """Paint somebody who stands there; `size` is a grown-up's height in pixels."""
-        body, size = bodies.draw_body(self._rng, figure), size * figure.stature
+    def paint_person(
+        self,
+        figure: Figure,
+        foot_xy: tuple[float, float],
+        size: float,
+        look: np.random.Generator | None = None,
+    ) -> None:
+        """Paint somebody who stands there; `size` is a grown-up's height in pixels; `look` decides on body,
+        clothes and shadow, so that somebody looks alike in several pictures."""
+        rng = look or self._rng
+        body, size = bodies.draw_body(rng, figure), size * figure.stature
         ground = parts.lowest(body)
         if figure.sits:
-            body = sorted([*body, things.seat(self._rng, ground)], key=lambda part: -part.depth)
+            body = sorted([*body, things.seat(rng, ground)], key=lambda part: -part.depth)
         origin_xy = foot_xy[0], foot_xy[1] - size * ground
-        self._paint_shadow(foot_xy, size)
+        self._paint_shadow(rng, foot_xy, size)
         person = cut_out(body, origin_xy, size, self._light)
         joints, shows = figure.annotated()
         free = np.zeros(len(joints), bool)
@@ -70,7 +78,7 @@ class Painter:
         """Paint something that stands there among people of that height."""
         thing = cut_out(things.draw_thing(self._rng), foot_xy, size, self._light)
         if thing is not None:
-            self._paint_shadow(foot_xy, size / 2)
+            self._paint_shadow(self._rng, foot_xy, size / 2)
             self._lay(thing, 0)
 
     def keypoints(self) -> np.ndarray:
@@ -98,10 +106,10 @@ class Painter:
         if owner:
             owners[cut.person > 127] = owner
 
-    def _paint_shadow(self, foot_xy: tuple[float, float], size: float) -> None:
+    def _paint_shadow(self, rng: np.random.Generator, foot_xy: tuple[float, float], size: float) -> None:
         """Darken the ground softly."""
         limits = self.owners.shape[::-1]
-        half_xy = size * self._rng.uniform(0.8, 1.3) * np.array([0.22, 0.035])
+        half_xy = size * rng.uniform(0.8, 1.3) * np.array([0.22, 0.035])
         left, top = np.clip(np.floor(foot_xy - half_xy), 0, limits).astype(int)
         right, low = np.clip(np.ceil(foot_xy + half_xy), 0, limits).astype(int)
         if left >= right or top >= low:

@@ -137,8 +137,8 @@ def _leg(rng: np.random.Generator, leg: Leg, outward: int) -> np.ndarray:
     """(3, 3) hip, knee, ankle: to the left, up, ahead."""
     hip, knee, aside = (_radians(rng, limits) for limits in (leg.hip, leg.knee, leg.aside))
     start = np.array([outward * HIP, 0, 0])
-    middle = start + THIGH * _towards(hip, aside, outward)
-    return np.array([start, middle, middle + SHIN * _towards(hip - knee, aside / 2, outward)])
+    middle = start + THIGH * towards(hip, aside, outward)
+    return np.array([start, middle, middle + SHIN * towards(hip - knee, aside / 2, outward)])
 
 
 def _arm(
@@ -149,11 +149,11 @@ def _arm(
         _radians(rng, limits) for limits in (arm.ahead, arm.aside, arm.bend_ahead, arm.bend_aside)
     )
     start = (RAISED if aside > 1 else SHOULDERS) * spine + outward * SHOULDER * across
-    middle = start + UPPER_ARM * _towards(ahead, aside, outward)
-    return np.array([start, middle, middle + FOREARM * _towards(ahead + on, aside + off, outward)])
+    middle = start + UPPER_ARM * towards(ahead, aside, outward)
+    return np.array([start, middle, middle + FOREARM * towards(ahead + on, aside + off, outward)])
 
 
-def _towards(ahead: float, aside: float, outward: int) -> np.ndarray:
+def towards(ahead: float, aside: float, outward: int) -> np.ndarray:
     """(3,) left, up, ahead: the direction so far ahead and to the side of straight down."""
     flat = np.cos(aside)
     return np.array([outward * np.sin(aside), -np.cos(ahead) * flat, np.sin(ahead) * flat])

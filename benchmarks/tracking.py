@@ -1,0 +1,139 @@
+"""How well ids hold over frames, and what that costs, on films of drawn people who cross and hide each other.
+
+    OMP_NUM_THREADS=1 python benchmarks/tracking.py [--people 5 15 30] [--seeds 5] [--quick]
+
+What a network finds is imitated: visible joints with noise and gaps, some hidden ones guessed, people
+missed, false people. Each film is tracked by `Tracker` and, in the same run, by the baseline: each person,
+best first, goes on with the id whose last pose is nearest by OKS, with no motion and no assignment, ids as
+long kept. MOTA and IDF1 (of people of whom 3 joints or more are visible, at OKS 0.5) and switches are of all
+seeds together; times are of the tracking alone, medians over the frames. --quick: one seed, 100 frames.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import fields, replace
+
+import numpy as np
+
+from simplepose.config import Tracking
+from simplepose.data.drawn import finding
+from simplepose.data.drawn_film import AREA, Film, Shot
+from simplepose.evaluation.tracking import Judged, TrackScores, oks, track_scores
+from simplepose.inference.tracking import Tracker
+from simplepose.people import NO_ID, People
+from simplepose.skeleton import COCO
+
+SIGMAS = np.array(COCO.sigmas)
+LEAST_JOINTS = 3
+
+
+class Greedy:
+    """The baseline, with the same settings as `Tracker` where they mean the same."""
+
+    def __init__(self) -> None:
+        self.settings = Tracking()
+        self.poses: dict[int, tuple[np.ndarray, int]] = {}
+        self.frame, self.next_id = 0, 0
+
+    def __call__(self, people: People) -> People:
+        self.frame += 1
+        kept = self.frame - self.settings.lost_frames - 1
+        self.poses = {name: told for name, told in self.poses.items() if told[1] >= kept}
+        names = list(self.poses)
+        poses = np.array([self.poses[name][0] for name in names]).reshape(-1, *people.keypoints.shape[1:])
+        tall = _heights(poses)
+        alike = oks(poses, AREA * tall**2, people.keypoints[..., :2], people.found, SIGMAS)
+        ids = np.full(len(people), NO_ID)
+        for person in np.argsort(-people.scores, kind="stable"):
+            best = int(alike[:, person].argmax()) if len(names) else -1
+            if best >= 0 and alike[best, person] >= self.settings.least_similarity:
+                ids[person] = names[best]
+                alike[best] = 0
+            elif people.scores[person] >= self.settings.sure_score:
+                ids[person], self.next_id = self.next_id, self.next_id + 1
+            if ids[person] != NO_ID:
+                self.poses[int(ids[person])] = people.keypoints[person], self.frame
+        return People(people.keypoints, people.scores, ids)
+
+
+def _heights(poses: np.ndarray) -> np.ndarray:
+    boxes = People(poses, np.ones(len(poses))).boxes_xyxy
+    return (boxes[:, 2:] - boxes[:, :2]).max(1)
+
+
+def judged(shot: Shot, tracked: People) -> Judged:
+    """One frame of a film, of the people who can be seen."""
+    visible = np.where(shot.keypoints[..., 2:] == 2, shot.keypoints, 0)
+    there = (visible[..., 2] > 0).sum(1) >= LEAST_JOINTS
+    named = tracked.ids != NO_ID
+    likeness = oks(
+        visible[there], shot.areas[there], tracked.keypoints[named, :, :2], tracked.found[named], SIGMAS
+    )
+    return Judged(shot.ids[there], tracked.ids[named], likeness)
+
+
+def follow(
+    film: Film, shots: list[Shot], seed: int, track: Callable[[People], People]
+) -> tuple[TrackScores, list[float]]:
+    """Scores of a film, and milliseconds of each frame."""
+    rng, frames, times = np.random.default_rng(seed), [], []
+    for shot in shots:
+        people, _ = finding.find(rng, shot.keypoints, shot.areas, film.size_hw, finding.USUAL)
+        start = time.perf_counter()
+        tracked = track(people)
+        times.append(1e3 * (time.perf_counter() - start))
+        frames.append(judged(shot, tracked))
+    return track_scores(frames), times
+
+
+def total(scores: list[TrackScores]) -> TrackScores:
+    """Their sum."""
+    return TrackScores(
+        *(sum(getattr(score, field.name) for score in scores) for field in fields(TrackScores))
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--people", type=int, nargs="+", default=(5, 15, 30))
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--frames", type=int, default=300)
+    parser.add_argument("--size", type=int, nargs=2, default=(720, 1280), metavar=("HEIGHT", "WIDTH"))
+    parser.add_argument("--quick", action="store_true")
+    args = parser.parse_args()
+    if args.quick:
+        args.seeds, args.frames = 1, 100
+    smoothing = replace(Tracking(), smoothing=True)
+    trackers: dict[str, Callable[[], Callable[[People], People]]] = {
+        "greedy OKS, no motion": Greedy,
+        "Tracker": Tracker,
+        "Tracker, smoothing": lambda: Tracker(settings=smoothing),
+    }
+    print(f"people  {'':24} MOTA   IDF1  switches  of the baseline's   ms a frame")
+    for people in args.people:
+        told: dict[str, tuple[list[TrackScores], list[float]]] = {name: ([], []) for name in trackers}
+        for seed in range(args.seeds):
+            film = Film(seed, people, args.frames, tuple(args.size))
+            shots = [film.shot(number) for number in range(args.frames)]
+            for name, make in trackers.items():
+                scores, times = follow(film, shots, seed, make())
+                told[name][0].append(scores)
+                told[name][1].extend(times)
+        baseline = None
+        for name, (scores, times) in told.items():
+            all_of = total(scores)
+            baseline = baseline or max(all_of.switches, 1)
+            print(
+                f"{people:6d}  {name:24} {all_of.mota:5.3f}  {all_of.idf1:5.3f}  {all_of.switches:8d}  "
+                f"{all_of.switches / baseline:17.3f}   {statistics.median(times):10.2f}"
+            )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,158 @@
+"""People frame by frame -> the same people with ids: forecast, compare, assign, remember."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from simplepose.config import Tracking
+from simplepose.inference.tracking import motion
+from simplepose.inference.tracking.motion import Forecast, Tracks
+from simplepose.inference.tracking.similarity import joint_variances, similarity
+from simplepose.inference.tracking.smoothing import one_euro
+from simplepose.people import NO_ID, People
+from simplepose.skeleton import COCO, Skeleton
+
+LOST_WORTH = 0.95
+"""Share of its worth to the assignment that a fit keeps for each frame in which the track was missed: of two
+tracks at one place, the one that was seen goes on, and they do not take turns."""
+
+
+class Tracker:
+    """Follows people through one video; another video wants another one. For one thread at a time.
+
+    A track is forecast to the frame's time by a constant-velocity motion model and compared with the people
+    by joints (OKS) and boxes; an optimal assignment gives sure people to tracks, then faint people to the
+    tracks that are left (as ByteTrack, Zhang et al. 2022, does). Sure people who fit no track begin one; who
+    fits a track that went to somebody else is taken for another sight of the same body. A track that is
+    missed goes on unseen for `lost_frames`, and whoever fits it then has its id again.
+
+    Args:
+        skeleton: whose annotated joints the people have.
+        settings: see `config.Tracking`.
+    """
+
+    def __init__(self, skeleton: Skeleton = COCO, settings: Tracking | None = None) -> None:
+        self.settings = settings or Tracking()
+        self._joints = len(skeleton.annotated)
+        self._sigmas = np.array(skeleton.sigmas)
+        self._time, self._next_id = 0.0, 0
+        self._tracks = Tracks.begin(
+            np.zeros(0, np.int64), np.zeros((0, self._joints, 2)), np.zeros((0, self._joints), bool), 0.0
+        )
+
+    def __call__(self, people: People, frames: float = 1.0) -> People:
+        """Give the people of the next frame their ids.
+
+        Args:
+            people: in any order, which decides nothing; ids that they have are not read.
+            frames: since the last call; more than 1 where frames were left out or lost.
+
+        Returns:
+            The same people in the same order, with ids: counted from 0, each given once, never to somebody
+            else; or NO_ID. With `smoothing`, found joints of people with an id are moved; nothing else is
+            changed.
+
+        Raises:
+            ValueError: people of another skeleton, values that are not finite, or no time has passed.
+        """
+        self._check(people, frames)
+        self._time += frames
+        self._forget(frames)
+        order = _canonical(people)
+        xy, found = people.keypoints[order, :, :2].astype(np.float64), people.found[order]
+        sure = people.scores[order] >= self.settings.sure_score
+        expected = motion.forecast(self._tracks, self._time)
+        fits, told_by = similarity(expected, xy, found, self._sigmas, self.settings.box_weight)
+        allowed = fits >= self.settings.least_similarity
+        missed = self._time - self._tracks.seen - frames
+        worth = np.where(allowed, fits * told_by * LOST_WORTH ** missed[:, None], 0)
+        rows = _assign(worth, sure)
+        self._remember(rows, expected, xy, found)
+        begun = sure & ~allowed.any(0) & found.any(1)
+        rows[begun] = self._begin(xy[begun], found[begun])
+        ids = np.full(len(people), NO_ID)
+        tracked = rows >= 0
+        ids[order[tracked]] = self._tracks.ids[rows[tracked]]
+        keypoints = self._smoothed(people, order[tracked], rows[tracked])
+        return People(keypoints, people.scores, ids)
+
+    def _check(self, people: People, frames: float) -> None:
+        if people.keypoints.shape[1] != self._joints:
+            raise ValueError(
+                f"{self._joints} joints a person expected, as the tracker's skeleton has; "
+                f"got {people.keypoints.shape[1]}"
+            )
+        if not (np.isfinite(people.keypoints).all() and np.isfinite(people.scores).all()):
+            raise ValueError("people to track have keypoints or scores that are not finite numbers")
+        if not 0 < frames < np.inf:
+            raise ValueError(f"frames since the last call: a number above 0 expected, got {frames}")
+
+    def _forget(self, frames: float) -> None:
+        """Drop the tracks that were missed for too long; in frames that were left out nobody was missed."""
+        gone = self._time - self._tracks.seen
+        lost = gone - 1 > self.settings.lost_frames
+        lost |= gone - frames > self.settings.trust * self._tracks.sightings
+        if lost.any():
+            self._tracks = self._tracks.where(~lost)
+
+    def _remember(self, rows: np.ndarray, expected: Forecast, xy: np.ndarray, found: np.ndarray) -> None:
+        """Move the tracks to the people that they were given; rows (P,), -1 for none."""
+        people = np.flatnonzero(rows >= 0)
+        tracks = self._tracks.where(rows[people])
+        was = expected.where(rows[people])
+        variances = joint_variances(was, self._sigmas)
+        after = motion.seen_again(tracks, was, xy[people], found[people], variances, self._time)
+        smooth_xy, smooth_velocity = one_euro(
+            xy[people],
+            tracks.smooth_xy,
+            tracks.smooth_velocity,
+            was.ages,
+            was.sizes,
+            self.settings.smoothing_cutoff,
+            self.settings.smoothing_speed,
+        )
+        there = found[people][..., None]
+        after.smooth_xy = np.where(there, smooth_xy, tracks.smooth_xy)
+        after.smooth_velocity = np.where(there, smooth_velocity, tracks.smooth_velocity)
+        self._tracks.replace(rows[people], after)
+
+    def _smoothed(self, people: People, seen: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """(P, J, 3) keypoints; people `seen` are those of the tracks in `rows`."""
+        if not self.settings.smoothing:
+            return people.keypoints
+        keypoints = people.keypoints.copy()
+        there, xy = people.found[seen][..., None], self._tracks.smooth_xy[rows]
+        keypoints[seen, :, :2] = np.where(there, xy, keypoints[seen, :, :2])
+        return keypoints
+
+    def _begin(self, xy: np.ndarray, found: np.ndarray) -> np.ndarray:
+        """Begin a track for each of P people; returns their rows (P,)."""
+        first, count = len(self._tracks), len(xy)
+        ids = np.arange(self._next_id, self._next_id + count)
+        self._next_id += count
+        self._tracks = self._tracks.followed_by(Tracks.begin(ids, xy, found, self._time))
+        return np.arange(first, first + count)
+
+
+def _canonical(people: People) -> np.ndarray:
+    """(P,) an order, best first, that does not depend on the order in which people come."""
+    keys = list(zip((-people.scores).tolist(), people.keypoints.tolist(), strict=True))
+    return np.array(sorted(range(len(keys)), key=keys.__getitem__), np.int64)
+
+
+def _assign(worth: np.ndarray, sure: np.ndarray) -> np.ndarray:
+    """The track of each person, -1 for none: what is assigned is worth most in sum, to sure people first.
+
+    Args:
+        worth: (T, P) of each pair; 0 for one that cannot be.
+        sure: (P,) bool.
+    """
+    rows = np.full(len(sure), -1)
+    for wanted in (sure, ~sure):
+        people, free = np.flatnonzero(wanted), np.setdiff1d(np.arange(len(worth)), rows)
+        value = worth[np.ix_(free, people)]
+        chosen, given = linear_sum_assignment(value, maximize=True)
+        kept = value[chosen, given] > 0
+        rows[people[given[kept]]] = free[chosen[kept]]
+    return rows

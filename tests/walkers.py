@@ -1,0 +1,36 @@
+"""People for the tracking's tests: somebody who stands here and there, and films as a network sees them."""
+
+import numpy as np
+
+from simplepose.data.drawn import finding
+from simplepose.data.drawn_film import Film
+from simplepose.people import People
+
+STANDING = Film(0, 1, 1).shot(0).keypoints[0, :, :2]
+SIZE = float(np.ptp(STANDING, axis=0).max())
+
+
+def people_at(*places, score=0.7, joints=slice(None), shape=STANDING):
+    """People of one shape, moved by (x, y) pixels each."""
+    keypoints = np.zeros((len(places), len(shape), 3), np.float32)
+    for person, place in zip(keypoints, places, strict=True):
+        person[joints, :2] = shape[joints] + place
+        person[joints, 2] = 0.8
+    return People(keypoints, np.full(len(places), score, np.float32))
+
+
+def nobody(joints=17):
+    return People.nobody(joints)
+
+
+def followed(tracker, film, seed, faults=finding.USUAL, shuffle=None):
+    """[(who, id, found joints)] of each frame."""
+    rng, told = np.random.default_rng(seed), []
+    for number in range(len(film)):
+        shot = film.shot(number)
+        people, who = finding.find(rng, shot.keypoints, shot.areas, film.size_hw, faults)
+        order = np.arange(len(people)) if shuffle is None else shuffle.permutation(len(people))
+        back = np.argsort(order)
+        tracked = tracker(People(people.keypoints[order], people.scores[order]))
+        told.append((who, tracked.ids[back], tracked.keypoints[back]))
+    return told
