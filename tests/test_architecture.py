@@ -16,6 +16,7 @@ FACTS = {
     "decoding",
     "coco_json",
     "freed_memory",
+    "holding",
     "frames",
 }
 SETTINGS = {"typed_yaml", "setting_checks", "config_augment"}
@@ -25,6 +26,7 @@ MAY_IMPORT = {
     "typed_yaml": set(),
     "atomic": set(),
     "freed_memory": set(),
+    "holding": set(),
     "decoding": set(),
     "people": set(),
     "frames": set(),

@@ -9,7 +9,7 @@ sets the pace, and memory stays flat. What fails for one frame is told in its pl
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Generator, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -93,7 +93,7 @@ class Pipeline:
             self._steps.append(Step("draw", _drawing(draw), threads))
         self.timings = {name: Timing() for name in ("read", *(step.name for step in self._steps), "write")}
 
-    def run(self, source: FrameSource) -> Iterator[Seen | BadFrame]:
+    def run(self, source: FrameSource) -> Generator[Seen | BadFrame, None, None]:
         """What comes of each frame, in order; one that cannot be read, or fails later, is a `BadFrame`.
 
         Leaving the iteration ends all threads and closes the source.

@@ -1,4 +1,4 @@
-"""A pipeline over a source to its end: progress, what could not be read, Ctrl-C; and a report of it all."""
+"""A pipeline over a source to its end: progress, what could not be read, Ctrl-C."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from tqdm import tqdm
 
@@ -70,43 +69,6 @@ class Run:
             return told
         return f"{told}; {'interrupted' if self.interrupted else 'failed'}, this is a part"
 
-    def table(self) -> str:
-        """Milliseconds of each step, and how fast all of them went together."""
-        rows = [f"{'step':8}{'p50 ms':>10}{'p95 ms':>10}{'in all s':>10}"]
-        for name, timing in self.timings.items():
-            p50, p95 = (1e3 * timing.percentile(share) for share in (0.5, 0.95))
-            rows.append(f"{name:8}{p50:10.2f}{p95:10.2f}{timing.total:10.1f}")
-        rate = self.frames / self.seconds if self.seconds else 0.0
-        rows.append(f"together {rate:.1f} {self.unit} a second")
-        return "\n".join(
-            [*rows, f"{self.dropped:,} frames were dropped for newer ones"][: None if self.dropped else -1]
-        )
-
-    def profile(self) -> dict[str, Any]:
-        """The report as plain values; times in milliseconds."""
-        steps = {
-            name: {
-                "count": timing.count,
-                "p50_ms": round(1e3 * timing.percentile(0.5), 4),
-                "p95_ms": round(1e3 * timing.percentile(0.95), 4),
-                "total_s": round(timing.total, 4),
-            }
-            for name, timing in self.timings.items()
-        }
-        return {
-            "frames": self.frames,
-            "people": self.people,
-            "bad": self.bad,
-            "dropped": self.dropped,
-            "seconds": round(self.seconds, 4),
-            "frames_per_second": round(self.frames / self.seconds, 4) if self.seconds else None,
-            "is_part": self.is_part,
-            "steps": steps,
-            "skipped": [
-                {"frame": bad.number, "file_name": bad.name, "reason": bad.reason} for bad in self.named
-            ],
-        }
-
 
 def run(
     pipeline: Pipeline,
@@ -132,7 +94,7 @@ def run(
         with contextlib.closing(pipeline.run(source)) as results:
             for result in tqdm(results, total=source.total, unit=f" {unit}", disable=not bar, smoothing=0.05):
                 if isinstance(result, BadFrame):
-                    tqdm.write(f"skipped {named(result)}", file=sys.stderr)
+                    tqdm.write(f"skipped {in_words(result)}", file=sys.stderr)
                     outcome.note(result)
                     if skip is not None:
                         skip(result)
@@ -149,8 +111,7 @@ def run(
     return outcome
 
 
-def named(bad: BadFrame) -> str:
+def in_words(bad: BadFrame) -> str:
     """A bad frame in one line, in characters that every terminal takes."""
-    name = bad.name if bad.name in bad.reason else f"{bad.name}, frame {bad.number}: "
-    told = bad.reason if bad.name in bad.reason else name + bad.reason
+    told = bad.reason if bad.name in bad.reason else f"{bad.name}, frame {bad.number}: {bad.reason}"
     return told.encode(errors="backslashreplace").decode()

@@ -81,6 +81,10 @@ class FileNames:
         picture = frame.path if isinstance(frame, Frame) else None
         if picture is None:
             return self._folder / _fitting(_plain_stem(frame.name), f"_{frame.number:012d}{ending}")
+        return self.of_picture(picture, ending)
+
+    def of_picture(self, picture: Path, ending: str) -> Path:
+        """A file for a picture; another one each time."""
         self._taken.add(_key(picture))
         numbered = itertools.chain([ending], (f"_{n}{ending}" for n in itertools.count(2)))
         paths = (self._folder / _fitting(picture.stem, end) for end in numbered)

@@ -22,15 +22,18 @@ class PictureFolder:
 
     Args:
         folder: for the pictures; made where it is missing.
-        sources: all pictures that are read in this run, where they are known: none of them is overwritten.
-            The one that a frame comes from never is.
+        sources: all pictures of this run, where they are known: none of them is overwritten, and what each
+            file is called does not depend on which of them are written, or in which order. The one that a
+            frame comes from is never overwritten.
 
     Raises:
         OSError: the folder cannot be made; names it.
     """
 
     def __init__(self, folder: str | Path, sources: Iterable[str | Path] = ()) -> None:
-        self._names = FileNames(folder, PNG, sources)
+        paths = [Path(source) for source in sources]
+        self._names = FileNames(folder, PNG, paths)
+        self._given = {path: self._names.of_picture(path, _ending(path)) for path in paths}
         Path(folder).mkdir(parents=True, exist_ok=True)
 
     def write(self, frame: Frame, image: np.ndarray) -> Path:
@@ -46,8 +49,9 @@ class PictureFolder:
             ValueError: the format cannot hold a picture of that size.
             OSError: it cannot be written, for example to a full disk; names the file.
         """
-        ending = JPEG[0] if frame.path is None else frame.path.suffix
-        path = self._names.path(frame, ending if ending.lower() in JPEG else PNG)
+        ending = JPEG[0] if frame.path is None else _ending(frame.path)
+        path = self._given.get(frame.path) if frame.path else None
+        path = path or self._names.path(frame, ending)
         fits, encoded = _encode(path.suffix, image)
         if not fits:
             raise ValueError(
@@ -56,6 +60,10 @@ class PictureFolder:
         with atomic.naming(path):
             atomic.write_bytes(path, encoded.tobytes(), flushed=False)
         return path
+
+
+def _ending(picture: Path) -> str:
+    return picture.suffix if picture.suffix.lower() in JPEG else PNG
 
 
 def _encode(suffix: str, image: np.ndarray) -> tuple[bool, np.ndarray]:

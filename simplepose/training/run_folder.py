@@ -13,10 +13,10 @@ import torch
 
 from simplepose import atomic, config
 from simplepose.config import Settings
+from simplepose.holding import hold
 from simplepose.models import checkpoints
 from simplepose.models.checkpoints import Model
 from simplepose.training import sealed
-from simplepose.training.holding import hold
 
 JOURNAL = "journal.jsonl"
 """The journal's name in the folder."""
@@ -43,7 +43,10 @@ class RunFolder:
                 f"{self.path} holds a run already; go on with it by --resume, or name another folder"
             )
         self.path.mkdir(parents=True, exist_ok=True)
-        self._held = hold(self.path)
+        self._held = hold(
+            self.path / "lock",
+            f"another process trains in {self.path} now; wait for its end, or name another folder",
+        )
         for left_by_a_kill in self.path.glob("*.partial"):
             left_by_a_kill.unlink()
 

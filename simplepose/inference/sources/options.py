@@ -16,6 +16,7 @@ class SourceOptions:
         every: of the places from `start` on, each `every`-th is given.
         max_frames: end after so many places were given; None: read to the end.
         upright: turn pictures by their EXIF orientation and videos by their rotation.
+        readers: threads that read and decode pictures of a list, for where one core is too slow.
         timeout: seconds that a stream may take to answer, and then to go on after each frame.
         reconnect_attempts: tries in a row to reach a camera or stream again that broke off, then its loss
             is raised; with 0 it breaks off as a file ends.
@@ -28,6 +29,7 @@ class SourceOptions:
     every: int = 1
     max_frames: int | None = None
     upright: bool = True
+    readers: int = 1
     timeout: float = 10.0
     reconnect_attempts: int = 5
     reconnect_wait: float = 1.0
@@ -35,7 +37,14 @@ class SourceOptions:
     raw_fps: float = 25.0
 
     def __post_init__(self) -> None:
-        least = {"start": 0, "every": 1, "max_frames": 1, "reconnect_attempts": 0, "reconnect_wait": 0}
+        least = {
+            "start": 0,
+            "every": 1,
+            "max_frames": 1,
+            "readers": 1,
+            "reconnect_attempts": 0,
+            "reconnect_wait": 0,
+        }
         for name, bound in least.items():
             value = getattr(self, name)
             if value is not None and not value >= bound:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -44,15 +47,18 @@ def read(path: str | Path, upright: bool = True) -> np.ndarray:
 
 
 class PictureSource:
-    """A list of pictures as a source of frames; holds one picture at a time.
+    """A list of pictures as a source of frames; holds as many pictures at a time as it has readers.
 
-    An unreadable one is a `BadFrame`. `start`, `every` and `max_frames` count the list's places; to
-    share a list among `world` processes, each reads with `start=rank, every=world`.
+    An unreadable one is a `BadFrame`. `start`, `every` and `max_frames` count the list's places.
 
     Args:
         pictures: what to read, in this order, each name once.
-        options: `start`, `every`, `max_frames` and `upright` matter.
+        options: `start`, `every`, `max_frames`, `upright` and `readers` matter.
         name: for people to read; default: how many pictures there are.
+
+    Attributes:
+        pictures: as above.
+        numbers: the places of those that are read.
     """
 
     live = False
@@ -64,22 +70,42 @@ class PictureSource:
         options: SourceOptions = SourceOptions(),  # noqa: B008 (frozen)
         name: str = "",
     ) -> None:
-        self._pictures = pictures
+        self.pictures = pictures
         self._options = options
         self._closed = False
         self.name = name or f"{len(pictures):,} pictures"
-        self.total = options.share_of(len(pictures))
+        self.numbers: Sequence[int] = range(options.start, len(pictures), options.every)[: options.max_frames]
+
+    @property
+    def total(self) -> int:
+        """How many are read."""
+        return len(self.numbers)
+
+    def only(self, numbers: Sequence[int]) -> PictureSource:
+        """The same list, of which only these places are read, in this order."""
+        source = PictureSource(self.pictures, self._options, self.name)
+        source.numbers = numbers
+        return source
 
     def __iter__(self) -> Iterator[Frame | BadFrame]:
-        """Read one after the other."""
-        options = self._options
-        for number in range(options.start, len(self._pictures), options.every)[: options.max_frames]:
-            if self._closed:
-                return
-            yield self._read(number)
+        """Read one after the other, or with several readers some ahead."""
+        if self._options.readers == 1:
+            yield from (self._read(number) for number in itertools.takewhile(self._open, self.numbers))
+            return
+        with ThreadPoolExecutor(self._options.readers, "reads pictures") as pool:
+            ahead: deque[Future[Frame | BadFrame]] = deque()
+            for number in itertools.takewhile(self._open, self.numbers):
+                ahead.append(pool.submit(self._read, number))
+                if len(ahead) > self._options.readers:
+                    yield ahead.popleft().result()
+            while ahead and not self._closed:
+                yield ahead.popleft().result()
+
+    def _open(self, _: int) -> bool:
+        return not self._closed
 
     def _read(self, number: int) -> Frame | BadFrame:
-        source = self._pictures[number]
+        source = self.pictures[number]
         try:
             image = read(source.path, self._options.upright)
         except UnreadablePicture as fault:

@@ -1,0 +1,48 @@
+"""What a run tells in its end: how long each step took, what was found, what was left out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from simplepose.inference.running import Run
+from simplepose.inference.timing import Timing
+
+
+def table(run: Run) -> str:
+    """For people: milliseconds a frame of each step, and how fast all of them went together."""
+    rows = [f"{'step':8}{'p50 ms':>10}{'p95 ms':>10}{'in all s':>10}"]
+    for name, timing in run.timings.items():
+        p50, p95 = (1e3 * timing.percentile(share) for share in (0.5, 0.95))
+        rows.append(f"{name:8}{p50:10.2f}{p95:10.2f}{timing.total:10.1f}")
+    rows.append(f"together {_rate(run):.1f} {run.unit} a second")
+    if run.dropped:
+        rows.append(f"{run.dropped:,} frames were dropped for newer ones")
+    return "\n".join(rows)
+
+
+def profile(run: Run) -> dict[str, Any]:
+    """For programs: plain values; of what was skipped the first `running.NAMED` with their reasons."""
+    return {
+        "frames": run.frames,
+        "people": run.people,
+        "bad": run.bad,
+        "dropped": run.dropped,
+        "seconds": round(run.seconds, 4),
+        "frames_per_second": round(_rate(run), 4),
+        "is_part": run.is_part,
+        "steps": {name: _step(timing) for name, timing in run.timings.items()},
+        "skipped": [{"frame": bad.number, "file_name": bad.name, "reason": bad.reason} for bad in run.named],
+    }
+
+
+def _step(timing: Timing) -> dict[str, Any]:
+    return {
+        "count": timing.count,
+        "p50_ms": round(1e3 * timing.percentile(0.5), 4),
+        "p95_ms": round(1e3 * timing.percentile(0.95), 4),
+        "total_s": round(timing.total, 4),
+    }
+
+
+def _rate(run: Run) -> float:
+    return run.frames / run.seconds if run.seconds else 0.0
