@@ -71,7 +71,7 @@ class Parts:
             return merge(self._paths(), results, self._skeleton)
 
     def finish(self, pictures: int, open_results: Callable[[], ResultWriter]) -> bool:
-        """Make the results if all of so many pictures are done and no other process has; then remove the parts.
+        """Make the results if all of so many pictures are done and nobody else has; then remove the parts.
 
         Returns:
             Whether this process did it.

@@ -75,16 +75,12 @@ class PictureSource:
         self._closed = False
         self.name = name or f"{len(pictures):,} pictures"
         self.numbers: Sequence[int] = range(options.start, len(pictures), options.every)[: options.max_frames]
-
-    @property
-    def total(self) -> int:
-        """How many are read."""
-        return len(self.numbers)
+        self.total: int | None = len(self.numbers)
 
     def only(self, numbers: Sequence[int]) -> PictureSource:
         """The same list, of which only these places are read, in this order."""
         source = PictureSource(self.pictures, self._options, self.name)
-        source.numbers = numbers
+        source.numbers, source.total = numbers, len(numbers)
         return source
 
     def __iter__(self) -> Iterator[Frame | BadFrame]:
