@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 
 def write(path: str | Path, write_to: Callable[[Path], None], flushed: bool = True) -> None:
@@ -61,6 +63,11 @@ def write_bytes(path: str | Path, content: bytes, flushed: bool = True) -> None:
         temporary.write_bytes(content)
 
     write(path, write_to, flushed)
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Write plain values as JSON, whole or not at all."""
+    write_bytes(path, (json.dumps(value) + "\n").encode())
 
 
 def _flush_folder(folder: Path) -> None:

@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 
 from simplepose.decoding import decode
-from simplepose.inference import sources
-from simplepose.inference.sources import UnreadablePicture, images, output_paths, read
+from simplepose.inference.sources import UnreadablePicture, images, read
 
 EXIF_TURNED = (  # an APP1 segment that says: orientation 6, turn right by 90 degrees to view
     b"\xff\xe1\x00\x22Exif\x00\x00II*\x00\x08\x00\x00\x00\x01\x00\x12\x01\x03\x00\x01\x00\x00\x00\x06\x00\x00\x00"
@@ -145,11 +144,3 @@ def test_a_text_named_jpg_is_unreadable(tmp_path):
     (tmp_path / "a.jpg").write_text("not a picture at all")
     with pytest.raises(UnreadablePicture, match=r"a\.jpg: 20 bytes"):
         read(tmp_path / "a.jpg")
-
-
-def test_no_two_outputs_share_a_file_and_none_is_an_input(tmp_path):
-    listed = [tmp_path / "x/a.jpg", tmp_path / "y/a.jpg", tmp_path / "out/b.png", tmp_path / "x/A.JPG"]
-    listed += [tmp_path / "x/c.bmp", tmp_path / "x/c.png"]
-    pictures = [sources.Source(path, path.name, number) for number, path in enumerate(listed)]
-    outputs = [path.name for path in output_paths(pictures, tmp_path / "out").values()]
-    assert outputs == ["a.jpg", "a_2.jpg", "b_2.png", "A_3.JPG", "c.png", "c_2.png"]

@@ -1,55 +1,156 @@
-"""Find and draw the people in pictures: drawn copies, and one COCO-style json."""
+"""Find and draw the people in pictures: drawn copies, and results in the formats that are asked for.
+
+What is done is kept at once: the same command after a kill goes on from there. Under torchrun the processes
+share the pictures, and whichever does the last makes the results.
+"""
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-
-import simplepose
-from simplepose.cli import INTERRUPTED, options
+from simplepose import config, freed_memory, results
+from simplepose.cli import options, seeing
 from simplepose.data.samples import write_samples
-from simplepose.inference import sources
-from simplepose.inference.pictures import find_people, write_json, write_picture
-from simplepose.inference.sources import Source
-from simplepose.people import People
-from simplepose.visual.drawing import draw
+from simplepose.inference import running
+from simplepose.inference.pipeline import Pipeline, Seen
+from simplepose.inference.predictor import Predictor, find
+from simplepose.inference.running import Run
+from simplepose.inference.sources import PictureSource, SourceOptions, open_source
+from simplepose.results.parts import Parts
+from simplepose.results.pictures import PictureFolder
+from simplepose.results.writer import ResultWriter
+from simplepose.training import distributed
+from simplepose.training.distributed import World
+
+START_MINUTES = 10.0
+"""The processes of torchrun wait so long for each other, before they begin."""
 
 
 def parser() -> argparse.ArgumentParser:
     """The verb's options."""
-    parser = argparse.ArgumentParser(prog="demo", description=__doc__)
-    add = parser.add_argument
-    add("paths", nargs="*", metavar="PATH", help="pictures, folders or patterns; none: sample pictures")
-    add("--model", default="imhn_tiny", metavar="NAME_OR_PATH", help="a network that ships, or a checkpoint")
-    add(
-        "--output", type=Path, default=Path("output"), metavar="DIR", help="for the results (default: output)"
+    parser = argparse.ArgumentParser(
+        prog="demo", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    options.add_weights(parser)
-    options.add_device(parser)
+    add = parser.add_argument
+    add(
+        "paths",
+        nargs="*",
+        metavar="PATH",
+        help="pictures, folders, patterns or lists (@list.txt); none: sample pictures",
+    )
+    add("--start", type=options.count(0), default=0, metavar="N", help="the first picture, from 0")
+    add("--every", type=options.count(1), default=1, metavar="N", help="take each N-th")
+    add("--max-frames", type=options.count(1), metavar="N", help="end after N pictures")
+    seeing.add_results(parser)
+    seeing.add_network(parser)
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the verb. Exit status 1 when a picture could not be read, 130 after Ctrl-C, else 0."""
     args = parser().parse_args(argv)
-    predictor = simplepose.load(args.model, args.device, weights=args.weights)
-    args.output.mkdir(parents=True, exist_ok=True)
-    pictures = sources.images(args.paths or write_samples(args.output / "samples"))
-    drawn = sources.output_paths(pictures, args.output)
+    freed_memory.keep()
+    with distributed.join(START_MINUTES) as world:
+        predictor, pictures = seeing.load(args, world), _pictures(args)
+        said = _said(args, predictor, pictures)
+        parts = Parts(args.output / "parts", said, world.rank, predictor.skeleton)
+        share = _share(parts, pictures, world)
+        world.gather([None])  # all have looked at what is done; only then may one be the last, and clear up
+    try:
+        run = _run(args, predictor, pictures, parts, share, world)
+        return _end(args, predictor, pictures, parts, run, world)
+    finally:
+        parts.close()
 
-    def keep(source: Source, image: np.ndarray, people: People) -> None:
-        write_picture(drawn[source.image_id], draw(image, people, predictor.skeleton))
 
-    run = find_people(predictor, pictures, on_found=keep)
-    names = {source.image_id: source.name for source in pictures}
-    write_json(
-        args.output / "people.json", [{"file_name": names[row["image_id"]], **row} for row in run.rows]
-    )
-    print(f"{run}\ndrawn pictures and people.json are in {args.output}")
-    run.raise_failure()
-    if run.interrupted:
-        return INTERRUPTED
-    return 1 if run.unreadable else 0
+def _pictures(args: argparse.Namespace) -> PictureSource:
+    paths = args.paths or write_samples(args.output / "samples")
+    asked_for = SourceOptions(args.start, args.every, args.max_frames, readers=seeing.THREADS)
+    source = open_source(paths, asked_for, seeing.tell)
+    if not isinstance(source, PictureSource):
+        source.close()
+        raise ValueError(f"{source.name}: no picture; videos, cameras and streams are for demo_video")
+    return source
+
+
+def _said(args: argparse.Namespace, predictor: Predictor, pictures: PictureSource) -> dict[str, Any]:
+    """All that the results of a picture depend on."""
+    listed = hashlib.sha256()
+    for picture in pictures.pictures:
+        listed.update(repr((picture.name, *_state(picture.path))).encode())
+    model = find(args.model)
+    wanted = (args.weights, args.precision, args.stacks, args.draw, args.colours, args.heatmaps)
+    return {
+        "pictures": listed.hexdigest(),
+        "model": [str(model.resolve()), *_state(model)],
+        "settings": config.to_text(predictor.settings),
+        "options": wanted,
+    }
+
+
+def _state(path: Path) -> tuple[int, int]:
+    """Changes with the file; zeros where there is none."""
+    try:
+        state = path.stat()
+    except (OSError, ValueError):
+        return 0, 0
+    return state.st_size, state.st_mtime_ns
+
+
+def _share(parts: Parts, pictures: PictureSource, world: World) -> PictureSource:
+    """The pictures that this process is to do."""
+    done = parts.done()
+    if world.is_first and parts.replaced:
+        seeing.tell("what another run had begun here, of other pictures or settings, is thrown away")
+    if world.is_first and done:
+        seeing.tell(f"{len(done):,} pictures were done before; going on")
+    return pictures.only([n for n in pictures.numbers[world.rank :: world.size] if n not in done])
+
+
+def _run(
+    args: argparse.Namespace,
+    predictor: Predictor,
+    pictures: PictureSource,
+    parts: Parts,
+    share: PictureSource,
+    world: World,
+) -> Run:
+    stride = predictor.settings.targets.stride
+    paint = seeing.painter(args, predictor.skeleton, stride)
+    pipeline = Pipeline(predictor, None, paint, args.heatmaps is not None, seeing.THREADS)
+    drawn = PictureFolder(args.output, [picture.path for picture in pictures.pictures]) if paint else None
+    with parts.writer() as lines:
+
+        def keep(seen: Seen) -> None:
+            if drawn is not None and seen.drawn is not None:
+                drawn.write(seen.frame, seen.drawn)
+            lines.write(seen.frame, seen.people)  # after the drawing: what has a line is done
+
+        return running.run(pipeline, share, keep, lines.skip, bar=world.is_first)
+
+
+def _end(
+    args: argparse.Namespace,
+    predictor: Predictor,
+    pictures: PictureSource,
+    parts: Parts,
+    run: Run,
+    world: World,
+) -> int:
+    def open_results() -> ResultWriter:
+        return results.open_writers(args.format, args.output, predictor.skeleton)
+
+    if not run.is_part:
+        made = parts.finish(len(pictures.numbers), open_results)
+        where = f"results are in {args.output}" if made else "this process's share; others do the rest"
+    elif world.size == 1:
+        parts.merge(open_results)
+        where = f"results of what is done are in {args.output}; the same command goes on from there"
+    else:
+        where = "the same command goes on from there"
+    seeing.require_some(run, len(pictures.numbers))
+    return seeing.conclude(args, run, where)

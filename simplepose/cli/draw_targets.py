@@ -15,7 +15,7 @@ from simplepose.config import Settings
 from simplepose.data.batch import collate
 from simplepose.data.dataset import EpochSampler, TrainingSamples
 from simplepose.data.sample import Sample
-from simplepose.inference.pictures import write_picture
+from simplepose.results.pictures import write_picture
 from simplepose.skeleton import Skeleton
 from simplepose.visual import maps, teaching
 

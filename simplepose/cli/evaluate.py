@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import simplepose
-from simplepose.cli import INTERRUPTED, options
+from simplepose import atomic, freed_memory
+from simplepose.cli import INTERRUPTED, options, seeing
 from simplepose.data.split import held_out
 from simplepose.evaluation import coco
-from simplepose.inference.pictures import find_people, write_json
+from simplepose.inference.coco_rows import coco_rows
 from simplepose.inference.sources import Source
 
 SERVER = "https://cocodataset.org/#upload"
@@ -22,7 +22,6 @@ def parser() -> argparse.ArgumentParser:
     """The verb's options."""
     parser = argparse.ArgumentParser(prog="evaluate", description=__doc__)
     add = parser.add_argument
-    add("--model", required=True, metavar="NAME_OR_PATH", help="a network that ships, or a checkpoint")
     add(
         "--annotations",
         required=True,
@@ -40,9 +39,7 @@ def parser() -> argparse.ArgumentParser:
     )
     add("--limit", type=options.count(1), metavar="N", help="only the first N of these pictures")
     add("--name", default="simplepose", help="what the file for COCO's server calls the method")
-    options.add_weights(parser)
-    options.add_device(parser)
-    add("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="inference.*, grouping.*")
+    seeing.add_network(parser, required=True)
     return parser
 
 
@@ -50,7 +47,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the verb. Exit status 1 when a picture could not be read, 130 after Ctrl-C, else 0."""
     args = parser().parse_args(argv)
     options.require_folder_of_pictures(args.images)
-    predictor = simplepose.load(args.model, args.device, settings_overrides=args.set, weights=args.weights)
+    freed_memory.keep()
+    predictor = seeing.load(args)
     annotations = coco.read_annotations(args.annotations, predictor.skeleton.annotated)
     listed = _asked_for(annotations.dataset["images"], args.split)[: args.limit]
     pictures = [Source(args.images / image["file_name"], image["file_name"], image["id"]) for image in listed]
@@ -59,27 +57,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     args.output.mkdir(parents=True, exist_ok=True)
     for path in (results, metrics_file, for_server):
         path.unlink(missing_ok=True)  # an earlier run's must not lie beside this one's
-    run = find_people(predictor, pictures, upright=False)
+    rows, run = coco_rows(predictor, pictures, seeing.THREADS)
     print(run)
     if run.is_part:
-        write_json(results, run.rows)
+        atomic.write_json(results, rows)
         print(f"wrote the part that was found to {results}; no AP of a part", file=sys.stderr)
         run.raise_failure()
         return INTERRUPTED
+    seeing.require_some(run, len(pictures))
     if annotations.anns:
-        write_json(results, run.rows)
+        atomic.write_json(results, rows)
         metrics = coco.evaluate_rows(
-            annotations, run.rows, [image["id"] for image in listed], predictor.skeleton.sigmas
+            annotations, rows, [image["id"] for image in listed], predictor.skeleton.sigmas
         )
-        write_json(metrics_file, metrics)
+        atomic.write_json(metrics_file, metrics)
         print(coco.table(metrics))
     else:
-        write_json(for_server, run.rows)
+        atomic.write_json(for_server, rows)
         print(
             f"wrote {for_server}\nthe json has no annotations, so no AP: "
             f"zip this file and upload it at {SERVER}"
         )
-    return 1 if run.unreadable else 0
+    return 1 if run.bad else 0
 
 
 def _asked_for(listed: list[dict[str, Any]], split: str) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ from simplepose import skeleton
 from simplepose.cli import options
 from simplepose.config import Settings
 from simplepose.evaluation import coco
-from simplepose.inference.pictures import find_people
+from simplepose.inference.coco_rows import coco_rows
 from simplepose.inference.predictor import Predictor
 from simplepose.inference.sources import Source
 from simplepose.models.checkpoints import Model
@@ -44,11 +44,11 @@ def ap_of(
         model.network.eval()
         predictor = Predictor(model, device, settings.train.precision)
         shared = sources[world.rank :: world.size]
-        run = find_people(predictor, shared, upright=False, bar=world.is_first)
+        found, run = coco_rows(predictor, shared, bar=world.is_first)
         run.raise_failure()
         if run.interrupted:
             raise KeyboardInterrupt  # AP of a part is no AP
-        rows = world.gather(run.rows)
+        rows = world.gather(found)
         metrics = coco.evaluate_rows(truth, rows, [s.image_id for s in sources], model.skeleton.sigmas)
         return metrics["AP"], metrics["AP50"]
 

@@ -41,6 +41,7 @@ IN_A_ROW = 20
 AHEAD = 4
 """Batches that may be on their way."""
 
+Track = Callable[[People, Frame], People]
 Draw = Callable[[Frame, People, Maps | None], np.ndarray]
 
 
@@ -76,7 +77,7 @@ class Pipeline:
     def __init__(
         self,
         predictor: Predictor,
-        track: Callable[[People, Frame], People] | None = None,
+        track: Track | None = None,
         draw: Draw | None = None,
         keep_maps: bool = False,
         threads: int = 1,
@@ -180,7 +181,7 @@ def _shape(work: _Work) -> Hashable:
     return work.framed.shape if work.framed is not None else None
 
 
-def _tracking(track: Callable[[People, Frame], People]) -> Callable[[Sequence[_Work]], None]:
+def _tracking(track: Track) -> Callable[[Sequence[_Work]], None]:
     def run(works: Sequence[_Work]) -> None:
         for work in works:
             work.people = track(_of(work.people), work.good)

@@ -13,6 +13,8 @@ from simplepose.frames import BadFrame, Frame
 LONGEST = 255
 """Bytes of a file's name that file systems take."""
 
+FILM = ".mp4"
+
 _ESCAPED = re.compile(r"\\(\\|x[0-9a-f]{2}|u[0-9a-f]{4})")
 _RESERVED = re.compile(r'[\x00-\x1f<>:"/\\|?*]')
 """What a video's or stream's name may have and a file's name on some system may not."""
@@ -91,6 +93,11 @@ class FileNames:
         path = next(path for path in paths if _key(path) not in self._taken)
         self._taken.add(_key(path))
         return path
+
+
+def film_path(folder: str | Path, name: str, source: str | Path) -> Path:
+    """A file for the film that is drawn over a video or stream of this name; never the video itself."""
+    return FileNames(folder, FILM, [source]).of_picture(Path(_plain_stem(name)), FILM)
 
 
 def _plain_stem(name: str) -> str:

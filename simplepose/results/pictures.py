@@ -52,14 +52,21 @@ class PictureFolder:
         ending = JPEG[0] if frame.path is None else _ending(frame.path)
         path = self._given.get(frame.path) if frame.path else None
         path = path or self._names.path(frame, ending)
-        fits, encoded = _encode(path.suffix, image)
-        if not fits:
-            raise ValueError(
-                f"{path}: a picture of {image.shape[1]} x {image.shape[0]} does not fit the format"
-            )
-        with atomic.naming(path):
-            atomic.write_bytes(path, encoded.tobytes(), flushed=False)
+        write_picture(path, image)
         return path
+
+
+def write_picture(path: Path, image: np.ndarray) -> None:
+    """Write (H, W, 3) uint8 BGR in the format that the path's suffix names, whole or not at all.
+
+    Raises:
+        ValueError, OSError: as `PictureFolder.write`.
+    """
+    fits, encoded = _encode(path.suffix, image)
+    if not fits:
+        raise ValueError(f"{path}: a picture of {image.shape[1]} x {image.shape[0]} does not fit the format")
+    with atomic.naming(path):
+        atomic.write_bytes(path, encoded.tobytes(), flushed=False)
 
 
 def _ending(picture: Path) -> str:

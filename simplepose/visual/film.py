@@ -75,11 +75,18 @@ class FilmWriter:
         self._film: cv2.VideoWriter | None = None
         self._size_hw = (0, 0)
         self._closed = False
+        self._began: float | None = None
+        self._last: np.ndarray | None = None
         with atomic.naming(self.path):
             self._partial.write_bytes(b"")
 
-    def write(self, image: np.ndarray) -> None:
+    def write(self, image: np.ndarray, seconds: float | None = None) -> None:
         """Add a frame.
+
+        Args:
+            image: (H, W, 3) uint8 BGR.
+            seconds: when it is due, counted from the first frame's; so that the film of a source that leaves
+                frames out keeps its time, those before are shown for as long as they last. None: the next.
 
         Raises:
             ValueError: the film is closed.
@@ -90,6 +97,14 @@ class FilmWriter:
             raise ValueError(f"{self.path}: the film is closed")
         if self._film is None:
             self._begin(image.shape[:2])
+        if seconds is not None:
+            self._began = seconds if self._began is None else self._began
+            while self._last is not None and self.frames < round((seconds - self._began) * self._rate):
+                self._add(self._last)
+            self._last = image
+        self._add(image)
+
+    def _add(self, image: np.ndarray) -> None:
         free = shutil.disk_usage(self.path.parent).free
         if free < RESERVE + image.nbytes + 64 * self.frames:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))

@@ -1,6 +1,6 @@
 """Where frames come from: pictures, videos, cameras, streams, standard input; `open_source` is the one door.
 
-listing.py    files, folders, patterns -> a list of pictures, and files for what is drawn over them
+listing.py    files, folders, patterns -> a list of pictures
 text_list.py  a text file of such paths
 pictures.py   reading one picture, and a list of them as a source
 captures.py   the only file that opens OpenCV's captures
@@ -12,7 +12,7 @@ options.py    which frames, and how patiently
 opening.py    what a text means: the door
 """
 
-from simplepose.inference.sources.listing import EXTENSIONS, Source, images, output_paths
+from simplepose.inference.sources.listing import EXTENSIONS, Source, images
 from simplepose.inference.sources.live import LiveSource
 from simplepose.inference.sources.opening import open_source
 from simplepose.inference.sources.options import SourceOptions
@@ -31,6 +31,5 @@ __all__ = [
     "VideoSource",
     "images",
     "open_source",
-    "output_paths",
     "read",
 ]

@@ -1,9 +1,8 @@
-"""Pictures to look at: files, folders and patterns -> a list; and files for what is drawn over them."""
+"""Pictures to look at: files, folders and patterns -> a list."""
 
 from __future__ import annotations
 
 import glob
-import itertools
 import os
 from collections import Counter
 from collections.abc import Iterable
@@ -48,25 +47,3 @@ def _expand(path: Path) -> list[Path]:
         return [path]
     found = path.iterdir() if path.is_dir() else map(Path, glob.iglob(str(path), recursive=True))
     return sorted(file for file in found if file.suffix.lower() in EXTENSIONS and file.is_file()) or [path]
-
-
-def output_paths(pictures: Iterable[Source], folder: Path) -> dict[int, Path]:
-    """A file in `folder` for what is drawn over each picture, by image id.
-
-    Named after the picture (JPEG stays JPEG, all else is PNG); a number is added where two pictures,
-    or one of the pictures themselves, would have that file.
-    """
-    pictures = list(pictures)
-    taken = {_key(source.path) for source in pictures}
-    paths = {}
-    for source in pictures:
-        suffix = source.path.suffix if source.path.suffix.lower() in (".jpg", ".jpeg") else ".png"
-        names = (f"{source.path.stem}{f'_{n}' if n > 1 else ''}{suffix}" for n in itertools.count(1))
-        paths[source.image_id] = next(folder / name for name in names if _key(folder / name) not in taken)
-        taken.add(_key(paths[source.image_id]))
-    return paths
-
-
-def _key(path: Path) -> str:
-    """Equal for paths of one file; some file systems take A.jpg and a.jpg for one."""
-    return os.path.abspath(path).lower()

@@ -1,0 +1,129 @@
+"""Find, follow and draw the people in a video, a camera or a stream."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+from collections.abc import Sequence
+
+from simplepose import freed_memory, results
+from simplepose.cli import options, seeing
+from simplepose.frames import Frame, FrameSource
+from simplepose.inference import running
+from simplepose.inference.pipeline import Pipeline, Seen, Track
+from simplepose.inference.predictor import Predictor
+from simplepose.inference.running import Run
+from simplepose.inference.sources import SourceOptions, open_source
+from simplepose.inference.tracking import Tracker
+from simplepose.people import People
+from simplepose.results.naming import film_path
+from simplepose.visual.film import FilmWriter
+from simplepose.visual.window import Window
+
+RATE = 25.0
+"""Frames a second of what is drawn, where the source does not say."""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The verb's options."""
+    parser = argparse.ArgumentParser(prog="demo-video", description=__doc__)
+    add = parser.add_argument
+    add(
+        "--source",
+        required=True,
+        help="a video, a camera's number (0), a stream's address, - for raw frames on standard input; or a "
+        "folder, pattern or list (@list.txt) of pictures that follow each other",
+    )
+    add("--start", type=options.count(0, "frames"), default=0, metavar="N", help="the first frame, from 0")
+    add("--every", type=options.count(1, "frames"), default=1, metavar="N", help="take each N-th")
+    add("--max-frames", type=options.count(1, "frames"), metavar="N", help="end after N frames")
+    add("--timeout", type=float, default=10.0, metavar="S", help="seconds a stream may take to go on (10)")
+    add(
+        "--reconnect",
+        type=options.count(0, "tries"),
+        default=5,
+        metavar="N",
+        help="tries to reach a stream again that broke off (5); 0: its end is the end",
+    )
+    add("--raw-size", type=_size, metavar="WxH", help="of frames on standard input (bgr24)")
+    add("--raw-fps", type=float, default=RATE, metavar="F", help=f"of those ({RATE:g})")
+    add("--track", action=argparse.BooleanOptionalAction, default=True, help="give people ids over frames")
+    add("--show", action="store_true", help="show it in a window; q or Esc ends")
+    seeing.add_results(parser)
+    seeing.add_network(parser)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the verb. Exit status 1 when a frame could not be read, 130 after Ctrl-C, else 0."""
+    args = parser().parse_args(argv)
+    freed_memory.keep()
+    if args.show:
+        Window.require()
+    predictor = seeing.load(args)
+    paint = seeing.painter(args, predictor.skeleton, predictor.settings.targets.stride)
+    track = _tracking(Tracker(predictor.skeleton, predictor.settings.tracking)) if args.track else None
+    source = open_source(args.source, _asked_for(args), seeing.tell)
+    try:
+        pipeline = Pipeline(predictor, track, paint, args.heatmaps is not None, seeing.THREADS)
+        run, codec = _run(args, predictor, pipeline, source)
+    finally:
+        source.close()
+    film = f"; the film is {codec}" if codec else ""
+    return seeing.conclude(args, run, f"results are in {args.output}{film}")
+
+
+def _run(
+    args: argparse.Namespace, predictor: Predictor, pipeline: Pipeline, source: FrameSource
+) -> tuple[Run, str | None]:
+    """What became of it, and the film's codec."""
+    with contextlib.ExitStack() as kept:
+        lines = kept.enter_context(results.open_writers(args.format, args.output, predictor.skeleton))
+        film = kept.enter_context(_film(args, source)) if args.draw else None
+        screen = kept.enter_context(Window(source.name)) if args.show else None
+
+        def keep(seen: Seen) -> None:
+            lines.write(seen.frame, seen.people)
+            if film is not None and seen.drawn is not None:
+                film.write(seen.drawn, seen.frame.seconds if source.live else None)
+            if screen is not None:
+                screen.show(seen.frame.image if seen.drawn is None else seen.drawn)
+
+        run = running.run(pipeline, source, keep, lines.skip)
+        return run, film.codec if film is not None else None
+
+
+def _film(args: argparse.Namespace, source: FrameSource) -> FilmWriter:
+    return FilmWriter(film_path(args.output, source.name, args.source), source.frames_per_second or RATE)
+
+
+def _asked_for(args: argparse.Namespace) -> SourceOptions:
+    return SourceOptions(
+        start=args.start,
+        every=args.every,
+        max_frames=args.max_frames,
+        readers=seeing.THREADS,
+        timeout=args.timeout,
+        reconnect_attempts=args.reconnect,
+        raw_size=args.raw_size,
+        raw_fps=args.raw_fps,
+    )
+
+
+def _tracking(tracker: Tracker) -> Track:
+    """By the frames' numbers, so that those which were dropped count."""
+    last: list[int] = []
+
+    def track(people: People, frame: Frame) -> People:
+        passed = frame.number - last.pop() if last else 1
+        last.append(frame.number)
+        return tracker(people, passed)
+
+    return track
+
+
+def _size(text: str) -> tuple[int, int]:
+    width, _, height = text.partition("x")
+    if not (width.isdecimal() and height.isdecimal() and int(width) and int(height)):
+        raise argparse.ArgumentTypeError(f"WIDTHxHEIGHT, for example 640x480, expected, got {text!r}")
+    return int(width), int(height)

@@ -1,0 +1,159 @@
+"""What the verbs that look at pictures and videos have in common: options, and what is made of them."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+import simplepose
+from simplepose import atomic, results
+from simplepose.cli import INTERRUPTED, options
+from simplepose.data.parallel import cores
+from simplepose.frames import Frame
+from simplepose.inference import report
+from simplepose.inference.maps import Maps
+from simplepose.inference.pipeline import Draw
+from simplepose.inference.predictor import Predictor
+from simplepose.inference.running import Run, in_words
+from simplepose.models import for_use
+from simplepose.models.precision import DTYPES
+from simplepose.people import People
+from simplepose.skeleton import Skeleton
+from simplepose.training.distributed import World
+from simplepose.visual import maps
+from simplepose.visual.drawing import draw
+
+THREADS = max(1, min(4, cores() // 4))
+"""Of each step beside the network that can have several."""
+
+
+def add_network(parser: argparse.ArgumentParser, required: bool = False) -> None:
+    """Add what network is used, and how; `required`: it must be named."""
+    add = parser.add_argument
+    default = None if required else "imhn_tiny"
+    told = "a network that ships, or a checkpoint" + ("" if required else f" (default: {default})")
+    add("--model", required=required, default=default, metavar="NAME_OR_PATH", help=told)
+    options.add_weights(parser)
+    options.add_device(parser)
+    add("--precision", choices=tuple(DTYPES), default="fp32", help="of the network (default: fp32)")
+    add(
+        "--stacks",
+        type=options.count(1, "stacks"),
+        metavar="N",
+        help="run the first only: faster, finds less",
+    )
+    add("--batch", type=options.count(1), metavar="N", help="pictures at once (default: 8 on a GPU, else 1)")
+    add(
+        "--run",
+        choices=get_args(for_use.Run),
+        default="eager",
+        help="of the network: graphs (GPU) and compile cost time at the first picture of each shape",
+    )
+    add(
+        "--set",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="KEY=VALUE",
+        help="inference.*, grouping.*, tracking.*; inference.flip=false takes half the time",
+    )
+
+
+def load(args: argparse.Namespace, world: World = World()) -> Predictor:  # noqa: B008 (frozen)
+    """The predictor that the options ask for; of several processes on a machine each has a GPU of its own."""
+    device = args.device
+    if device.type == "cuda" and device.index is None and world.size > 1:
+        device = torch.device("cuda", world.local_rank)
+    return simplepose.load(
+        args.model,
+        device,
+        args.precision,
+        args.set,
+        weights=args.weights,
+        stacks=args.stacks,
+        batch=args.batch,
+        run=args.run,
+    )
+
+
+def add_results(parser: argparse.ArgumentParser) -> None:
+    """Add what is made of the people found."""
+    add = parser.add_argument
+    add("--output", type=Path, default=Path("output"), metavar="DIR", help="for results (default: output)")
+    add(
+        "--format",
+        type=_formats,
+        default=("coco",),
+        metavar="NAME,...",
+        help=f"of {', '.join(results.FORMATS)}, one or several (default: coco)",
+    )
+    add("--draw", action=argparse.BooleanOptionalAction, default=True, help="draw what is found")
+    add("--colours", choices=("person", "limb"), default="person", help="of what is drawn (default: person)")
+    add(
+        "--heatmaps",
+        metavar="NAME",
+        help="lay the network's map of a joint or limb beneath: left_wrist, left_elbow-left_wrist, "
+        "keypoints, limbs or person",
+    )
+    add("--profile", type=Path, metavar="FILE.json", help="write how long each step took")
+
+
+def painter(args: argparse.Namespace, skeleton: Skeleton, stride: float) -> Draw | None:
+    """Draws as the options ask for; None where nothing is to be drawn.
+
+    Raises:
+        ValueError: there is no such map.
+    """
+    if not args.draw:
+        return None
+    if args.heatmaps:
+        maps.channels(args.heatmaps, skeleton)
+
+    def paint(frame: Frame, people: People, seen: Maps | None) -> np.ndarray:
+        image = frame.image
+        if seen is not None:
+            heat = maps.named(seen.values, args.heatmaps, skeleton)
+            image = maps.overlay(image, heat, stride, seen.to_picture)
+        return draw(image, people, skeleton, args.colours)
+
+    return paint
+
+
+def require_some(run: Run, pictures: int) -> None:
+    """Raises ValueError where none of so many pictures could be read."""
+    if run.bad and run.bad == pictures:
+        first = in_words(run.named[0])
+        raise ValueError(f"none of the {pictures:,} pictures could be read; the first: {first}")
+
+
+def conclude(args: argparse.Namespace, run: Run, where: str) -> int:
+    """Tell the end of a run; returns the exit status.
+
+    Raises:
+        Exception: what ended the run.
+    """
+    print(f"{report.table(run)}\n{run}\n{where}")
+    if args.profile is not None:
+        atomic.write_json(args.profile, report.profile(run))
+    run.raise_failure()
+    if run.interrupted:
+        return INTERRUPTED
+    return 1 if run.bad else 0
+
+
+def tell(line: str) -> None:
+    """Say a line beside the progress bar."""
+    tqdm.write(line, file=sys.stderr)
+
+
+def _formats(text: str) -> tuple[str, ...]:
+    try:
+        return results.formats(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error

@@ -1,0 +1,8 @@
+"""Find and draw the people in pictures (`--help` tells more)."""
+
+import sys
+
+from simplepose.cli import demo_video, door
+
+if __name__ == "__main__":
+    sys.exit(door(demo_video.main))
