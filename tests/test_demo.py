@@ -15,6 +15,7 @@ from simplepose.cli import INTERRUPTED, demo, door
 from simplepose.data.samples import SCENES
 from simplepose.models.checkpoints import Model, save_released
 from simplepose.models.imhn import IMHN
+from simplepose.visual.film import MPEG4, FilmWriter
 
 
 @pytest.fixture
@@ -71,6 +72,10 @@ def test_an_unreadable_picture_is_told_and_skipped(run, drawn, tmp_path, capsys)
 def test_nothing_readable_is_an_error(run, tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     assert run(Nobody(), tmp_path / "empty", tmp_path / "no.jpg") == 2
+    assert "empty: no picture in this folder" in capsys.readouterr().err
+    for name in ("a.jpg", "b.png"):
+        (tmp_path / name).write_text("this is a text")
+    assert run(Nobody(), tmp_path / "a.jpg", tmp_path / "b.png") == 2
     assert "error: none of the 2 pictures could be read; the first: " in capsys.readouterr().err
 
 
@@ -81,21 +86,45 @@ def test_ctrl_c_keeps_what_was_done(run, drawn, tmp_path, capsys):
     assert "interrupted" in capsys.readouterr().out
 
 
-def test_a_fault_of_the_network_keeps_what_was_done(run, drawn, tmp_path, capsys):
-    with pytest.raises(RuntimeError, match="out of memory"):
-        run(Oracle(*drawn, ending=3, end=RuntimeError("out of memory")), drawn[1])
-    assert {row["file_name"] for row in people_json(tmp_path)} == {f"{n:012d}.jpg" for n in (1, 2)}
-    assert "failed, this is a part" in capsys.readouterr().out
+def test_a_picture_that_the_network_fails_on_is_told_and_the_rest_done(run, drawn, tmp_path, capsys):
+    assert run(Oracle(*drawn, ending=3, end=RuntimeError("out of memory")), drawn[1]) == 1
+    assert len({row["file_name"] for row in people_json(tmp_path)}) == 3
+    assert "grouping failed: out of memory" in capsys.readouterr().err
 
 
-def test_a_picture_that_cannot_be_written_keeps_the_rows(run, drawn, tmp_path, capsys, monkeypatch):
-    def full(path, image):
-        raise OSError(28, "No space left on device", str(path))
+def test_ctrl_c_and_the_same_command_again_do_each_picture_once(run, drawn, tmp_path, capsys):
+    first, second = Oracle(*drawn, ending=3), Oracle(*drawn)
+    assert run(first, drawn[1]) == INTERRUPTED
+    kept = {row["file_name"] for row in people_json(tmp_path)}
+    stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("*.jpg")}
+    assert run(second, drawn[1]) == 0
+    assert second.calls == len(second.answers) - len(kept)
+    assert {row["file_name"] for row in people_json(tmp_path)} == {f"{n:012d}.jpg" for n in (1, 2, 3, 4)}
+    assert all(path.stat().st_mtime_ns == stamp for path, stamp in stamps.items())
+    assert not (tmp_path / "out/parts").exists()
+    assert f"{len(kept)} pictures were done before; going on" in capsys.readouterr().err
 
-    monkeypatch.setattr(demo, "write_picture", full)
-    assert run(Oracle(*drawn), drawn[1]) == 2
-    assert {row["file_name"] for row in people_json(tmp_path)} == {"000000000001.jpg"}
-    assert "error: [Errno 28] No space left" in capsys.readouterr().err
+
+def test_what_another_model_began_is_thrown_away(run, drawn, tmp_path, capsys):
+    assert run(Oracle(*drawn, ending=3), drawn[1]) == INTERRUPTED
+    assert run(Oracle(*drawn), drawn[1], "--colours", "limb") == 0
+    assert {row["file_name"] for row in people_json(tmp_path)} == {f"{n:012d}.jpg" for n in (1, 2, 3, 4)}
+    assert "is thrown away" in capsys.readouterr().err
+
+
+def test_every_n_th_from_a_start_on(run, drawn, tmp_path):
+    assert run(Oracle(*drawn), drawn[1], "--start", 1, "--every", 2, "--max-frames", 5) == 0
+    rows = people_json(tmp_path)
+    assert {row["file_name"] for row in rows} == {f"{n:012d}.jpg" for n in (2, 4)}
+    assert {row["image_id"] for row in rows} == {2, 4}
+    assert run(Oracle(*drawn), drawn[1], "--start", 4) == 2
+
+
+def test_a_video_is_for_the_other_command(run, tmp_path, capsys):
+    with FilmWriter(tmp_path / "a.mp4", 10, codecs=(MPEG4,)) as film:
+        film.write(np.zeros((64, 64, 3), np.uint8))
+    assert run(Nobody(), tmp_path / "a.mp4") == 2
+    assert "a.mp4: no picture; videos, cameras and streams are for demo_video" in capsys.readouterr().err
 
 
 def test_the_originals_survive_an_output_folder_of_their_own(run, drawn, tmp_path):

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from typing import Any
 
 import pytest
@@ -18,20 +17,6 @@ from simplepose.cli import train, train_distributed
 from simplepose.training import distributed
 
 EQUAL = ROOT / "tests/equal_together.py"
-
-
-def wait_for(condition, process: subprocess.Popen[str], seconds: float = 120) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert process.poll() is None, process.communicate()[0][-3000:]
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.05)
-
-
-def children(process: subprocess.Popen[str]) -> list[int]:
-    """The launcher's processes."""
-    listed = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=False)
-    return [int(line) for line in listed.stdout.split()]
 
 
 @pytest.fixture(scope="module")
@@ -129,8 +114,8 @@ def test_a_process_that_dies_ends_the_others(samples_file, tmp_path):
     run = tmp_path / "run"
     args = runs.arguments(samples_file, run, "train.epochs=10000", "train.timeout_minutes=0.5")
     process = runs.start([*runs.torchrun(), *args])
-    wait_for(lambda: len(runs.journal(run)) > 2, process)
-    victim = children(process)[-1]
+    runs.wait_for(lambda: len(runs.journal(run)) > 2, process)
+    victim = runs.children(process)[-1]
     os.kill(victim, signal.SIGKILL)
     told = process.communicate(timeout=60)[0]
     assert process.returncode not in (0, None)
@@ -143,7 +128,7 @@ def test_a_signal_stops_all_together_and_the_run_goes_on(samples_file, tmp_path,
     straight, broken = tmp_path / "straight", tmp_path / "broken"
     runs.finish([*runs.torchrun(), *runs.arguments(samples_file, straight, *settings)])
     process = runs.start([*runs.torchrun(), *runs.arguments(samples_file, broken, *settings)])
-    wait_for(lambda: len(runs.journal(broken)) > 2, process)
+    runs.wait_for(lambda: len(runs.journal(broken)) > 2, process)
     process.send_signal(number)
     told = process.communicate(timeout=120)[0]
     assert "interrupted and saved" in told, told[-3000:]
@@ -166,8 +151,8 @@ def test_an_elastic_restart_goes_on_by_itself(samples_file, tmp_path):
             *runs.arguments(samples_file, run, *settings, more=("--resume",)),
         ]
     )
-    wait_for(lambda: len(list(run.glob("checkpoint_*.pt"))) > 1, process)
-    os.kill(children(process)[0], signal.SIGKILL)
+    runs.wait_for(lambda: len(list(run.glob("checkpoint_*.pt"))) > 1, process)
+    os.kill(runs.children(process)[0], signal.SIGKILL)
     told = process.communicate(timeout=240)[0]
     assert process.returncode == 0, told[-3000:]
     assert [line["kind"] for line in runs.journal(run)].count("resume") == 1

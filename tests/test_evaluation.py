@@ -208,14 +208,15 @@ def test_ctrl_c_leaves_what_was_found(drawn, tmp_path, capsys, monkeypatch):
     assert "interrupted, this is a part" in capsys.readouterr().out
 
 
-def test_a_fault_leaves_what_was_found_and_nothing_of_an_earlier_run(drawn, tmp_path, capsys, monkeypatch):
-    (tmp_path / "metrics.json").write_text("{}")
-    oracle = Oracle(*drawn, ending=3, end=OSError("the disk is gone"))
-    assert run(drawn, tmp_path, model=oracle, monkeypatch=monkeypatch) == 2
+def test_a_picture_that_the_network_fails_on_is_told_and_missed(drawn, tmp_path, capsys, monkeypatch):
+    oracle = Oracle(*drawn, ending=3, end=RuntimeError("out of memory"))
+    assert run(drawn, tmp_path, model=oracle, monkeypatch=monkeypatch) == 1
     rows = json.loads((tmp_path / "results.json").read_text())
-    assert {row["image_id"] for row in rows} == {1, 2}
-    assert not (tmp_path / "metrics.json").exists()
-    assert "error: the disk is gone" in capsys.readouterr().err
+    found = {row["image_id"] for row in rows}
+    assert len(found) == 4
+    assert json.loads((tmp_path / "metrics.json").read_text())["AR"] < 1
+    (missed,) = {1, 2, 3, 4, 5} - found
+    assert f"{missed:012d}.jpg, frame {missed - 1}: grouping failed: out of memory" in capsys.readouterr().err
 
 
 def test_pictures_alone_give_the_servers_file(drawn, tmp_path, capsys, monkeypatch):
