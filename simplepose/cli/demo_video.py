@@ -57,9 +57,12 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the verb. Exit status 1 when a frame could not be read, 130 after Ctrl-C, else 0."""
     args = parser().parse_args(argv)
-    freed_memory.keep()
+    if args.source == "-" and args.raw_size is None:
+        raise ValueError("frames on standard input have no header; give their size by --raw-size WxH")
     if args.show:
         Window.require()
+    freed_memory.keep()
+    seeing.hush_libraries()
     predictor = seeing.load(args)
     paint = seeing.painter(args, predictor.skeleton, predictor.settings.targets.stride)
     track = _tracking(Tracker(predictor.skeleton, predictor.settings.tracking)) if args.track else None

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 from typing import get_args
 
+import cv2
 import numpy as np
 import torch
 from tqdm import tqdm
@@ -145,6 +147,13 @@ def conclude(args: argparse.Namespace, run: Run, where: str) -> int:
     if run.interrupted:
         return INTERRUPTED
     return 1 if run.bad else 0
+
+
+def hush_libraries() -> None:
+    """Keep OpenCV and FFmpeg from saying in their own words what this program says in its own."""
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    if "OPENCV_LOG_LEVEL" not in os.environ:
+        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
 def tell(line: str) -> None:
