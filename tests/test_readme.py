@@ -12,6 +12,7 @@ import filled
 import pytest
 import torch
 from drawn_coco import write_drawn_coco
+from moving_pictures import make_video
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -34,6 +35,7 @@ def place(tmp_path_factory):
         shutil.copy(annotations, coco / f"annotations/person_keypoints_{part}.json")
         shutil.copytree(images, coco / part)
     shutil.copytree(images, folder / "pictures")
+    make_video(folder / "video.mp4", 3)
     torch.save({"weights": filled.published_weights()}, folder / "published.pth")
     return folder
 
