@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from simplepose.inference.running import Run
+from simplepose.inference.running import Run, in_words
 from simplepose.inference.timing import Timing
 
 
 def table(run: Run) -> str:
-    """For people: milliseconds a frame of each step, and how fast all of them went together."""
+    """For people: milliseconds a frame of each step, how fast all went together, and what was skipped."""
     rows = [f"{'step':8}{'p50 ms':>10}{'p95 ms':>10}{'in all s':>10}"]
     for name, timing in run.timings.items():
         p50, p95 = (1e3 * timing.percentile(share) for share in (0.5, 0.95))
@@ -17,6 +17,9 @@ def table(run: Run) -> str:
     rows.append(f"together {_rate(run):.1f} {run.unit} a second")
     if run.dropped:
         rows.append(f"{run.dropped:,} frames were dropped for newer ones")
+    rows += [f"skipped {in_words(bad)}" for bad in run.named]
+    if run.bad > len(run.named):
+        rows.append(f"and {run.bad - len(run.named):,} more")
     return "\n".join(rows)
 
 

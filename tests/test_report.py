@@ -1,0 +1,87 @@
+"""Times of any number of things in little memory, and what a run tells in its end."""
+
+import json
+import threading
+
+import numpy as np
+import pytest
+
+from simplepose.frames import BadFrame
+from simplepose.inference import report
+from simplepose.inference.running import NAMED, Run
+from simplepose.inference.timing import BINS, Timing
+
+
+@pytest.mark.parametrize("share", [0.05, 0.5, 0.95, 1.0])
+def test_percentiles_are_right_within_a_bin(rng, share):
+    seconds, timing = rng.lognormal(-5, 1.5, 4000), Timing()
+    for each in seconds:
+        timing.add(each)
+    expected = np.quantile(seconds, share, method="inverted_cdf")
+    assert timing.percentile(share) == pytest.approx(expected, rel=0.011)
+    assert timing.total == pytest.approx(seconds.sum())
+    assert timing.count == 4000
+
+
+def test_a_batch_is_shared_by_its_frames():
+    timing = Timing()
+    timing.add(0.8, of=4)
+    assert (timing.count, timing.total) == (4, 0.8)
+    assert timing.percentile(0.5) == pytest.approx(0.2, rel=0.011)
+
+
+@pytest.mark.parametrize("seconds", [0.0, 1e-9, 1e9])
+def test_any_time_is_counted(seconds):
+    timing = Timing()
+    timing.add(seconds)
+    assert timing.count == 1
+    assert timing.percentile(1) > 0
+    assert len(timing._counts) == BINS
+
+
+def test_nothing_takes_no_time():
+    assert Timing().percentile(0.5) == 0
+
+
+def test_threads_lose_no_count():
+    timing = Timing()
+    threads = [threading.Thread(target=lambda: [timing.add(0.001) for _ in range(2000)]) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert timing.count == 8000
+
+
+def run_with(bad, **values):
+    timing = Timing()
+    timing.add(0.010)
+    run = Run("pictures", {"read": timing}, frames=7, people=9, seconds=2.0, **values)
+    for number in range(bad):
+        run.note(BadFrame(number, f"{number}.jpg", "cut off"))
+    return run
+
+
+def test_a_report_tells_steps_rate_and_what_was_skipped():
+    told = report.table(run_with(NAMED + 5, dropped=3))
+    assert "together 3.5 pictures a second" in told
+    assert "read" in told
+    assert "3 frames were dropped" in told
+    assert told.count("cut off") == NAMED
+    assert "and 5 more" in told
+    assert "skipped" not in report.table(run_with(0))
+
+
+def test_a_profile_is_plain_json():
+    values = json.loads(json.dumps(report.profile(run_with(2))))
+    assert values["frames"] == 7
+    assert values["frames_per_second"] == 3.5
+    assert values["steps"]["read"]["p50_ms"] == pytest.approx(10, rel=0.011)
+    assert values["skipped"][1] == {"frame": 1, "file_name": "1.jpg", "reason": "cut off"}
+    assert not values["is_part"]
+
+
+def test_a_name_that_is_no_unicode_can_be_told():
+    run = run_with(0)
+    run.note(BadFrame(0, "caf\udce9.jpg", "cut"))
+    assert "caf\\udce9.jpg" in report.table(run)
