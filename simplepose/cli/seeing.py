@@ -48,7 +48,7 @@ def add_network(parser: argparse.ArgumentParser, required: bool = False) -> None
         "--stacks",
         type=options.count(1, "stacks"),
         metavar="N",
-        help="run the first only: faster, finds less",
+        help="run only its first N stacks: faster, finds less",
     )
     add("--batch", type=options.count(1), metavar="N", help="pictures at once (default: 8 on a GPU, else 1)")
     add(
