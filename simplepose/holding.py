@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 import sys
 import time
 from pathlib import Path
@@ -29,6 +30,8 @@ def hold(path: Path, otherwise: str, patience: float = 0.0) -> IO[bytes]:
         otherwise: what is told where another process holds it.
         patience: seconds to wait for that one.
 
+    Who holds a file may remove it.
+
     Raises:
         ValueError: another process holds it, on this machine or, where the file system tells, on another.
     """
@@ -39,7 +42,11 @@ def hold(path: Path, otherwise: str, patience: float = 0.0) -> IO[bytes]:
     while True:
         try:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return file
+            if _is_at(file, path):
+                return file
+            file.close()  # who held it has removed it; others hold what lies there now
+            file = path.open("ab")
+            continue
         except OSError as error:
             if error.errno not in (errno.EACCES, errno.EAGAIN):
                 logger.warning("%s cannot be locked (%s); let no other process use it", path, error)
@@ -48,3 +55,11 @@ def hold(path: Path, otherwise: str, patience: float = 0.0) -> IO[bytes]:
                 file.close()
                 raise ValueError(otherwise) from error
         time.sleep(AGAIN)
+
+
+def _is_at(file: IO[bytes], path: Path) -> bool:
+    """Whether an open file still lies at its path."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False

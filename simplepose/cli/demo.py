@@ -51,13 +51,15 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the verb. Exit status 1 when a picture could not be read, 130 after Ctrl-C, else 0."""
+    """Run the verb. Exit status 1 when a picture could not be read, 130 after Ctrl-C, else 0.
+
+    Of several processes the one that makes the results answers for the pictures of all.
+    """
     args = parser().parse_args(argv)
     freed_memory.keep()
     with distributed.join(START_MINUTES) as world:
         predictor, pictures = seeing.load(args, world), _pictures(args)
-        said = _said(args, predictor, pictures)
-        parts = Parts(args.output / "parts", said, world.rank, predictor.skeleton)
+        parts = _parts(args, predictor, pictures, world)
         share = _share(parts, pictures, world)
         world.gather([None])  # all have looked at what is done; only then may one be the last, and clear up
     try:
@@ -75,6 +77,17 @@ def _pictures(args: argparse.Namespace) -> PictureSource:
         source.close()
         raise ValueError(f"{source.name}: no picture; videos, cameras and streams are for demo_video")
     return source
+
+
+def _parts(args: argparse.Namespace, predictor: Predictor, pictures: PictureSource, world: World) -> Parts:
+    said = _said(args, predictor, pictures)
+    parts: Parts | None = None
+    for turn in (world.is_first, not world.is_first):  # the first one clears up before the others come
+        with world.together():
+            if turn:
+                parts = Parts(args.output / "parts", said, world.rank, predictor.skeleton)
+    assert parts is not None
+    return parts
 
 
 def _said(args: argparse.Namespace, predictor: Predictor, pictures: PictureSource) -> dict[str, Any]:
@@ -106,8 +119,9 @@ def _share(parts: Parts, pictures: PictureSource, world: World) -> PictureSource
     done = parts.done()
     if world.is_first and parts.replaced:
         seeing.tell("what another run had begun here, of other pictures or settings, is thrown away")
-    if world.is_first and done:
-        seeing.tell(f"{len(done):,} pictures were done before; going on")
+    before = sum(number in done for number in pictures.numbers)
+    if world.is_first and before:
+        seeing.tell(f"{before:,} pictures were done before; going on")
     return pictures.only([n for n in pictures.numbers[world.rank :: world.size] if n not in done])
 
 
@@ -144,13 +158,17 @@ def _end(
     def open_results() -> ResultWriter:
         return results.open_writers(args.format, args.output, predictor.skeleton)
 
+    made, bad = None, 0
     if not run.is_part:
-        made = parts.finish(len(pictures.numbers), open_results)
+        made = parts.finish(pictures.numbers, open_results)
         where = f"results are in {args.output}" if made else "this process's share; others do the rest"
     elif world.size == 1:
-        parts.merge(open_results)
+        parts.merge(pictures.numbers, open_results)
         where = f"results of what is done are in {args.output}; the same command goes on from there"
     else:
         where = "the same command goes on from there"
-    seeing.require_some(run, len(pictures.numbers))
-    return seeing.conclude(args, run, where)
+    if made:  # who makes the results answers for all: torchrun ends the others when one fails
+        failed = [why for why in made.values() if why is not None]
+        bad = len(failed)
+        seeing.require_some(bad, len(made), failed[0] if failed else "")
+    return seeing.conclude(args, run, where, bad, world.is_first)

@@ -73,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     finally:
         source.close()
     film = f"; the film is {codec}" if codec else ""
-    return seeing.conclude(args, run, f"results are in {args.output}{film}")
+    return seeing.conclude(args, run, f"results are in {args.output}{film}", run.bad)
 
 
 def _run(
