@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import os
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
@@ -55,6 +57,17 @@ def hold(path: Path, otherwise: str, patience: float = 0.0) -> IO[bytes]:
                 file.close()
                 raise ValueError(otherwise) from error
         time.sleep(AGAIN)
+
+
+@contextlib.contextmanager
+def held(path: Path, otherwise: str) -> Iterator[None]:
+    """`hold` for the length of a block; the file is removed in its end."""
+    with hold(path, otherwise):
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):  # some systems keep files that are open
+                path.unlink()
 
 
 def _is_at(file: IO[bytes], path: Path) -> bool:

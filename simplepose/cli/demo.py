@@ -7,6 +7,7 @@ share the pictures, and whichever does the last makes the results.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 
 from simplepose import config, freed_memory, results
 from simplepose.cli import options, seeing
+from simplepose.cli.ending import Ending
 from simplepose.data.samples import write_samples
 from simplepose.inference import running
 from simplepose.inference.pipeline import Pipeline, Seen
@@ -62,11 +64,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         parts = _parts(args, predictor, pictures, world)
         share = _share(parts, pictures, world)
         world.gather([None])  # all have looked at what is done; only then may one be the last, and clear up
-    try:
-        run = _run(args, predictor, pictures, parts, share, world)
+    with contextlib.closing(parts), Ending() as ending:
+        run = _run(args, predictor, pictures, parts, share, world, ending)
         return _end(args, predictor, pictures, parts, run, world)
-    finally:
-        parts.close()
 
 
 def _pictures(args: argparse.Namespace) -> PictureSource:
@@ -132,6 +132,7 @@ def _run(
     parts: Parts,
     share: PictureSource,
     world: World,
+    ending: Ending,
 ) -> Run:
     stride = predictor.settings.targets.stride
     paint = seeing.painter(args, predictor.skeleton, stride)
@@ -144,7 +145,7 @@ def _run(
                 drawn.write(seen.frame, seen.drawn)
             lines.write(seen.frame, seen.people)  # after the drawing: what has a line is done
 
-        return running.run(pipeline, share, keep, lines.skip, bar=world.is_first)
+        return running.run(pipeline, share, ending.whole(keep), ending.whole(lines.skip), bar=world.is_first)
 
 
 def _end(

@@ -154,6 +154,8 @@ def read(path: str | Path) -> Iterator[Record]:
                 raise ValueError(
                     f"{path}, line {number}: no record of a frame; a file of JSON lines expected"
                 )
+            else:
+                return  # another process may just be writing the rest
 
 
 def whole_bytes(path: str | Path) -> int:
