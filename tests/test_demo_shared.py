@@ -67,7 +67,7 @@ def test_two_processes_killed_and_started_again_do_each_picture_once(pictures, a
     for process in (first.pid, *runs.children(first)):  # the launcher first, which would tell the others
         os.kill(process, signal.SIGKILL)
     first.communicate()
-    done = {line["frame"] for line in lines(tmp_path)}
+    done = {line["frame"] for line in lines(tmp_path) if "error" not in line}  # what failed is tried again
     assert 8 <= len(done) < 40, "killed in the middle"
     stamps = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.png")}
     with (tmp_path / "parts/part-0.jsonl").open("ab") as file:
