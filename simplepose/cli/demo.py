@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import hashlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,13 @@ def _pictures(args: argparse.Namespace) -> PictureSource:
     if not isinstance(source, PictureSource):
         source.close()
         raise ValueError(f"{source.name}: no picture; videos, cameras and streams are for demo_video")
+    if args.draw and os.path.abspath(args.output) in {
+        os.path.abspath(p.path.parent) for p in source.pictures
+    }:
+        seeing.tell(
+            f"{args.output} has pictures of this run: what is drawn lies beside them, and the same command "
+            "would take it for more of them; better name another --output"
+        )
     return source
 
 
