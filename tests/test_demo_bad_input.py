@@ -252,3 +252,34 @@ def test_a_disk_that_is_full_when_results_are_made(tmp_path):
         cv2.imwrite(str(folder / f"{number:02d}.png"), np.zeros((8, 8, 3), np.uint8))
     said = run_on_small_disk(FULL_AT_THE_END.format(folder=str(folder)), 2**16, disk)
     assert said.strip().splitlines()[-1].split() == ["2", "parts", "0", "False"]
+
+
+FULL_FILM = """
+import sys
+from pathlib import Path
+sys.path.insert(0, "tests")
+import cv2
+import simplepose
+from oracle import Nobody
+from simplepose.cli import demo_video, door
+from simplepose.results import jsonl
+simplepose.load = lambda *_, **__: Nobody()
+out = Path(sys.argv[1], "out")
+status = door(demo_video.main, ["--source", {video!r}, "--output", str(out), "--format", "jsonl,coco"])
+film, frames = cv2.VideoCapture(str(out / "clip.mp4")), 0
+while film.read()[0]:
+    frames += 1
+print(status, frames, len(list(jsonl.read(out / "people.jsonl"))))
+"""
+
+
+def test_a_film_that_fills_the_disk_ends_whole(tmp_path):
+    video, disk = tmp_path / "clip.mp4", tmp_path / "disk"
+    disk.mkdir()
+    noise = ("-vf", "noise=alls=90:allf=t", "-pix_fmt", "yuv420p")
+    ffmpeg("-f", "lavfi", "-i", "testsrc2=size=160x120", *noise, "-frames:v", 100, video)
+    said = run_on_small_disk(FULL_FILM.format(video=str(video)), 2**20 + 2**17, disk)
+    status, frames, records = map(int, said.strip().splitlines()[-1].split())
+    assert status == 2
+    assert 0 < frames < 100
+    assert records - frames in (0, 1)

@@ -38,6 +38,12 @@ def test_between_two_results_it_ends_at_once(number):
         signal.raise_signal(number)
 
 
+def test_files_that_are_being_closed_are_not_interrupted():
+    with Ending() as end:
+        end.finish()
+        signal.raise_signal(signal.SIGINT)
+
+
 def test_an_echo_is_none_and_who_asks_again_does_not_wait(monkeypatch):
     def keep(_):
         signal.raise_signal(signal.SIGINT)

@@ -90,6 +90,7 @@ def _run(
         film = kept.enter_context(_film(args, source)) if args.draw else None
         lines = kept.enter_context(results.open_writers(args.format, args.output, predictor.skeleton))
         screen = kept.enter_context(Window(source.name)) if args.show else None
+        kept.callback(ending.finish)
 
         def keep(seen: Seen) -> None:
             lines.write(seen.frame, seen.people)

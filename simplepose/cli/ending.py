@@ -42,6 +42,10 @@ class Ending:
 
         return kept
 
+    def finish(self) -> None:
+        """From now on the first signal waits for the block's end: files are being closed."""
+        self._keeping = True
+
     def __enter__(self) -> Ending:
         for number in SIGNALS:
             if signal.getsignal(number) != signal.SIG_IGN:
