@@ -61,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
     freed_memory.keep()
     with distributed.join(START_MINUTES) as world:
-        predictor, pictures = seeing.load(args, world), _pictures(args)
+        predictor, pictures = seeing.load(args, world), _pictures(args, world)
         parts = _parts(args, predictor, pictures, world)
         share = _share(parts, pictures, world)
         world.gather([None])  # all have looked at what is done; only then may one be the last, and clear up
@@ -70,16 +70,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _end(args, predictor, pictures, parts, run, world)
 
 
-def _pictures(args: argparse.Namespace) -> PictureSource:
-    paths = args.paths or write_samples(args.output / "samples")
+def _pictures(args: argparse.Namespace, world: World) -> PictureSource:
+    paths = args.paths
+    if not paths:  # written by one, so that all see the same
+        paths = world.first_says(write_samples(args.output / "samples") if world.is_first else [])
     asked_for = SourceOptions(args.start, args.every, args.max_frames, readers=seeing.THREADS)
     source = open_source(paths, asked_for, seeing.tell)
     if not isinstance(source, PictureSource):
         source.close()
         raise ValueError(f"{source.name}: no picture; videos, cameras and streams are for demo_video")
-    if args.draw and os.path.abspath(args.output) in {
-        os.path.abspath(p.path.parent) for p in source.pictures
-    }:
+    folders = {os.path.abspath(picture.path.parent) for picture in source.pictures}
+    if world.is_first and args.draw and os.path.abspath(args.output) in folders:
         seeing.tell(
             f"{args.output} has pictures of this run: what is drawn lies beside them, and the same command "
             "would take it for more of them; better name another --output"
