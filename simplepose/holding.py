@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
+import os
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
@@ -29,6 +32,8 @@ def hold(path: Path, otherwise: str, patience: float = 0.0) -> IO[bytes]:
         otherwise: what is told where another process holds it.
         patience: seconds to wait for that one.
 
+    Who holds a file may remove it.
+
     Raises:
         ValueError: another process holds it, on this machine or, where the file system tells, on another.
     """
@@ -39,7 +44,11 @@ def hold(path: Path, otherwise: str, patience: float = 0.0) -> IO[bytes]:
     while True:
         try:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return file
+            if _is_at(file, path):
+                return file
+            file.close()  # who held it has removed it; others hold what lies there now
+            file = path.open("ab")
+            continue
         except OSError as error:
             if error.errno not in (errno.EACCES, errno.EAGAIN):
                 logger.warning("%s cannot be locked (%s); let no other process use it", path, error)
@@ -48,3 +57,22 @@ def hold(path: Path, otherwise: str, patience: float = 0.0) -> IO[bytes]:
                 file.close()
                 raise ValueError(otherwise) from error
         time.sleep(AGAIN)
+
+
+@contextlib.contextmanager
+def held(path: Path, otherwise: str) -> Iterator[None]:
+    """`hold` for the length of a block; the file is removed in its end."""
+    with hold(path, otherwise):
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):  # some systems keep files that are open
+                path.unlink()
+
+
+def _is_at(file: IO[bytes], path: Path) -> bool:
+    """Whether an open file still lies at its path."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False

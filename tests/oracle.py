@@ -85,7 +85,7 @@ class Oracle(Answers):
         if self.calls == self.ending:
             if self.end is not None:
                 raise self.end
-            time.sleep(0.3)  # what went before is written meanwhile
+            time.sleep(1)  # what went before is written meanwhile
             _thread.interrupt_main()
             time.sleep(0.3)
         return self.answers[image.tobytes()]

@@ -127,13 +127,14 @@ def test_a_video_is_for_the_other_command(run, tmp_path, capsys):
     assert "a.mp4: no picture; videos, cameras and streams are for demo_video" in capsys.readouterr().err
 
 
-def test_the_originals_survive_an_output_folder_of_their_own(run, drawn, tmp_path):
+def test_the_originals_survive_an_output_folder_of_their_own(run, drawn, tmp_path, capsys):
     pictures = tmp_path / "out"
     drawn[1].rename(pictures)
     before = {path: path.read_bytes() for path in pictures.iterdir()}
     assert run(Nobody(), pictures) == 0
     assert all(path.read_bytes() == content for path, content in before.items())
     assert (pictures / "000000000001_2.jpg").is_file()
+    assert "better name another --output" in capsys.readouterr().err
 
 
 def test_without_paths_it_takes_the_samples(run, tmp_path):

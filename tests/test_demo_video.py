@@ -174,6 +174,38 @@ def test_a_stream_is_followed_until_it_ends(run, tmp_path):
     assert len(frames_of(film)) >= 12  # frames that were left out are filled
 
 
+def test_a_second_run_into_the_same_folder_waits_for_its_turn(run, tmp_path, capsys):
+    """Both would write the same files; and what is refused leaves nothing behind."""
+    (tmp_path / "out").mkdir()
+    script = (
+        "import sys, pathlib, simplepose.holding as h;"
+        "f = h.hold(pathlib.Path(sys.argv[1]), ''); print(1, flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script, str(tmp_path / "out/lock")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as other:
+        other.stdout.readline()
+        assert run(make_video(tmp_path / "clip.mp4", 2)) == 2
+        other.stdin.close()
+    assert "another process writes there now" in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["lock"]
+    assert run(tmp_path / "clip.mp4") == 0
+    assert not (tmp_path / "out/lock").exists()
+
+
+def test_a_run_of_nothing_leaves_earlier_results(run, tmp_path, capsys):
+    video = make_video(tmp_path / "clip.mp4", 3)
+    assert run(video) == 0
+    before = {path: path.read_bytes() for path in (tmp_path / "out").glob("*.json")}
+    assert run(video, "--start", 99, "--format", "coco,alphapose") == 2
+    assert "none from frame 99 on" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in (tmp_path / "out").glob("*.json")} == before
+    assert not list((tmp_path / "out").glob("*.partial*"))
+    assert len(frames_of(tmp_path / "out/clip.mp4")) == 3
+
+
 def started(*arguments, **options):
     command = [sys.executable, str(TOOL), *map(str, arguments), *SMALL]
     return subprocess.Popen(command, env=runs.environment(), **options)
@@ -197,14 +229,15 @@ def test_an_unknown_heat_map_is_told_with_those_there_are(tmp_path):
     assert "left_elbow-left_wrist" in told
 
 
-def test_ctrl_c_leaves_whole_files(tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_leaves_whole_files(tmp_path, number):
     out = tmp_path / "out"
     with Camera() as camera:
         arguments = ("--source", camera.address, "--output", out, *FORMATS)
         process = started(*arguments, stdout=subprocess.PIPE, text=True)
         lines = out / "people.jsonl"
         runs.wait_for(lambda: lines.exists() and lines.read_bytes().count(b"\n") > 5, process)
-        os.kill(process.pid, signal.SIGINT)
+        os.kill(process.pid, number)
         said = process.communicate(timeout=120)[0]
     assert process.returncode == INTERRUPTED
     assert "interrupted, this is a part" in said

@@ -183,3 +183,12 @@ def test_a_closed_film_takes_no_frames(tmp_path):
     with pytest.raises(ValueError, match="the film is closed"):
         film.write(shade(1))
     assert len(read(tmp_path / "a.mp4")[1]) == 1
+
+
+@pytest.mark.parametrize("rate", [1000, 25 / 1000])
+def test_the_rates_at_the_ends_of_what_sources_state(tmp_path, rate):
+    """A camera of 1000 frames a second, and each thousandth frame of a video."""
+    with FilmWriter(tmp_path / "a.mp4", rate, codecs=(MPEG4,)) as film:
+        for number in range(3):
+            film.write(shade(50 * number))
+    assert cv2.VideoCapture(str(tmp_path / "a.mp4")).get(cv2.CAP_PROP_FRAME_COUNT) == 3

@@ -7,13 +7,16 @@ share the pictures, and whichever does the last makes the results.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from simplepose import config, freed_memory, results
 from simplepose.cli import options, seeing
+from simplepose.cli.ending import Ending
 from simplepose.data.samples import write_samples
 from simplepose.inference import running
 from simplepose.inference.pipeline import Pipeline, Seen
@@ -51,30 +54,49 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the verb. Exit status 1 when a picture could not be read, 130 after Ctrl-C, else 0."""
+    """Run the verb. Exit status 1 when a picture could not be read, 130 after Ctrl-C, else 0.
+
+    Of several processes the one that makes the results answers for the pictures of all.
+    """
     args = parser().parse_args(argv)
     freed_memory.keep()
     with distributed.join(START_MINUTES) as world:
-        predictor, pictures = seeing.load(args, world), _pictures(args)
-        said = _said(args, predictor, pictures)
-        parts = Parts(args.output / "parts", said, world.rank, predictor.skeleton)
+        predictor, pictures = seeing.load(args, world), _pictures(args, world)
+        parts = _parts(args, predictor, pictures, world)
         share = _share(parts, pictures, world)
         world.gather([None])  # all have looked at what is done; only then may one be the last, and clear up
-    try:
-        run = _run(args, predictor, pictures, parts, share, world)
+    with contextlib.closing(parts), Ending() as ending:
+        run = _run(args, predictor, pictures, parts, share, world, ending)
         return _end(args, predictor, pictures, parts, run, world)
-    finally:
-        parts.close()
 
 
-def _pictures(args: argparse.Namespace) -> PictureSource:
-    paths = args.paths or write_samples(args.output / "samples")
+def _pictures(args: argparse.Namespace, world: World) -> PictureSource:
+    paths = args.paths
+    if not paths:  # written by one, so that all see the same
+        paths = world.first_says(write_samples(args.output / "samples") if world.is_first else [])
     asked_for = SourceOptions(args.start, args.every, args.max_frames, readers=seeing.THREADS)
     source = open_source(paths, asked_for, seeing.tell)
     if not isinstance(source, PictureSource):
         source.close()
         raise ValueError(f"{source.name}: no picture; videos, cameras and streams are for demo_video")
+    folders = {os.path.abspath(picture.path.parent) for picture in source.pictures}
+    if world.is_first and args.draw and os.path.abspath(args.output) in folders:
+        seeing.tell(
+            f"{args.output} has pictures of this run: what is drawn lies beside them, and the same command "
+            "would take it for more of them; better name another --output"
+        )
     return source
+
+
+def _parts(args: argparse.Namespace, predictor: Predictor, pictures: PictureSource, world: World) -> Parts:
+    said = _said(args, predictor, pictures)
+    parts: Parts | None = None
+    for turn in (world.is_first, not world.is_first):  # the first one clears up before the others come
+        with world.together():
+            if turn:
+                parts = Parts(args.output / "parts", said, world.rank, predictor.skeleton)
+    assert parts is not None
+    return parts
 
 
 def _said(args: argparse.Namespace, predictor: Predictor, pictures: PictureSource) -> dict[str, Any]:
@@ -106,8 +128,9 @@ def _share(parts: Parts, pictures: PictureSource, world: World) -> PictureSource
     done = parts.done()
     if world.is_first and parts.replaced:
         seeing.tell("what another run had begun here, of other pictures or settings, is thrown away")
-    if world.is_first and done:
-        seeing.tell(f"{len(done):,} pictures were done before; going on")
+    before = sum(number in done for number in pictures.numbers)
+    if world.is_first and before:
+        seeing.tell(f"{before:,} pictures were done before; going on")
     return pictures.only([n for n in pictures.numbers[world.rank :: world.size] if n not in done])
 
 
@@ -118,6 +141,7 @@ def _run(
     parts: Parts,
     share: PictureSource,
     world: World,
+    ending: Ending,
 ) -> Run:
     stride = predictor.settings.targets.stride
     paint = seeing.painter(args, predictor.skeleton, stride)
@@ -130,7 +154,7 @@ def _run(
                 drawn.write(seen.frame, seen.drawn)
             lines.write(seen.frame, seen.people)  # after the drawing: what has a line is done
 
-        return running.run(pipeline, share, keep, lines.skip, bar=world.is_first)
+        return running.run(pipeline, share, ending.whole(keep), ending.whole(lines.skip), bar=world.is_first)
 
 
 def _end(
@@ -144,13 +168,17 @@ def _end(
     def open_results() -> ResultWriter:
         return results.open_writers(args.format, args.output, predictor.skeleton)
 
+    made, bad = None, 0
     if not run.is_part:
-        made = parts.finish(len(pictures.numbers), open_results)
+        made = parts.finish(pictures.numbers, open_results)
         where = f"results are in {args.output}" if made else "this process's share; others do the rest"
     elif world.size == 1:
-        parts.merge(open_results)
+        parts.merge(pictures.numbers, open_results)
         where = f"results of what is done are in {args.output}; the same command goes on from there"
     else:
         where = "the same command goes on from there"
-    seeing.require_some(run, len(pictures.numbers))
-    return seeing.conclude(args, run, where)
+    if made:  # who makes the results answers for all: torchrun ends the others when one fails
+        failed = [why for why in made.values() if why is not None]
+        bad = len(failed)
+        seeing.require_some(bad, len(made), failed[0] if failed else "")
+    return seeing.conclude(args, run, where, bad, world.is_first)

@@ -8,7 +8,9 @@ from collections.abc import Sequence
 
 from simplepose import freed_memory, results
 from simplepose.cli import options, seeing
+from simplepose.cli.ending import Ending
 from simplepose.frames import Frame, FrameSource
+from simplepose.holding import held
 from simplepose.inference import running
 from simplepose.inference.pipeline import Pipeline, Seen, Track
 from simplepose.inference.predictor import Predictor
@@ -73,17 +75,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     finally:
         source.close()
     film = f"; the film is {codec}" if codec else ""
-    return seeing.conclude(args, run, f"results are in {args.output}{film}")
+    return seeing.conclude(args, run, f"results are in {args.output}{film}", run.bad)
 
 
 def _run(
     args: argparse.Namespace, predictor: Predictor, pipeline: Pipeline, source: FrameSource
 ) -> tuple[Run, str | None]:
     """What became of it, and the film's codec."""
+    args.output.mkdir(parents=True, exist_ok=True)
+    in_use = f"{args.output}: another process writes there now; wait for its end, or name another folder"
     with contextlib.ExitStack() as kept:
-        lines = kept.enter_context(results.open_writers(args.format, args.output, predictor.skeleton))
+        ending = kept.enter_context(Ending())
+        kept.enter_context(held(args.output / "lock", in_use))
         film = kept.enter_context(_film(args, source)) if args.draw else None
+        lines = kept.enter_context(results.open_writers(args.format, args.output, predictor.skeleton))
         screen = kept.enter_context(Window(source.name)) if args.show else None
+        kept.callback(ending.finish)
 
         def keep(seen: Seen) -> None:
             lines.write(seen.frame, seen.people)
@@ -92,7 +99,9 @@ def _run(
             if screen is not None:
                 screen.show(seen.frame.image if seen.drawn is None else seen.drawn)
 
-        run = running.run(pipeline, source, keep, lines.skip)
+        run = running.run(pipeline, source, ending.whole(keep), ending.whole(lines.skip))
+        if run.failure is not None and not run.frames + run.bad:
+            lines.close(keep=False)  # those of an earlier run are worth more
         return run, film.codec if film is not None else None
 
 

@@ -12,6 +12,7 @@ from simplepose import atomic, freed_memory
 from simplepose.cli import INTERRUPTED, options, seeing
 from simplepose.data.split import held_out
 from simplepose.evaluation import coco
+from simplepose.inference import running
 from simplepose.inference.coco_rows import coco_rows
 from simplepose.inference.sources import Source
 
@@ -64,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"wrote the part that was found to {results}; no AP of a part", file=sys.stderr)
         run.raise_failure()
         return INTERRUPTED
-    seeing.require_some(run, len(pictures))
+    seeing.require_some(run.bad, len(pictures), running.in_words(run.named[0]) if run.named else "")
     if annotations.anns:
         atomic.write_json(results, rows)
         metrics = coco.evaluate_rows(
@@ -75,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     else:
         atomic.write_json(for_server, rows)
         print(
-            f"wrote {for_server}\nthe json has no annotations, so no AP: "
+            f"wrote {seeing.printable(str(for_server))}\nthe json has no annotations, so no AP: "
             f"zip this file and upload it at {SERVER}"
         )
     return 1 if run.bad else 0

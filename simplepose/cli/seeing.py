@@ -22,7 +22,7 @@ from simplepose.inference import report
 from simplepose.inference.maps import Maps
 from simplepose.inference.pipeline import Draw
 from simplepose.inference.predictor import Predictor
-from simplepose.inference.running import Run, in_words
+from simplepose.inference.running import Run
 from simplepose.models import for_use
 from simplepose.models.precision import DTYPES
 from simplepose.people import People
@@ -68,10 +68,10 @@ def add_network(parser: argparse.ArgumentParser, required: bool = False) -> None
 
 
 def load(args: argparse.Namespace, world: World = World()) -> Predictor:  # noqa: B008 (frozen)
-    """The predictor that the options ask for; of several processes on a machine each has a GPU of its own."""
+    """The predictor that the options ask for; several processes on a machine share its GPUs out."""
     device = args.device
     if device.type == "cuda" and device.index is None and world.size > 1:
-        device = torch.device("cuda", world.local_rank)
+        device = torch.device("cuda", world.local_rank % torch.cuda.device_count())
     return simplepose.load(
         args.model,
         device,
@@ -103,7 +103,7 @@ def add_results(parser: argparse.ArgumentParser) -> None:
         help="lay the network's map of a joint or limb beneath: left_wrist, left_elbow-left_wrist, "
         "keypoints, limbs or person",
     )
-    add("--profile", type=Path, metavar="FILE.json", help="write how long each step took")
+    add("--profile", type=_in_a_folder, metavar="FILE.json", help="write how long each step took")
 
 
 def painter(args: argparse.Namespace, skeleton: Skeleton, stride: float) -> Draw | None:
@@ -127,26 +127,38 @@ def painter(args: argparse.Namespace, skeleton: Skeleton, stride: float) -> Draw
     return paint
 
 
-def require_some(run: Run, pictures: int) -> None:
-    """Raises ValueError where none of so many pictures could be read."""
-    if run.bad and run.bad == pictures:
-        first = in_words(run.named[0])
+def require_some(bad: int, pictures: int, first: str) -> None:
+    """Raises ValueError where none of so many pictures could be read; `first`: why not the first."""
+    if bad and bad == pictures:
         raise ValueError(f"none of the {pictures:,} pictures could be read; the first: {first}")
 
 
-def conclude(args: argparse.Namespace, run: Run, where: str) -> int:
+def conclude(args: argparse.Namespace, run: Run, where: str, bad: int, is_first: bool = True) -> int:
     """Tell the end of a run; returns the exit status.
+
+    Args:
+        where: its results are.
+        bad: pictures of the results that could not be read.
+        is_first: of several processes, the one that tells how long each step took.
 
     Raises:
         Exception: what ended the run.
     """
-    print(f"{report.table(run)}\n{run}\n{where}")
-    if args.profile is not None:
+    if is_first:
+        print(report.table(run))
+    print(printable(f"{run}\n{where}"))
+    if is_first and args.profile is not None:
         atomic.write_json(args.profile, report.profile(run))
     run.raise_failure()
     if run.interrupted:
         return INTERRUPTED
-    return 1 if run.bad else 0
+    return 1 if bad else 0
+
+
+def printable(text: str) -> str:
+    """In characters that standard output takes, whatever a folder is called."""
+    encoding = sys.stdout.encoding or "utf-8"
+    return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
 def hush_libraries() -> None:
@@ -166,3 +178,11 @@ def _formats(text: str) -> tuple[str, ...]:
         return results.formats(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _in_a_folder(text: str) -> Path:
+    """A file that can be written when the work is done."""
+    path = Path(text)
+    if path.is_dir() or not path.parent.is_dir():
+        raise argparse.ArgumentTypeError(f"a file in a folder that is there expected, got {text!r}")
+    return path

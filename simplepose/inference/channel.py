@@ -10,6 +10,9 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
+LOOK_UP_SECONDS = 0.5
+"""A wait without end would not let Ctrl-C through on every system."""
+
 
 class Closed(Exception):
     """Nothing more comes out of a channel, or nobody wants what is put in."""
@@ -71,7 +74,7 @@ class Channel(Generic[T]):
         while not self._ready():
             if self._finished:
                 raise Closed
-            self._changed.wait()
+            self._changed.wait(LOOK_UP_SECONDS)
 
     def _add(self, thing: T) -> None:
         self._waiting.append(thing)

@@ -101,16 +101,18 @@ class Pipeline:
 
         Raises:
             Exception: what the source raised, after all frames that it gave before.
-            RuntimeError: one frame after the other fails.
+            ValueError: one frame after the other fails.
         """
         room = 2 + self._predictor.batch * (1 if source.live else AHEAD)  # of a live source, the newest
-        line = Line(_begin(source), self._steps, self.timings, room)
+        works = _begin(source)
+        line = Line(works, self._steps, self.timings, room)
         try:
             yield from self._results(line)
         finally:
             line.stop()
             source.close()
             line.join()
+            works.close()
         if line.failure is not None:
             raise line.failure
 
@@ -122,8 +124,10 @@ class Pipeline:
             start = time.perf_counter()
             yield result
             self.timings["write"].add(time.perf_counter() - start)
-            if in_a_row >= IN_A_ROW:
-                raise RuntimeError(f"{in_a_row} frames in a row failed; the last, {result}")
+            if in_a_row >= IN_A_ROW and isinstance(result, BadFrame):
+                raise ValueError(
+                    f"{in_a_row} frames in a row failed; the last, {result.name}: {result.reason}"
+                )
 
     def _frame(self, works: Sequence[_Work]) -> None:
         for work in works:
@@ -172,7 +176,7 @@ class _Work:
         return self.fault or Seen(self.good, _of(self.people), self.drawn)
 
 
-def _begin(source: FrameSource) -> Iterator[_Work]:
+def _begin(source: FrameSource) -> Generator[_Work, None, None]:
     for place, frame in enumerate(source):
         yield _Work(place, frame, frame if isinstance(frame, BadFrame) else None)
 

@@ -106,7 +106,7 @@ class Predictor:
         if changed:
             raise ValueError(
                 f"settings of {', '.join(changed)} belong to the checkpoint and cannot be overridden; "
-                "inference.* and grouping.* can"
+                "inference.*, grouping.* and tracking.* can"
             )
         return cls(replace(model, settings=settings), device, precision, stacks, batch, run)
 

@@ -7,7 +7,7 @@ with open_writers(["coco", "csv"], folder, skeleton) as results:
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from pathlib import Path
 
 from simplepose.frames import Frame
@@ -67,7 +67,12 @@ def open_writers(chosen: Sequence[str], folder: str | Path, skeleton: Skeleton =
     return Several(writers)
 
 
-def merge(parts: Iterable[str | Path], writer: ResultWriter, skeleton: Skeleton = COCO) -> int:
+def merge(
+    parts: Iterable[str | Path],
+    writer: ResultWriter,
+    skeleton: Skeleton = COCO,
+    wanted: Container[int] | None = None,
+) -> int:
     """Write the frames of JSON lines files in the order of their numbers, each once.
 
     Nothing but the people is read again: so one run, or the parts of several, becomes any format.
@@ -76,6 +81,7 @@ def merge(parts: Iterable[str | Path], writer: ResultWriter, skeleton: Skeleton 
         parts: the files, each with its frames in ascending order.
         writer: stays open.
         skeleton: of the people.
+        wanted: only frames of these numbers; None: all.
 
     Returns:
         How many frames there were, with those that could not be read.
@@ -87,7 +93,7 @@ def merge(parts: Iterable[str | Path], writer: ResultWriter, skeleton: Skeleton 
     """
     count, last = 0, None
     for record in heapq.merge(*map(jsonl.read, parts), key=lambda record: record.number):
-        if record.number == last:
+        if record.number == last or (wanted is not None and record.number not in wanted):
             continue
         frame = record.frame()
         if isinstance(frame, Frame):

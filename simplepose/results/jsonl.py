@@ -104,10 +104,15 @@ class Record:
         """The file's name, as it opens the file."""
         return from_text(self.values["file_name"])
 
+    @property
+    def error(self) -> str | None:
+        """Why the frame could not be read, or failed; None where it did not."""
+        return from_text(self.values["error"]) if "error" in self.values else None
+
     def frame(self) -> Frame | BadFrame:
         """The frame again, its picture black."""
-        if "error" in self.values:
-            return BadFrame(self.number, self.name, from_text(self.values["error"]))
+        if self.error is not None:
+            return BadFrame(self.number, self.name, self.error)
         size = (self.values["height"], self.values["width"], 3)
         seconds = self.values["seconds"]
         path = Path(self.name) if seconds is None else None
@@ -130,6 +135,8 @@ class Record:
 def read(path: str | Path) -> Iterator[Record]:
     """The records of a file, in its order, one after the other; a part of a line at its end is left out.
 
+    Another process may write to the file meanwhile.
+
     The last one's `end` is how many bytes of the file are whole lines.
 
     Raises:
@@ -143,10 +150,12 @@ def read(path: str | Path) -> Iterator[Record]:
             end += len(line)
             if values is not None:
                 yield Record(values, end)
-            elif file.read(1) or not _is_torn(line):
+            elif (line.endswith(b"\n") and file.read(1)) or not _is_torn(line):
                 raise ValueError(
                     f"{path}, line {number}: no record of a frame; a file of JSON lines expected"
                 )
+            else:
+                return  # another process may just be writing the rest
 
 
 def whole_bytes(path: str | Path) -> int:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path, PurePath
 
@@ -72,6 +72,7 @@ class FileNames:
     def __init__(self, folder: str | Path, ending: str, sources: Iterable[str | Path] = ()) -> None:
         self._folder, self._ending = Path(folder), ending
         self._taken = {_key(Path(source)) for source in sources}
+        self._given: Counter[tuple[str, str]] = Counter()
 
     def path(self, frame: Frame | BadFrame, ending: str | None = None) -> Path:
         """The frame's file; another one each time it is asked for a picture.
@@ -88,11 +89,14 @@ class FileNames:
     def of_picture(self, picture: Path, ending: str) -> Path:
         """A file for a picture; another one each time."""
         self._taken.add(_key(picture))
-        numbered = itertools.chain([ending], (f"_{n}{ending}" for n in itertools.count(2)))
-        paths = (self._folder / _fitting(picture.stem, end) for end in numbered)
-        path = next(path for path in paths if _key(path) not in self._taken)
-        self._taken.add(_key(path))
-        return path
+        like = picture.stem.lower(), ending.lower()
+        while True:  # on from the last number: a stem may be that of a picture in each of many folders
+            self._given[like] += 1
+            number = f"_{self._given[like]}" if self._given[like] > 1 else ""
+            path = self._folder / _fitting(picture.stem, number + ending)
+            if _key(path) not in self._taken:
+                self._taken.add(_key(path))
+                return path
 
 
 def film_path(folder: str | Path, name: str, source: str | Path) -> Path:

@@ -64,7 +64,7 @@ class FilmWriter:
         self.path = Path(path)
         if self.path.suffix.lower() != SUFFIX:
             raise ValueError(f"{path}: a name that ends in {SUFFIX} expected")
-        if not 0 < frames_per_second < 1000:
+        if not 0 < frames_per_second <= 1000:
             raise ValueError(f"{path}: 0 to 1000 frames a second expected, got {frames_per_second}")
         self.codec: str | None = None
         self.frames = 0

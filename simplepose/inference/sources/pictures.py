@@ -35,7 +35,10 @@ def read(path: str | Path, upright: bool = True) -> np.ndarray:
     """
     path = Path(path)
     if path.is_dir():
-        raise UnreadablePicture(f"{path}: no picture in this folder ({', '.join(EXTENSIONS)})")
+        raise UnreadablePicture(
+            f"{path}: no picture in this folder ({', '.join(EXTENSIONS)}); those in folders inside it "
+            f"are found by a pattern: {path}/**/*.jpg"
+        )
     try:
         encoded = path.read_bytes()
     except OSError as error:

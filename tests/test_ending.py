@@ -1,0 +1,63 @@
+"""Signals that end a run: between two results, and at once when asked for again."""
+
+import signal
+
+import pytest
+
+from simplepose.cli import ending
+from simplepose.cli.ending import Ending
+
+
+@pytest.fixture(autouse=True)
+def handlers():
+    """A shell may have started the tests with SIGINT ignored."""
+    before = [signal.signal(signal.SIGINT, signal.default_int_handler), signal.getsignal(signal.SIGTERM)]
+    yield
+    after = [signal.getsignal(number) for number in ending.SIGNALS]
+    assert after == [signal.default_int_handler, before[1]]
+    signal.signal(signal.SIGINT, before[0])
+
+
+@pytest.mark.parametrize("number", ending.SIGNALS)
+def test_a_result_that_is_being_kept_is_kept_whole(number):
+    kept = []
+
+    def keep(result):
+        if result == 2:
+            signal.raise_signal(number)
+        kept.append(result)
+
+    with Ending() as end, pytest.raises(KeyboardInterrupt):
+        list(map(end.whole(keep), range(5)))
+    assert kept == [0, 1, 2]
+
+
+@pytest.mark.parametrize("number", ending.SIGNALS)
+def test_between_two_results_it_ends_at_once(number):
+    with Ending(), pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(number)
+
+
+def test_files_that_are_being_closed_are_not_interrupted():
+    with Ending() as end:
+        end.finish()
+        signal.raise_signal(signal.SIGINT)
+
+
+def test_an_echo_is_none_and_who_asks_again_does_not_wait(monkeypatch):
+    def keep(_):
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGTERM)
+        monkeypatch.setattr(ending, "ECHO_SECONDS", -1.0)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+
+    with Ending() as end:
+        end.whole(keep)(0)
+
+
+def test_what_is_ignored_stays_so():
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with Ending():
+        signal.raise_signal(signal.SIGINT)
+    assert signal.signal(signal.SIGINT, signal.default_int_handler) == signal.SIG_IGN
