@@ -20,7 +20,7 @@ CPU = torch.device("cpu")
 
 
 class Network:
-    """In a predictor's place, and the clock: says how long a batch takes, and has memory for some pictures."""
+    """In place of predictor and clock: says how long a batch takes, and has memory for some pictures."""
 
     def __init__(self, seconds, memory=10**9):
         self.seconds, self.memory, self.now = seconds, memory, 0.0
