@@ -1,11 +1,12 @@
 # make demo: find the people in the sample pictures     make test: lint, types and all tests
 # make lint: ruff and mypy alone                        make bench: the speed claims of benchmarks/RESULTS.md
+# make soak: 20,000 frames of video, memory told
 
 PYTHON := .venv/bin/python
 INSTALLED := .venv/installed
 SOURCES := requirements.txt setup.py pyproject.toml $(wildcard simplepose/grouping/csrc/*)
 
-.PHONY: demo test lint bench
+.PHONY: demo test lint bench soak
 
 demo: $(INSTALLED)
 	$(PYTHON) tools/demo_image.py --output output
@@ -20,6 +21,9 @@ lint: $(INSTALLED)
 
 bench: $(INSTALLED)
 	for script in benchmarks/*.py; do $(PYTHON) $$script || exit 1; done
+
+soak: $(INSTALLED)
+	$(PYTHON) tests/soak.py
 
 $(INSTALLED): $(SOURCES)
 	test -x $(PYTHON) || python3 -m venv .venv

@@ -13,6 +13,7 @@ VERBS = {
     "evaluate": "COCO AP of a model, or a results file for COCO's server",
     "demo": "find and draw the people in pictures",
     "demo-video": "find, follow and draw the people in a video, camera or stream",
+    "benchmark": "how fast a network is on this machine: one picture by step, and the best batch",
     "plot-run": "the curves of one or several training runs",
     "plot-schedule": "the learning rate of settings files, drawn",
     "draw-people": "drawn people as a data set in COCO's format",

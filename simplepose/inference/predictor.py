@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields, replace
+from functools import partial
 from pathlib import Path
 from typing import overload
 
@@ -87,6 +89,10 @@ class Predictor:
     ) -> Predictor:
         """Load any file that `models.checkpoints.load` reads.
 
+        That is done in a thread that ends with it, and with it the OpenMP threads that torch begins for
+        it. Of more such threads than cores libgomp lets none wait awake: those that run the network,
+        perhaps in a thread of a pipeline, would then be woken anew for each of its hundred layers.
+
         Args:
             path: of the file.
             device: "cpu", "cuda", "cuda:1", ...
@@ -99,16 +105,9 @@ class Predictor:
             FileNotFoundError: there is no such file.
             ValueError: the file or an override is not usable, and why.
         """
-        model = checkpoints.load(path, device, weights)
-        settings = config.from_text(config.to_text(model.settings), str(path), overrides)
-        fixed = [part.name for part in fields(settings) if part.name not in OVERRIDABLE]
-        changed = [name for name in fixed if getattr(settings, name) != getattr(model.settings, name)]
-        if changed:
-            raise ValueError(
-                f"settings of {', '.join(changed)} belong to the checkpoint and cannot be overridden; "
-                "inference.*, grouping.* and tracking.* can"
-            )
-        return cls(replace(model, settings=settings), device, precision, stacks, batch, run)
+        made = partial(cls, device=device, precision=precision, stacks=stacks, batch=batch, run=run)
+        with ThreadPoolExecutor(1, "loads a network") as thread:
+            return thread.submit(lambda: made(_read(path, device, overrides, weights))).result()
 
     def maps(self, image: np.ndarray) -> Maps:
         """The network's maps of one picture, (H, W, 3) uint8 BGR.
@@ -174,6 +173,20 @@ class Predictor:
             for number, maps in zip(batch, self.see([pictures[number] for number in batch]), strict=True):
                 people[number] = self.group(maps, pictures[number])
         return [people[number] for number in range(len(pictures))]
+
+
+def _read(path: str | Path, device: str | torch.device, overrides: Iterable[str], weights: str) -> Model:
+    """The model in a file, its settings overridden."""
+    model = checkpoints.load(path, device, weights)
+    settings = config.from_text(config.to_text(model.settings), str(path), overrides)
+    fixed = [part.name for part in fields(settings) if part.name not in OVERRIDABLE]
+    changed = [name for name in fixed if getattr(settings, name) != getattr(model.settings, name)]
+    if changed:
+        raise ValueError(
+            f"settings of {', '.join(changed)} belong to the checkpoint and cannot be overridden; "
+            "inference.*, grouping.* and tracking.* can"
+        )
+    return replace(model, settings=settings)
 
 
 def _batches(pictures: Sequence[Framed], most: int) -> Iterator[list[int]]:

@@ -41,6 +41,7 @@ def describe(version: str) -> dict[str, Any]:
         "torch": torch.__version__,
         "numpy": np.__version__,
         "system": f"{platform.system()} {platform.machine()}",
+        "processor": _processor(),
         "cpus": os.cpu_count(),
         "cuda": torch.version.cuda,
         "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] if cuda else [],
@@ -68,6 +69,17 @@ def note_start(path: Path, environment: dict[str, Any]) -> None:
         except (ValueError, TypeError) as error:
             logger.warning("%s is not readable (%s) and is begun anew", path, error)
     atomic.write_bytes(path, (json.dumps([*starts, environment], indent=2) + "\n").encode())
+
+
+def _processor() -> str:
+    """What the processor is called."""
+    told = Path("/proc/cpuinfo")
+    if told.is_file():
+        for line in told.read_text(encoding="utf-8", errors="replace").splitlines():
+            name, _, value = line.partition(":")
+            if name.strip() == "model name":
+                return value.strip()
+    return platform.processor() or platform.machine()
 
 
 def _git(folder: Path, *args: str) -> str:
