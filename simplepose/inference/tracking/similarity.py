@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from simplepose.inference.tracking.motion import Forecast, boxes_around
+from simplepose.inference.tracking.motion import SCALE, Forecast, boxes_around
 
-SCALE = 0.4
-"""OKS's scale, the root of the covered area, in body sizes: 0.53 (COCO's bodies in their boxes) of a box
-that is 0.3 as wide as high."""
 SIGHT_NOISE = 3.0
 """OKS's variance times this is that between two sights of a joint: networks place it no better than
 annotators do, both times, and limbs move in between. Of 1.3, 2 and 3, this gave the fewest switches on drawn
@@ -78,3 +75,35 @@ def _overlap(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
     both = np.maximum(high - low, 0).prod(1)
     union = (boxes[:, 2:] - boxes[:, :2]).prod(1) + (others[:, 2:] - others[:, :2]).prod(1) - both
     return both / np.where(union > 0, union, 1)
+
+
+OUTLIERS = 0.05
+ROOM = 0.15
+MASK, CHANGED = 0.35, 0.05
+PLACE, ROOMS, ROOM_PLACE, OUT_PLACE = 0.01, 4.0, 0.5, 1e-3
+
+
+def evidence(expected: Forecast, allowed: np.ndarray, xy: np.ndarray, found: np.ndarray) -> np.ndarray:
+    """(T, P) nats: log-likelihood ratio, of the person being the track to being anybody near."""
+    rows, people = np.nonzero(allowed)
+    told = np.full(allowed.shape, -np.inf)
+    both = expected.known[rows] & found[people]
+    sizes = expected.sizes[rows]
+    variances, place = expected.variances[rows], expected.spread[rows] ** 2 + (PLACE * sizes) ** 2
+    off = xy[people] - expected.xy[rows]
+    # the body's shift, robustly
+    weights = np.where(both, 1 / variances, 0)
+    weights = weights / np.maximum(1, (off**2).sum(2) / (variances + place[:, None]) / 9)
+    total = weights.sum(1) + 1 / place
+    shift = (weights[..., None] * off).sum(1) / total[:, None]
+    rest = ((off - shift[:, None]) ** 2).sum(2)
+    room = (ROOM * sizes[:, None]) ** 2 + ROOMS * variances
+    joint = np.log((1 - OUTLIERS) * room / variances * np.exp(-rest / (2 * variances)) + OUTLIERS)
+    said = np.where(both, joint, 0).sum(1)
+    place_alone = place + (ROOM_PLACE * sizes) ** 2
+    alone = 1 + place_alone * np.where(both, 1 / room, 0).sum(1)
+    said += np.log((1 - OUTLIERS) * alone / (place * total) * np.exp(-(shift**2).sum(1) / (2 * place)) + OUT_PLACE)
+    showing = expected.showing[rows]
+    mask = np.where(found[people], np.log(2 * showing), np.log(2 - 2 * showing)).sum(1)
+    told[rows, people] = said + np.log(CHANGED + (1 - CHANGED) * np.exp(np.minimum(MASK * mask, 50)))
+    return told

@@ -8,11 +8,13 @@ from scipy.optimize import linear_sum_assignment
 from simplepose.config import Tracking
 from simplepose.inference.tracking import motion
 from simplepose.inference.tracking.motion import Forecast, Tracks
-from simplepose.inference.tracking.similarity import joint_variances, similarity
+from simplepose.inference.tracking.similarity import evidence, similarity
 from simplepose.inference.tracking.smoothing import one_euro
 from simplepose.people import NO_ID, People
 from simplepose.skeleton import COCO, Skeleton
 
+MARGIN = 2.0
+LOST_PRIOR, SEEN_PRIOR = -1.5, 2.5
 LOST_WORTH = 0.95
 """Share of its worth to the assignment that a fit keeps for each frame in which the track was missed: of two
 tracks at one place, the one that was seen goes on, and they do not take turns."""
@@ -38,7 +40,7 @@ class Tracker:
         self._sigmas = np.array(skeleton.sigmas)
         self._time, self._next_id = 0.0, 0
         self._tracks = Tracks.begin(
-            np.zeros(0, np.int64), np.zeros((0, self._joints, 2)), np.zeros((0, self._joints), bool), 0.0
+            np.zeros(0, np.int64), np.zeros((0, self._joints, 2)), np.zeros((0, self._joints), bool), self._sigmas, 0.0
         )
 
     def __call__(self, people: People, frames: float = 1.0) -> People:
@@ -62,12 +64,15 @@ class Tracker:
         order = _canonical(people)
         xy, found = people.keypoints[order, :, :2].astype(np.float64), people.found[order]
         sure = people.scores[order] >= self.settings.sure_score
-        expected = motion.forecast(self._tracks, self._time)
+        expected = motion.forecast(self._tracks, self._sigmas, self._time)
         fits, told_by = similarity(expected, xy, found, self._sigmas, self.settings.box_weight)
         allowed = fits >= self.settings.least_similarity
         missed = self._time - self._tracks.seen - frames
-        worth = np.where(allowed, fits * told_by * LOST_WORTH ** missed[:, None], 0)
+        told = evidence(expected, allowed, xy, found)
+        prior = np.where(missed > 0, LOST_PRIOR, SEEN_PRIOR)[:, None]
+        worth = np.maximum(told + prior, 0)
         rows = _assign(worth, sure)
+        rows[_regret(worth, rows) < MARGIN] = -1
         self._remember(rows, expected, xy, found)
         begun = sure & ~allowed.any(0) & found.any(1)
         rows[begun] = self._begin(xy[begun], found[begun])
@@ -101,8 +106,7 @@ class Tracker:
         people = np.flatnonzero(rows >= 0)
         tracks = self._tracks.where(rows[people])
         was = expected.where(rows[people])
-        variances = joint_variances(was, self._sigmas)
-        after = motion.seen_again(tracks, was, xy[people], found[people], variances, self._time)
+        after = motion.seen_again(tracks, was, xy[people], found[people], self._sigmas, self._time)
         smooth_xy, smooth_velocity = one_euro(
             xy[people],
             tracks.smooth_xy,
@@ -131,7 +135,7 @@ class Tracker:
         first, count = len(self._tracks), len(xy)
         ids = np.arange(self._next_id, self._next_id + count)
         self._next_id += count
-        self._tracks = self._tracks.followed_by(Tracks.begin(ids, xy, found, self._time))
+        self._tracks = self._tracks.followed_by(Tracks.begin(ids, xy, found, self._sigmas, self._time))
         return np.arange(first, first + count)
 
 
@@ -156,3 +160,27 @@ def _assign(worth: np.ndarray, sure: np.ndarray) -> np.ndarray:
         kept = value[chosen, given] > 0
         rows[people[given[kept]]] = free[chosen[kept]]
     return rows
+
+
+def _regret(worth: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """(P,) what the sum of worth would fall by if the person went with another track, at least."""
+    given = np.flatnonzero(rows >= 0)
+    regret = np.full(len(rows), np.inf)
+    if not len(given):
+        return regret
+    taken = rows[given]
+    own = worth[taken, given]
+    # others' tracks
+    cross = worth[np.ix_(taken, given)]
+    swap = own[:, None] + own - cross - cross.T
+    swap[np.maximum(cross, cross.T) <= 0] = np.inf
+    np.fill_diagonal(swap, np.inf)
+    regret[given] = swap.min(1)
+    # tracks left over, people left over
+    rest = worth[:, given].copy()
+    rest[taken] = 0
+    regret[given] = np.minimum(regret[given], own - rest.max(0, initial=-np.inf))
+    rest = worth[taken].copy()
+    rest[:, given] = 0
+    regret[given] = np.minimum(regret[given], own - rest.max(1, initial=-np.inf))
+    return regret
