@@ -85,7 +85,7 @@ PLACE, ROOMS, ROOM_PLACE, OUT_PLACE = 0.01, 4.0, 0.5, 1e-3
 
 def evidence(expected: Forecast, allowed: np.ndarray, xy: np.ndarray, found: np.ndarray) -> np.ndarray:
     """(T, P) nats: log-likelihood ratio, of the person being the track to being anybody near."""
-    rows, people = np.nonzero(allowed)
+    rows, people = np.nonzero(_near(expected, boxes_around(xy, found)) & found.any(1))
     told = np.full(allowed.shape, -np.inf)
     both = expected.known[rows] & found[people]
     sizes = expected.sizes[rows]

@@ -14,6 +14,7 @@ from simplepose.people import NO_ID, People
 from simplepose.skeleton import COCO, Skeleton
 
 MARGIN = 2.0
+BEGIN = 0.0
 LOST_PRIOR, SEEN_PRIOR = -1.5, 2.5
 LOST_WORTH = 0.95
 """Share of its worth to the assignment that a fit keeps for each frame in which the track was missed: of two
@@ -74,7 +75,7 @@ class Tracker:
         rows = _assign(worth, sure)
         rows[_regret(worth, rows) < MARGIN] = -1
         self._remember(rows, expected, xy, found)
-        begun = sure & ~allowed.any(0) & found.any(1)
+        begun = sure & (rows < 0) & ~allowed.any(0) & found.any(1) & (told.max(0, initial=-np.inf) < BEGIN)
         rows[begun] = self._begin(xy[begun], found[begun])
         ids = np.full(len(people), NO_ID)
         tracked = rows >= 0
