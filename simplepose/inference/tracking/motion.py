@@ -89,7 +89,7 @@ class Tracks:
             pxx=sight_variances(sizes, sigmas),
             pxv=np.zeros(found.shape),
             pvv=np.repeat((SWING * sizes[:, None]) ** 2, found.shape[1], 1),
-            showing=np.where(found, 0.75, 0.25),
+            showing=np.where(found, 0.7, 0.3),
             sights=np.where(found, time, -np.inf),
             seen=np.full(count, time),
             sightings=np.ones(count, np.int64),

@@ -83,9 +83,12 @@ MASK, CHANGED = 0.35, 0.05
 PLACE, ROOMS, ROOM_PLACE, OUT_PLACE = 0.01, 4.0, 0.5, 1e-3
 
 
-def evidence(expected: Forecast, allowed: np.ndarray, xy: np.ndarray, found: np.ndarray) -> np.ndarray:
+def evidence(
+    expected: Forecast, allowed: np.ndarray, xy: np.ndarray, found: np.ndarray, box_weight: float
+) -> np.ndarray:
     """(T, P) nats: log-likelihood ratio, of the person being the track to being anybody near."""
-    rows, people = np.nonzero(_near(expected, boxes_around(xy, found)) & found.any(1))
+    boxes = boxes_around(xy, found)
+    rows, people = np.nonzero(_near(expected, boxes) & found.any(1))
     told = np.full(allowed.shape, -np.inf)
     both = expected.known[rows] & found[people]
     sizes = expected.sizes[rows]
@@ -103,6 +106,8 @@ def evidence(expected: Forecast, allowed: np.ndarray, xy: np.ndarray, found: np.
     place_alone = place + (ROOM_PLACE * sizes) ** 2
     alone = 1 + place_alone * np.where(both, 1 / room, 0).sum(1)
     said += np.log((1 - OUTLIERS) * alone / (place * total) * np.exp(-(shift**2).sum(1) / (2 * place)) + OUT_PLACE)
+    overlap = _overlap(expected.boxes_xyxy[rows], boxes[people])
+    said += box_weight * np.log(0.1 + 5 * overlap) / (1 + both.sum(1))
     showing = expected.showing[rows]
     mask = np.where(found[people], np.log(2 * showing), np.log(2 - 2 * showing)).sum(1)
     told[rows, people] = said + np.log(CHANGED + (1 - CHANGED) * np.exp(np.minimum(MASK * mask, 50)))

@@ -14,8 +14,10 @@ from simplepose.people import NO_ID, People
 from simplepose.skeleton import COCO, Skeleton
 
 MARGIN = 2.0
+LEFT = 0.0
+
 BEGIN = 0.0
-LOST_PRIOR, SEEN_PRIOR = -1.5, 2.5
+LOST_PRIOR, SEEN_PRIOR = -1.5, 2.0
 LOST_WORTH = 0.95
 """Share of its worth to the assignment that a fit keeps for each frame in which the track was missed: of two
 tracks at one place, the one that was seen goes on, and they do not take turns."""
@@ -69,11 +71,11 @@ class Tracker:
         fits, told_by = similarity(expected, xy, found, self._sigmas, self.settings.box_weight)
         allowed = fits >= self.settings.least_similarity
         missed = self._time - self._tracks.seen - frames
-        told = evidence(expected, allowed, xy, found)
+        told = evidence(expected, allowed, xy, found, self.settings.box_weight)
         prior = np.where(missed > 0, LOST_PRIOR, SEEN_PRIOR)[:, None]
         worth = np.maximum(told + prior, 0)
         rows = _assign(worth, sure)
-        rows[_regret(worth, rows) < MARGIN] = -1
+        rows[_regret(worth, rows, LEFT) < MARGIN] = -1
         self._remember(rows, expected, xy, found)
         begun = sure & (rows < 0) & ~allowed.any(0) & found.any(1) & (told.max(0, initial=-np.inf) < BEGIN)
         rows[begun] = self._begin(xy[begun], found[begun])
@@ -163,7 +165,7 @@ def _assign(worth: np.ndarray, sure: np.ndarray) -> np.ndarray:
     return rows
 
 
-def _regret(worth: np.ndarray, rows: np.ndarray) -> np.ndarray:
+def _regret(worth: np.ndarray, rows: np.ndarray, left: float) -> np.ndarray:
     """(P,) what the sum of worth would fall by if the person went with another track, at least."""
     given = np.flatnonzero(rows >= 0)
     regret = np.full(len(rows), np.inf)
@@ -181,7 +183,7 @@ def _regret(worth: np.ndarray, rows: np.ndarray) -> np.ndarray:
     rest = worth[:, given].copy()
     rest[taken] = 0
     regret[given] = np.minimum(regret[given], own - rest.max(0, initial=-np.inf))
-    rest = worth[taken].copy()
+    rest = worth[taken] * left
     rest[:, given] = 0
     regret[given] = np.minimum(regret[given], own - rest.max(1, initial=-np.inf))
     return regret
