@@ -1,8 +1,8 @@
-"""How a tracked body moves: at a constant velocity that changes a little, and its joints with it.
+"""How a tracked body moves: at a constant velocity that changes a little, and its joints swing on it.
 
-One velocity serves all joints of a body: limbs swing, and a joint's own velocity would carry it away while
-it is hidden. The velocity is the state of a Kalman filter whose measurement is how far the body went between
-two sights of it. Lengths are in body sizes where noted, so that near and far people are treated alike.
+The body's velocity is the state of a Kalman filter whose measurement is how far the body went between two
+sights of it. Each joint's place and swing, its velocity on the body, are the state of another; the swing
+fades, so that it does not carry a joint away while it is hidden. Lengths are in body sizes where noted, so that near and far people are treated alike.
 """
 
 from __future__ import annotations
@@ -78,7 +78,9 @@ class Tracks:
     smooth_velocity: np.ndarray
 
     @classmethod
-    def begin(cls, ids: np.ndarray, xy: np.ndarray, found: np.ndarray, sigmas: np.ndarray, time: float) -> Tracks:
+    def begin(
+        cls, ids: np.ndarray, xy: np.ndarray, found: np.ndarray, sigmas: np.ndarray, time: float
+    ) -> Tracks:
         """Tracks of people just seen for the first time; xy (T, J, 2) and found (T, J)."""
         count = len(ids)
         sizes = body_sizes(xy, found)

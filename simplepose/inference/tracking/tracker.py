@@ -7,30 +7,29 @@ from scipy.optimize import linear_sum_assignment
 
 from simplepose.config import Tracking
 from simplepose.inference.tracking import motion
+from simplepose.inference.tracking.evidence import evidence
 from simplepose.inference.tracking.motion import Forecast, Tracks
-from simplepose.inference.tracking.similarity import evidence, similarity
+from simplepose.inference.tracking.similarity import near_pairs, similarity
 from simplepose.inference.tracking.smoothing import one_euro
 from simplepose.people import NO_ID, People
 from simplepose.skeleton import COCO, Skeleton
 
-MARGIN = 2.0
-LEFT = 0.0
-
-BEGIN = 0.0
-LOST_PRIOR, SEEN_PRIOR = -1.5, 2.0
-LOST_WORTH = 0.95
-"""Share of its worth to the assignment that a fit keeps for each frame in which the track was missed: of two
-tracks at one place, the one that was seen goes on, and they do not take turns."""
+SEEN_EVIDENCE, LOST_EVIDENCE = 2.0, -1.5
+"""Logarithms of the odds that a track which was seen in the frame before is found, and one that was missed."""
+LEAST_MARGIN = 2.0
+"""Evidence by which the assignment must be better than one in which a person has another track: else one
+waits for a clearer sight, and the person has no id in this frame."""
 
 
 class Tracker:
     """Follows people through one video; another video wants another one. For one thread at a time.
 
-    A track is forecast to the frame's time by a constant-velocity motion model and compared with the people
-    by joints (OKS) and boxes; an optimal assignment gives sure people to tracks, then faint people to the
-    tracks that are left (as ByteTrack, Zhang et al. 2022, does). Sure people who fit no track begin one; who
-    fits a track that went to somebody else is taken for another sight of the same body. A track that is
-    missed goes on unseen for `lost_frames`, and whoever fits it then has its id again.
+    A track is forecast to the frame's time, its body and each joint on it; the people near it are weighed as
+    likelihoods (`evidence`), and an optimal assignment gives sure people to tracks, then faint people to the
+    tracks that are left (as ByteTrack, Zhang et al. 2022, does). Where another assignment is almost as likely
+    one waits: the person has no id in this frame, and the tracks go on unseen. Sure people who fit no track
+    begin one; who fits a track that went to somebody else is taken for another sight of the same body. A
+    track that is missed goes on unseen for `lost_frames`, and whoever fits it then has its id again.
 
     Args:
         skeleton: whose annotated joints the people have.
@@ -43,7 +42,11 @@ class Tracker:
         self._sigmas = np.array(skeleton.sigmas)
         self._time, self._next_id = 0.0, 0
         self._tracks = Tracks.begin(
-            np.zeros(0, np.int64), np.zeros((0, self._joints, 2)), np.zeros((0, self._joints), bool), self._sigmas, 0.0
+            np.zeros(0, np.int64),
+            np.zeros((0, self._joints, 2)),
+            np.zeros((0, self._joints), bool),
+            self._sigmas,
+            0.0,
         )
 
     def __call__(self, people: People, frames: float = 1.0) -> People:
@@ -68,16 +71,13 @@ class Tracker:
         xy, found = people.keypoints[order, :, :2].astype(np.float64), people.found[order]
         sure = people.scores[order] >= self.settings.sure_score
         expected = motion.forecast(self._tracks, self._sigmas, self._time)
-        fits, told_by = similarity(expected, xy, found, self._sigmas, self.settings.box_weight)
-        allowed = fits >= self.settings.least_similarity
-        missed = self._time - self._tracks.seen - frames
-        told = evidence(expected, allowed, xy, found, self.settings.box_weight)
-        prior = np.where(missed > 0, LOST_PRIOR, SEEN_PRIOR)[:, None]
-        worth = np.maximum(told + prior, 0)
+        missed = self._time - self._tracks.seen > frames
+        alike, worth = self._compare(expected, xy, found, missed)
         rows = _assign(worth, sure)
-        rows[_regret(worth, rows, LEFT) < MARGIN] = -1
+        known = (alike.max(0, initial=0) >= self.settings.least_similarity) | (rows >= 0)
+        rows[_margins(worth, rows) < LEAST_MARGIN] = -1
         self._remember(rows, expected, xy, found)
-        begun = sure & (rows < 0) & ~allowed.any(0) & found.any(1) & (told.max(0, initial=-np.inf) < BEGIN)
+        begun = sure & ~known & found.any(1)
         rows[begun] = self._begin(xy[begun], found[begun])
         ids = np.full(len(people), NO_ID)
         tracked = rows >= 0
@@ -103,6 +103,18 @@ class Tracker:
         lost |= gone - frames > self.settings.trust * self._tracks.sightings
         if lost.any():
             self._tracks = self._tracks.where(~lost)
+
+    def _compare(
+        self, expected: Forecast, xy: np.ndarray, found: np.ndarray, missed: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """(T, P) how alike tracks and people are, and (T, P) what speaks for each pair, 0 for what cannot be."""
+        alike, worth = np.zeros((2, len(expected.xy), len(xy)))
+        pairs, box_weight = near_pairs(expected, xy, found), self.settings.box_weight
+        at = pairs.rows, pairs.people
+        alike[at] = similarity(expected, pairs, self._sigmas, box_weight)
+        before = np.where(missed, LOST_EVIDENCE, SEEN_EVIDENCE)[pairs.rows]
+        worth[at] = np.maximum(evidence(expected, pairs, found, box_weight) + before, 0)
+        return alike, worth
 
     def _remember(self, rows: np.ndarray, expected: Forecast, xy: np.ndarray, found: np.ndarray) -> None:
         """Move the tracks to the people that they were given; rows (P,), -1 for none."""
@@ -165,25 +177,22 @@ def _assign(worth: np.ndarray, sure: np.ndarray) -> np.ndarray:
     return rows
 
 
-def _regret(worth: np.ndarray, rows: np.ndarray, left: float) -> np.ndarray:
-    """(P,) what the sum of worth would fall by if the person went with another track, at least."""
+def _margins(worth: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """(P,) how much less is worth what gives the person's track or person to another pair, at least.
+
+    Args:
+        worth: (T, P) as `_assign` takes it.
+        rows: (P,) what it gave.
+    """
     given = np.flatnonzero(rows >= 0)
-    regret = np.full(len(rows), np.inf)
+    taken, margins = rows[given], np.full(len(rows), np.inf)
     if not len(given):
-        return regret
-    taken = rows[given]
-    own = worth[taken, given]
-    # others' tracks
-    cross = worth[np.ix_(taken, given)]
-    swap = own[:, None] + own - cross - cross.T
-    swap[np.maximum(cross, cross.T) <= 0] = np.inf
-    np.fill_diagonal(swap, np.inf)
-    regret[given] = swap.min(1)
-    # tracks left over, people left over
-    rest = worth[:, given].copy()
-    rest[taken] = 0
-    regret[given] = np.minimum(regret[given], own - rest.max(0, initial=-np.inf))
-    rest = worth[taken] * left
-    rest[:, given] = 0
-    regret[given] = np.minimum(regret[given], own - rest.max(1, initial=-np.inf))
-    return regret
+        return margins
+    own, crossed = worth[taken, given], worth[np.ix_(taken, given)]
+    swapped = own[:, None] + own - crossed - crossed.T
+    swapped[np.maximum(crossed, crossed.T) <= 0] = np.inf
+    np.fill_diagonal(swapped, np.inf)
+    left = worth[:, given]
+    left[taken] = 0
+    margins[given] = np.minimum(swapped.min(1), own - left.max(0))
+    return margins
