@@ -2,7 +2,8 @@
 
 The body's velocity is the state of a Kalman filter whose measurement is how far the body went between two
 sights of it. Each joint's place and swing, its velocity on the body, are the state of another; the swing
-fades, so that it does not carry a joint away while it is hidden. Lengths are in body sizes where noted, so that near and far people are treated alike.
+fades, so that it does not carry a joint away while it is hidden. Lengths are in body sizes where noted, so
+that near and far people are treated alike.
 """
 
 from __future__ import annotations
@@ -222,34 +223,22 @@ def seen_again(
         time: now.
     """
     gone = time - tracks.seen
-    both = found & expected.known
+    both, place = found & expected.known, expected.spread**2
     off = xy - expected.xy
-    place = expected.spread**2
     far = (off**2).sum(2) / (expected.variances + place[:, None])
     variances = expected.variances * np.maximum(1, far / OUTLYING**2)
     weights = np.where(both, 1 / variances, 0)
-    total = weights.sum(1)
-    measured = total > 0
-    total = np.where(measured, total, 1)
+    total = np.where(both.any(1), weights.sum(1), 1)
     mean = (weights[..., None] * off).sum(1) / total[:, None]
     noise = 1 / total / expected.sizes**2 + SIGHT_SPREAD**2
     variance = tracks.variance + WANDER * gone
-    gain = np.where(measured, variance / (variance + noise / gone**2), 0)
+    gain = np.where(both.any(1), variance / (variance + noise / gone**2), 0)
     shift = mean * (place / (place + 1 / total))[:, None]
-    rest = off - shift[:, None]
-    pull = np.where(both, expected.pxx / variances, 0)
-    pull_swing = np.where(both, expected.pxv / variances, 0)
-    was_known = expected.known[..., None]
-    told = expected.xy + shift[:, None] + pull[..., None] * rest
     sizes = np.maximum(body_sizes(xy, found), tracks.sizes * (1 - SHRINKING) ** gone)
-    fresh = found & ~expected.known
+    joints = _joints_seen(expected, shift, xy, found, weights, sizes, sigmas)
     return Tracks(
         ids=tracks.ids,
-        xy=np.where(fresh[..., None], xy, told),
-        swing=np.where(was_known, expected.swing + pull_swing[..., None] * rest, 0),
-        pxx=np.where(fresh, sight_variances(sizes, sigmas), (1 - pull) * expected.pxx),
-        pxv=np.where(fresh, 0, (1 - pull) * expected.pxv),
-        pvv=np.where(fresh, (SWING * sizes[:, None]) ** 2, expected.pvv - pull_swing * expected.pxv),
+        **joints,
         showing=expected.showing + SHOWING * (found - expected.showing),
         sights=np.where(found, time, tracks.sights),
         seen=np.full(len(tracks), time),
@@ -260,3 +249,29 @@ def seen_again(
         smooth_xy=tracks.smooth_xy,
         smooth_velocity=tracks.smooth_velocity,
     )
+
+
+def _joints_seen(
+    expected: Forecast,
+    shift: np.ndarray,
+    xy: np.ndarray,
+    found: np.ndarray,
+    weights: np.ndarray,
+    sizes: np.ndarray,
+    sigmas: np.ndarray,
+) -> dict[str, np.ndarray]:
+    """The state of the joints after a sight; bodies moved by shift (T, 2), weights (T, J) of what was seen.
+
+    A joint that nothing was known of begins where it is found.
+    """
+    pull, pull_swing = expected.pxx * weights, expected.pxv * weights
+    rest, fresh = xy - expected.xy - shift[:, None], found & ~expected.known
+    swing = np.where(expected.known[..., None], expected.swing + pull_swing[..., None] * rest, 0)
+    carried = expected.xy + shift[:, None] + pull[..., None] * rest
+    return {
+        "xy": np.where(fresh[..., None], xy, carried),
+        "swing": swing,
+        "pxx": np.where(fresh, sight_variances(sizes, sigmas), (1 - pull) * expected.pxx),
+        "pxv": np.where(fresh, 0, (1 - pull) * expected.pxv),
+        "pvv": np.where(fresh, (SWING * sizes[:, None]) ** 2, expected.pvv - pull_swing * expected.pxv),
+    }

@@ -1,4 +1,4 @@
-"""How alike people and tracks are: object keypoint similarity that allows for time, and the overlap of boxes."""
+"""How alike people and tracks are: object keypoint similarity that allows for time, and overlap of boxes."""
 
 from __future__ import annotations
 

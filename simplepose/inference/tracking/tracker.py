@@ -15,7 +15,7 @@ from simplepose.people import NO_ID, People
 from simplepose.skeleton import COCO, Skeleton
 
 SEEN_EVIDENCE, LOST_EVIDENCE = 2.0, -1.5
-"""Logarithms of the odds that a track which was seen in the frame before is found, and one that was missed."""
+"""Logarithms of the odds that a track is found which was seen the frame before, and one that was missed."""
 LEAST_MARGIN = 2.0
 """Evidence by which the assignment must be better than one in which a person has another track: else one
 waits for a clearer sight, and the person has no id in this frame."""
@@ -107,7 +107,7 @@ class Tracker:
     def _compare(
         self, expected: Forecast, xy: np.ndarray, found: np.ndarray, missed: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """(T, P) how alike tracks and people are, and (T, P) what speaks for each pair, 0 for what cannot be."""
+        """(T, P) how alike tracks and people are, and what speaks for each pair, 0 for what cannot be."""
         alike, worth = np.zeros((2, len(expected.xy), len(xy)))
         pairs, box_weight = near_pairs(expected, xy, found), self.settings.box_weight
         at = pairs.rows, pairs.people
