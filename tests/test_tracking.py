@@ -41,7 +41,7 @@ def test_five_people_who_cross_and_hide_each_other_keep_their_ids(seed):
 
 
 def test_ids_hold_in_films_that_nobody_chose():
-    """Five people, 300 frames; in most films at most one switch, and few in all. Limits set on other films."""
+    """Five people, 300 frames; in most films at most one switch, few in all; limits set on others."""
     counts = [
         switches(followed(Tracker(), Film(seed, 5, 300, (720, 1280)), seed)) for seed in range(200, 210)
     ]
