@@ -55,12 +55,13 @@ def _of_places(expected: Forecast, pairs: Pairs) -> np.ndarray:
     """(K,) of where the body is, and of each joint on it: a Gaussian beside a wider one, and outliers."""
     sizes, variances = expected.sizes[pairs.rows], expected.variances[pairs.rows]
     place = expected.spread[pairs.rows] ** 2 + (PLACE_SPREAD * sizes) ** 2
-    far = (pairs.off**2).sum(2) / (variances + place[:, None])
+    far = np.einsum("kjx,kjx->kj", pairs.off, pairs.off) / (variances + place[:, None])
     weights = np.where(pairs.common, 1 / (variances * np.maximum(1, far / OUTLYING**2)), 0)
     total = weights.sum(1) + 1 / place
-    shift = (weights[..., None] * pairs.off).sum(1) / total[:, None]
+    shift = np.einsum("kj,kjx->kx", weights, pairs.off) / total[:, None]
     room = (JOINT_ROOM * sizes[:, None]) ** 2 + VAGUE * variances
-    off = ((pairs.off - shift[:, None]) ** 2).sum(2)
+    rest = pairs.off - shift[:, None]
+    off = np.einsum("kjx,kjx->kj", rest, rest)
     joints = np.log((1 - ELSEWHERE) * room / variances * np.exp(-off / (2 * variances)) + ELSEWHERE)
     wide = 1 + (place + (BODY_ROOM * sizes) ** 2) * np.where(pairs.common, 1 / room, 0).sum(1)
     ratio = wide / (place * total) * np.exp(-(shift**2).sum(1) / (2 * place))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -36,6 +36,10 @@ class Pairs:
     off: np.ndarray
     overlap: np.ndarray
 
+    def where(self, kept: np.ndarray) -> Pairs:
+        """Those of them; (K,) bool."""
+        return Pairs(*(getattr(self, field.name)[kept] for field in fields(self)))
+
 
 def near_pairs(expected: Forecast, xy: np.ndarray, found: np.ndarray) -> Pairs:
     """The pairs of T tracks and P people worth comparing; xy (P, J, 2) pixels and found (P, J) bool."""
@@ -58,7 +62,9 @@ def similarity(expected: Forecast, pairs: Pairs, sigmas: np.ndarray, box_weight:
     spread = 2 * sigmas * (SCALE * expected.sizes)[:, None]
     swing = (np.minimum(expected.ages, SWING_MOST) / SWING_FRAMES) ** 2
     variances = (spread**2 * (SIGHT_NOISE + swing) + expected.spread[:, None] ** 2)[pairs.rows]
-    said = np.where(pairs.common, np.exp(-(pairs.off**2).sum(2) / (2 * variances)), 0).sum(1)
+    said = np.where(
+        pairs.common, np.exp(-np.einsum("kjx,kjx->kj", pairs.off, pairs.off) / (2 * variances)), 0
+    ).sum(1)
     total = pairs.common.sum(1) + box_weight
     alike: np.ndarray = (said + box_weight * pairs.overlap) / np.where(total > 0, total, 1)
     return alike

@@ -14,6 +14,8 @@ from simplepose.inference.tracking.smoothing import one_euro
 from simplepose.people import NO_ID, People
 from simplepose.skeleton import COCO, Skeleton
 
+LEAST_ALIKE = 0.05
+"""Similarity of a pair from which on it is worth weighing."""
 SEEN_EVIDENCE, LOST_EVIDENCE = 2.0, -1.5
 """Logarithms of the odds that a track is found which was seen the frame before, and one that was missed."""
 LEAST_MARGIN = 2.0
@@ -110,10 +112,12 @@ class Tracker:
         """(T, P) how alike tracks and people are, and what speaks for each pair, 0 for what cannot be."""
         alike, worth = np.zeros((2, len(expected.xy), len(xy)))
         pairs, box_weight = near_pairs(expected, xy, found), self.settings.box_weight
-        at = pairs.rows, pairs.people
-        alike[at] = similarity(expected, pairs, self._sigmas, box_weight)
+        told = similarity(expected, pairs, self._sigmas, box_weight)
+        alike[pairs.rows, pairs.people] = told
+        pairs = pairs.where(told > LEAST_ALIKE)
         before = np.where(missed, LOST_EVIDENCE, SEEN_EVIDENCE)[pairs.rows]
-        worth[at] = np.maximum(evidence(expected, pairs, found, box_weight) + before, 0)
+        speaks = evidence(expected, pairs, found, box_weight) + before
+        worth[pairs.rows, pairs.people] = np.maximum(speaks, 0)
         return alike, worth
 
     def _remember(self, rows: np.ndarray, expected: Forecast, xy: np.ndarray, found: np.ndarray) -> None:
