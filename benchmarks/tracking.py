@@ -1,6 +1,6 @@
 """How well ids hold over frames, and what that costs, on films of drawn people who cross and hide each other.
 
-    OMP_NUM_THREADS=1 python benchmarks/tracking.py [--people 5 15 30] [--seeds 5] [--quick]
+    OMP_NUM_THREADS=1 python benchmarks/tracking.py [--people 5 15 30] [--seeds 5] [--first-seed 0] [--quick]
 
 What a network finds is imitated: visible joints with noise and gaps, some hidden ones guessed, people
 missed, false people. Each film is tracked by `Tracker` and, in the same run, by the baseline: each person,
@@ -103,6 +103,7 @@ def main() -> None:
     )
     parser.add_argument("--people", type=int, nargs="+", default=(5, 15, 30))
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--frames", type=int, default=300)
     parser.add_argument("--size", type=int, nargs=2, default=(720, 1280), metavar=("HEIGHT", "WIDTH"))
     parser.add_argument("--quick", action="store_true")
@@ -118,7 +119,7 @@ def main() -> None:
     print(f"people  {'':24} MOTA   IDF1  switches  of the baseline's   ms a frame")
     for people in args.people:
         told: dict[str, tuple[list[TrackScores], list[float]]] = {name: ([], []) for name in trackers}
-        for seed in range(args.seeds):
+        for seed in range(args.first_seed, args.first_seed + args.seeds):
             film = Film(seed, people, args.frames, tuple(args.size))
             shots = [film.shot(number) for number in range(args.frames)]
             for name, make in trackers.items():

@@ -201,8 +201,10 @@ class Tracking:
     sure_score: float = (
         0.15  # people below this only go on with known tracks that surer ones left, or get no id
     )
-    least_similarity: float = 0.3  # of a person to a track, 0 to 1: joints (OKS) and boxes together
-    box_weight: float = 1.0  # the overlap of the boxes counts as much as so many joints
+    least_similarity: float = (
+        0.3  # to a track, joints (OKS) and boxes together; whoever is less like any is new
+    )
+    box_weight: float = 1.0  # of the overlap of boxes; they count less the more joints tell
     lost_frames: float = 30.0  # a track that is missed for longer ends ...
     trust: float = 5.0  # ... or for longer than this times the frames in which it was seen
     smoothing: bool = False  # one-euro filter of each joint

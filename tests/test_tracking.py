@@ -40,6 +40,29 @@ def test_five_people_who_cross_and_hide_each_other_keep_their_ids(seed):
     assert np.concatenate(named).mean() > 0.97
 
 
+def test_ids_hold_in_films_that_nobody_chose():
+    """Five people, 300 frames; in most films at most one switch, few in all; limits set on others."""
+    counts = [
+        switches(followed(Tracker(), Film(seed, 5, 300, (720, 1280)), seed)) for seed in range(200, 210)
+    ]
+    assert np.mean(np.array(counts) <= 1) >= 0.6
+    assert np.mean(counts) <= 1.5
+
+
+@pytest.mark.parametrize("missing", [1, 4])
+def test_whom_two_tracks_fit_alike_waits_and_is_known_again_when_it_is_clear(missing):
+    """Two stand on one spot; one of them is found, and joints that could be either's tell nothing."""
+    tracker = Tracker()
+    for frame in range(20, 0, -1):
+        first, second = tracker(people_at((-0.02 * SIZE * frame, 0), (0.02 * SIZE * frame, 0))).ids.tolist()
+    for _ in range(missing):
+        assert tracker(people_at((0, 0), joints=[11, 12, 13, 14])).ids.tolist() == [NO_ID]
+    for frame in range(missing + 1, 20):
+        x = 0.02 * SIZE * frame
+        ids = tracker(people_at((x, 0), (-x, 0))).ids.tolist()
+    assert ids == [first, second]
+
+
 def test_ids_do_not_depend_on_the_order_of_people_and_repeat():
     film = Film(1, 8, 60)
     plain, again = followed(Tracker(), film, 4), followed(Tracker(), film, 4)

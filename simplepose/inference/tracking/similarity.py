@@ -1,67 +1,73 @@
-"""How well people fit tracks: object keypoint similarity that allows for time, and the overlap of boxes."""
+"""How alike people and tracks are: object keypoint similarity that allows for time, and overlap of boxes."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, fields
+
 import numpy as np
 
-from simplepose.inference.tracking.motion import Forecast, boxes_around
+from simplepose.inference.tracking.motion import SCALE, Forecast, boxes_around
 
-SCALE = 0.4
-"""OKS's scale, the root of the covered area, in body sizes: 0.53 (COCO's bodies in their boxes) of a box
-that is 0.3 as wide as high."""
 SIGHT_NOISE = 3.0
 """OKS's variance times this is that between two sights of a joint: networks place it no better than
-annotators do, both times, and limbs move in between. Of 1.3, 2 and 3, this gave the fewest switches on drawn
-films."""
+annotators do, both times, and limbs move in between."""
 SWING_FRAMES = 3.0
 """In so many frames a joint's place on its body becomes uncertain by OKS's variance more ..."""
 SWING_MOST = 12.0
 """... squared, and after so many no more so: limbs swing to and fro."""
 REACH = 3.0
-"""Deviations of the forecast within which boxes are compared at all."""
+"""Deviations of the forecast within which tracks and people are compared at all."""
 
 
-def joint_variances(expected: Forecast, sigmas: np.ndarray) -> np.ndarray:
-    """(T, J) pixels squared: how far joints may lie from where they should, the body's place given.
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """K pairs of a track and a person near it.
 
-    Args:
-        expected: of T tracks with J joints.
-        sigmas: (J,) the skeleton's; OKS doubles them.
+    Attributes:
+        rows, people: (K,) of the track and of the person.
+        common: (K, J) bool: the joints that both have.
+        off: (K, J, 2) pixels from where joints should be to where they are; of joints in common.
+        overlap: (K,) intersection over union of the boxes.
     """
-    spread = 2 * sigmas * (SCALE * expected.sizes)[:, None]
-    return spread**2 * (SIGHT_NOISE + (np.minimum(expected.ages, SWING_MOST) / SWING_FRAMES) ** 2)
+
+    rows: np.ndarray
+    people: np.ndarray
+    common: np.ndarray
+    off: np.ndarray
+    overlap: np.ndarray
+
+    def where(self, kept: np.ndarray) -> Pairs:
+        """Those of them; (K,) bool."""
+        return Pairs(*(getattr(self, field.name)[kept] for field in fields(self)))
 
 
-def similarity(
-    expected: Forecast, xy: np.ndarray, found: np.ndarray, sigmas: np.ndarray, box_weight: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """How well each person fits each track.
-
-    Each joint that both have says exp(-d^2 / 2 v), as in OKS, where v is `joint_variances` and that of the
-    body's place together; the overlap (intersection over union) of their boxes counts as `box_weight` joints.
-    The fewer joints both have, the more the boxes decide.
-
-    Args:
-        expected: of T tracks.
-        xy, found: (P, J, 2) pixels and (P, J) bool of P people.
-        sigmas: (J,).
-        box_weight: at least 0.
-
-    Returns:
-        (T, P) float64 in [0, 1], and (T, P) float64 how many joints tell so, the boxes' weight among them.
-    """
+def near_pairs(expected: Forecast, xy: np.ndarray, found: np.ndarray) -> Pairs:
+    """The pairs of T tracks and P people worth comparing; xy (P, J, 2) pixels and found (P, J) bool."""
     boxes = boxes_around(xy, found)
     rows, people = np.nonzero(_near(expected, boxes) & found.any(1))
-    variances = joint_variances(expected, sigmas) + expected.spread[:, None] ** 2
     common = expected.known[rows] & found[people]
-    distances = ((expected.xy[rows] - xy[people]) ** 2).sum(2)
-    said = np.where(common, np.exp(-distances / (2 * variances[rows])), 0).sum(1)
-    overlap = _overlap(expected.boxes_xyxy[rows], boxes[people])
-    total = common.sum(1) + box_weight
-    fits, told_by = np.zeros((2, len(expected.xy), len(xy)))
-    fits[rows, people] = (said + box_weight * overlap) / np.where(total > 0, total, 1)
-    told_by[rows, people] = total
-    return fits, told_by
+    off = np.where(common[..., None], xy[people] - expected.xy[rows], 0)
+    return Pairs(rows, people, common, off, _overlap(expected.boxes_xyxy[rows], boxes[people]))
+
+
+def similarity(expected: Forecast, pairs: Pairs, sigmas: np.ndarray, box_weight: float) -> np.ndarray:
+    """How alike each pair is.
+
+    Each joint in common says exp(-d^2 / 2 v), as in OKS, where v is its variance in OKS, more with time, and
+    that of the body's place together; the overlap of the boxes counts as `box_weight` joints.
+
+    Returns:
+        (K,) float64 in [0, 1].
+    """
+    spread = 2 * sigmas * (SCALE * expected.sizes)[:, None]
+    swing = (np.minimum(expected.ages, SWING_MOST) / SWING_FRAMES) ** 2
+    variances = (spread**2 * (SIGHT_NOISE + swing) + expected.spread[:, None] ** 2)[pairs.rows]
+    said = np.where(
+        pairs.common, np.exp(-np.einsum("kjx,kjx->kj", pairs.off, pairs.off) / (2 * variances)), 0
+    ).sum(1)
+    total = pairs.common.sum(1) + box_weight
+    alike: np.ndarray = (said + box_weight * pairs.overlap) / np.where(total > 0, total, 1)
+    return alike
 
 
 def _near(expected: Forecast, boxes: np.ndarray) -> np.ndarray:

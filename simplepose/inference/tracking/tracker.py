@@ -7,25 +7,31 @@ from scipy.optimize import linear_sum_assignment
 
 from simplepose.config import Tracking
 from simplepose.inference.tracking import motion
+from simplepose.inference.tracking.evidence import evidence
 from simplepose.inference.tracking.motion import Forecast, Tracks
-from simplepose.inference.tracking.similarity import joint_variances, similarity
+from simplepose.inference.tracking.similarity import near_pairs, similarity
 from simplepose.inference.tracking.smoothing import one_euro
 from simplepose.people import NO_ID, People
 from simplepose.skeleton import COCO, Skeleton
 
-LOST_WORTH = 0.95
-"""Share of its worth to the assignment that a fit keeps for each frame in which the track was missed: of two
-tracks at one place, the one that was seen goes on, and they do not take turns."""
+LEAST_ALIKE = 0.05
+"""Similarity of a pair from which on it is worth weighing."""
+SEEN_EVIDENCE, LOST_EVIDENCE = 2.0, -1.5
+"""Logarithms of the odds that a track is found which was seen the frame before, and one that was missed."""
+LEAST_MARGIN = 2.0
+"""Evidence by which the assignment must be better than one in which a person has another track: else one
+waits for a clearer sight, and the person has no id in this frame."""
 
 
 class Tracker:
     """Follows people through one video; another video wants another one. For one thread at a time.
 
-    A track is forecast to the frame's time by a constant-velocity motion model and compared with the people
-    by joints (OKS) and boxes; an optimal assignment gives sure people to tracks, then faint people to the
-    tracks that are left (as ByteTrack, Zhang et al. 2022, does). Sure people who fit no track begin one; who
-    fits a track that went to somebody else is taken for another sight of the same body. A track that is
-    missed goes on unseen for `lost_frames`, and whoever fits it then has its id again.
+    A track is forecast to the frame's time, its body and each joint on it; the people near it are weighed as
+    likelihoods (`evidence`), and an optimal assignment gives sure people to tracks, then faint people to the
+    tracks that are left (as ByteTrack, Zhang et al. 2022, does). Where another assignment is almost as likely
+    one waits: the person has no id in this frame, and the tracks go on unseen. Sure people who fit no track
+    begin one; who fits a track that went to somebody else is taken for another sight of the same body. A
+    track that is missed goes on unseen for `lost_frames`, and whoever fits it then has its id again.
 
     Args:
         skeleton: whose annotated joints the people have.
@@ -38,7 +44,11 @@ class Tracker:
         self._sigmas = np.array(skeleton.sigmas)
         self._time, self._next_id = 0.0, 0
         self._tracks = Tracks.begin(
-            np.zeros(0, np.int64), np.zeros((0, self._joints, 2)), np.zeros((0, self._joints), bool), 0.0
+            np.zeros(0, np.int64),
+            np.zeros((0, self._joints, 2)),
+            np.zeros((0, self._joints), bool),
+            self._sigmas,
+            0.0,
         )
 
     def __call__(self, people: People, frames: float = 1.0) -> People:
@@ -62,14 +72,14 @@ class Tracker:
         order = _canonical(people)
         xy, found = people.keypoints[order, :, :2].astype(np.float64), people.found[order]
         sure = people.scores[order] >= self.settings.sure_score
-        expected = motion.forecast(self._tracks, self._time)
-        fits, told_by = similarity(expected, xy, found, self._sigmas, self.settings.box_weight)
-        allowed = fits >= self.settings.least_similarity
-        missed = self._time - self._tracks.seen - frames
-        worth = np.where(allowed, fits * told_by * LOST_WORTH ** missed[:, None], 0)
+        expected = motion.forecast(self._tracks, self._sigmas, self._time)
+        missed = self._time - self._tracks.seen > frames
+        alike, worth = self._compare(expected, xy, found, missed)
         rows = _assign(worth, sure)
+        known = (alike.max(0, initial=0) >= self.settings.least_similarity) | (rows >= 0)
+        rows[_margins(worth, rows) < LEAST_MARGIN] = -1
         self._remember(rows, expected, xy, found)
-        begun = sure & ~allowed.any(0) & found.any(1)
+        begun = sure & ~known & found.any(1)
         rows[begun] = self._begin(xy[begun], found[begun])
         ids = np.full(len(people), NO_ID)
         tracked = rows >= 0
@@ -96,13 +106,26 @@ class Tracker:
         if lost.any():
             self._tracks = self._tracks.where(~lost)
 
+    def _compare(
+        self, expected: Forecast, xy: np.ndarray, found: np.ndarray, missed: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """(T, P) how alike tracks and people are, and what speaks for each pair, 0 for what cannot be."""
+        alike, worth = np.zeros((2, len(expected.xy), len(xy)))
+        pairs, box_weight = near_pairs(expected, xy, found), self.settings.box_weight
+        told = similarity(expected, pairs, self._sigmas, box_weight)
+        alike[pairs.rows, pairs.people] = told
+        pairs = pairs.where(told > LEAST_ALIKE)
+        before = np.where(missed, LOST_EVIDENCE, SEEN_EVIDENCE)[pairs.rows]
+        speaks = evidence(expected, pairs, found, box_weight) + before
+        worth[pairs.rows, pairs.people] = np.maximum(speaks, 0)
+        return alike, worth
+
     def _remember(self, rows: np.ndarray, expected: Forecast, xy: np.ndarray, found: np.ndarray) -> None:
         """Move the tracks to the people that they were given; rows (P,), -1 for none."""
         people = np.flatnonzero(rows >= 0)
         tracks = self._tracks.where(rows[people])
         was = expected.where(rows[people])
-        variances = joint_variances(was, self._sigmas)
-        after = motion.seen_again(tracks, was, xy[people], found[people], variances, self._time)
+        after = motion.seen_again(tracks, was, xy[people], found[people], self._sigmas, self._time)
         smooth_xy, smooth_velocity = one_euro(
             xy[people],
             tracks.smooth_xy,
@@ -131,7 +154,7 @@ class Tracker:
         first, count = len(self._tracks), len(xy)
         ids = np.arange(self._next_id, self._next_id + count)
         self._next_id += count
-        self._tracks = self._tracks.followed_by(Tracks.begin(ids, xy, found, self._time))
+        self._tracks = self._tracks.followed_by(Tracks.begin(ids, xy, found, self._sigmas, self._time))
         return np.arange(first, first + count)
 
 
@@ -156,3 +179,24 @@ def _assign(worth: np.ndarray, sure: np.ndarray) -> np.ndarray:
         kept = value[chosen, given] > 0
         rows[people[given[kept]]] = free[chosen[kept]]
     return rows
+
+
+def _margins(worth: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """(P,) how much less is worth what gives the person's track or person to another pair, at least.
+
+    Args:
+        worth: (T, P) as `_assign` takes it.
+        rows: (P,) what it gave.
+    """
+    given = np.flatnonzero(rows >= 0)
+    taken, margins = rows[given], np.full(len(rows), np.inf)
+    if not len(given):
+        return margins
+    own, crossed = worth[taken, given], worth[np.ix_(taken, given)]
+    swapped = own[:, None] + own - crossed - crossed.T
+    swapped[np.maximum(crossed, crossed.T) <= 0] = np.inf
+    np.fill_diagonal(swapped, np.inf)
+    left = worth[:, given]
+    left[taken] = 0
+    margins[given] = np.minimum(swapped.min(1), own - left.max(0))
+    return margins
