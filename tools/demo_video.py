@@ -1,4 +1,4 @@
-"""Find and draw the people in pictures (`--help` tells more)."""
+"""Find, follow and draw the people in a video, a camera or a stream (`--help` tells more)."""
 
 import sys
 
