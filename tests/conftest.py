@@ -1,6 +1,7 @@
 """Fixtures that several rooms' tests use."""
 
 import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,12 @@ from drawn_coco import write_drawn_coco
 from simplepose.cli import prepare
 
 SHARED = Path(os.environ.get("SIMPLEPOSE_SHARED", Path(__file__).resolve().parents[2] / "shared"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ctrl_c_is_heard() -> None:
+    """A shell has its background jobs ignore SIGINT, and all that they start; tests that send one need it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -214,7 +214,6 @@ def test_ap_of_a_part_of_the_pictures_is_not_told(tmp_path, samples_file, monkey
 
 
 def test_the_second_signal_acts_as_usual_but_not_its_echo(monkeypatch):
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job is started without
     with Interrupt() as asked:
         signal.raise_signal(signal.SIGTERM)
         signal.raise_signal(signal.SIGINT)
@@ -223,4 +222,3 @@ def test_the_second_signal_acts_as_usual_but_not_its_echo(monkeypatch):
         monkeypatch.setattr(interrupt.time, "monotonic", lambda: later)
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
-    signal.signal(signal.SIGINT, before)

@@ -14,10 +14,9 @@ class GrowingFile:
     is undone. Entries go to the system at once and are not kept in memory.
 
     Args:
-        path: the final name, taken at `close`; until then it is that name and ".partial".
+        path: the final name, taken at `close`; until then, if `aside`, it is that name and ".partial".
         head, between, tail: what begins the file, parts entries, and ends it.
-        place: None, or where entries go on in the file itself, under its final name from the start and
-            without a head; what lies beyond is cut off.
+        aside: False: it has its final name from the start.
 
     Raises:
         OSError: the file cannot be made; names it.
@@ -29,15 +28,15 @@ class GrowingFile:
         head: bytes = b"",
         between: bytes = b"",
         tail: bytes = b"",
-        place: int | None = None,
+        aside: bool = True,
     ) -> None:
         self.path = Path(path)
-        self._aside = place is None
+        self._aside = aside
         self._grows = self.path.with_name(self.path.name + ".partial") if self._aside else self.path
         self._between, self._tail = between, tail
-        self._end, self._empty = place or 0, True
+        self._end, self._empty = 0, True
         with atomic.naming(self.path):
-            self._file = self._grows.open("wb" if not place else "rb+", buffering=0)
+            self._file = self._grows.open("wb", buffering=0)
             try:
                 self._put(head + tail)
                 self._end += len(head)

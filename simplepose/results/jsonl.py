@@ -36,22 +36,15 @@ class JsonLinesWriter(ResultWriter):
     Args:
         folder: for the file; it must be there.
         skeleton: of the people; any.
-        append: go on after the whole lines of a file that is there, which a kill may have left with a part
-            of a line; else it is replaced.
         name: the file's.
 
     Raises:
-        ValueError: a file that is there is none of JSON lines.
         OSError: the file cannot be made; names it.
     """
 
-    def __init__(
-        self, folder: str | Path, skeleton: Skeleton = COCO, append: bool = False, name: str = LINES
-    ) -> None:
+    def __init__(self, folder: str | Path, skeleton: Skeleton = COCO, name: str = LINES) -> None:
         self._skeleton = skeleton
-        path = Path(folder) / name
-        place = whole_bytes(path) if append and path.exists() else 0
-        self._lines = GrowingFile(path, place=place)
+        self._lines = GrowingFile(Path(folder) / name, aside=False)
 
     def write(self, frame: Frame, people: People) -> None:
         """Add a frame: see `ResultWriter`."""
@@ -156,14 +149,6 @@ def read(path: str | Path) -> Iterator[Record]:
                 )
             else:
                 return  # another process may just be writing the rest
-
-
-def whole_bytes(path: str | Path) -> int:
-    """How many bytes at the beginning of a file are whole lines. Raises as `read` does."""
-    end = 0
-    for record in read(path):
-        end = record.end
-    return end
 
 
 def _is_torn(line: bytes) -> bool:
