@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import json
 import math
 import signal
@@ -199,16 +200,17 @@ def test_ap_of_a_part_of_the_pictures_is_not_told(tmp_path, samples_file, monkey
     annotations, images = write_drawn_coco(tmp_path / "coco", pictures=3)
     settings = settings_of("train.ap_epochs=1")
     measure = ap_of(annotations, images, settings, torch.device("cpu"), World())
-    found = Predictor.__call__
+    found = Predictor.group
     seen = []
 
-    def interrupted(self, image):
-        seen.append(image)
+    def interrupted(self, maps, picture):
+        seen.append(picture)
         if len(seen) == 2:
-            raise KeyboardInterrupt  # as the second Ctrl-C does
-        return found(self, image)
+            _thread.interrupt_main()  # as the second Ctrl-C does
+            time.sleep(0.5)
+        return found(self, maps, picture)
 
-    monkeypatch.setattr(Predictor, "__call__", interrupted)
+    monkeypatch.setattr(Predictor, "group", interrupted)
     with pytest.raises(KeyboardInterrupt):
         measure(trainer_of(settings).model)
 
