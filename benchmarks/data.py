@@ -17,17 +17,15 @@ import statistics
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
-from unittest.mock import patch
 
 import cv2
 import numpy as np
 import plain_pipeline
 import torch
+from stage_clock import clocked
 
 from simplepose import freed_memory, targets
 from simplepose.cli import prepare
@@ -120,32 +118,10 @@ def plain(samples: TrainingSamples) -> Callable[[tuple[int, int]], object]:
     return make
 
 
-@contextmanager
-def clocked(spent: dict[str, float]) -> Iterator[None]:
-    """Within, the stages add the time that they spend, without that of the stages that they call."""
-    inner = [0.0]
-
-    def with_clock(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        def run(*args: Any, **more: Any) -> Any:
-            before, inner[0], start = inner[0], 0.0, time.perf_counter()
-            result = function(*args, **more)
-            whole = time.perf_counter() - start
-            spent[name] += whole - inner[0]
-            inner[0] = before + whole
-            return result
-
-        return run
-
-    with ExitStack() as patches:
-        for name, (owner, function) in STAGES.items():
-            patches.enter_context(patch.object(owner, function, with_clock(name, getattr(owner, function))))
-        yield
-
-
 def print_shares(path: Path, count: int) -> None:
     samples, spent = open_samples(path, 0), defaultdict(float)
     chosen = places(samples, count)
-    with clocked(spent):
+    with clocked(STAGES, spent):
         for first in range(0, count, BATCH):
             batch.collate([samples[place] for place in chosen[first : first + BATCH]])
     for name, seconds in sorted(spent.items(), key=lambda item: -item[1]):

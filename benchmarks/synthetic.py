@@ -13,13 +13,12 @@ import argparse
 import statistics
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
 from typing import Any
-from unittest.mock import patch
 
 import cv2
 import numpy as np
+from stage_clock import clocked
 
 from simplepose.data import synthetic
 from simplepose.data.drawn import backdrops, bodies, painter, poses
@@ -48,28 +47,6 @@ def seconds(call: Callable[[int], object], count: int) -> float:
     return time.perf_counter() - start
 
 
-@contextmanager
-def clocked(spent: dict[str, float]) -> Iterator[None]:
-    """Within, the stages add the time that they spend, without that of the stages that they call."""
-    inner = [0.0]
-
-    def with_clock(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        def run(*args: Any, **more: Any) -> Any:
-            before, inner[0], start = inner[0], 0.0, time.perf_counter()
-            result = function(*args, **more)
-            whole = time.perf_counter() - start
-            spent[name] += whole - inner[0]
-            inner[0] = before + whole
-            return result
-
-        return run
-
-    with ExitStack() as patches:
-        for name, (owner, function) in STAGES.items():
-            patches.enter_context(patch.object(owner, function, with_clock(name, getattr(owner, function))))
-        yield
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -92,7 +69,7 @@ def main() -> None:
     print(f"{args.size[0]} x {args.size[1]}, {args.people} people: {drawn:.1f} pictures drawn a second")
     print(f"decoding them from JPEG: {decoded:.0f} a second, {decoded / drawn:.1f} times as fast")
     spent: dict[str, float] = defaultdict(float)
-    with clocked(spent):
+    with clocked(STAGES, spent):
         for number in range(args.pictures):
             draw(number, args, figure=poses.draw_figure, backdrop=backdrops.draw_backdrop)
     for name, share in sorted(spent.items(), key=lambda item: -item[1]):

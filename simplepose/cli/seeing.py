@@ -23,7 +23,7 @@ from simplepose.inference.maps import Maps
 from simplepose.inference.pipeline import Draw
 from simplepose.inference.predictor import Predictor
 from simplepose.inference.running import Run
-from simplepose.models import for_use
+from simplepose.models import recording
 from simplepose.models.precision import DTYPES
 from simplepose.people import People
 from simplepose.skeleton import Skeleton
@@ -53,7 +53,7 @@ def add_network(parser: argparse.ArgumentParser, required: bool = False) -> None
     add("--batch", type=options.count(1), metavar="N", help="pictures at once (default: 8 on a GPU, else 1)")
     add(
         "--run",
-        choices=get_args(for_use.Run),
+        choices=get_args(recording.Run),
         default="eager",
         help="of the network: graphs (GPU) and compile cost time at the first picture of each shape",
     )

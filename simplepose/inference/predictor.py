@@ -17,8 +17,9 @@ from simplepose.inference.framing import Framed, framed
 from simplepose.inference.maps import MapMaker, Maps
 from simplepose.models import checkpoints
 from simplepose.models.checkpoints import Model
-from simplepose.models.for_use import Run, for_use
+from simplepose.models.for_use import for_use
 from simplepose.models.precision import DTYPES
+from simplepose.models.recording import Run
 from simplepose.people import People
 
 ASSETS = Path(__file__).parent.parent / "assets"

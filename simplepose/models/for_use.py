@@ -8,7 +8,7 @@ one 1x1 convolution, and enlarging with the 3x3 convolution after it one transpo
 from __future__ import annotations
 
 import copy
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -19,9 +19,7 @@ from simplepose.models.folding import added, as_affine, chained, convolution, fo
 from simplepose.models.hourglass import Hourglass, Level
 from simplepose.models.imhn import IMHN, Head, Merge, Stem
 from simplepose.models.layers import NEGATIVE_SLOPE, ConvBlock, Residual
-
-Run = Literal["eager", "graphs", "compile"]
-"""How a network for use is run, see `for_use`."""
+from simplepose.models.recording import Run
 
 BITS = 2.0**-8
 """What uint8 is multiplied by: exact in each dtype, as 1 / 255 is not. The first weights make good for it."""

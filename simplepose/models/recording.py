@@ -7,12 +7,13 @@ import shutil
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar, get_args
 
 import torch
 from torch import Tensor, nn
 
-RUNS = ("eager", "graphs", "compile")
+Run = Literal["eager", "graphs", "compile"]
+"""How a network for use is run, see `for_use`."""
 
 SHAPES = 8
 """Shapes that graphs are kept for at most: each holds its input, output and workspace on the GPU."""
@@ -23,8 +24,8 @@ Shape = tuple[int, ...]
 
 def require(run: str, device: torch.device) -> None:
     """Raises ValueError where a way to run cannot be had."""
-    if run not in RUNS:
-        raise ValueError(f"run {run!r}: one of {', '.join(RUNS)} expected")
+    if run not in get_args(Run):
+        raise ValueError(f"run {run!r}: one of {', '.join(get_args(Run))} expected")
     if run == "graphs" and device.type != "cuda":
         raise ValueError(f"run 'graphs' records CUDA graphs, which {device} has not; take eager or compile")
     if run == "compile" and device.type == "cpu" and not shutil.which(os.environ.get("CXX", "g++")):
