@@ -207,12 +207,13 @@ class Tracking:
     box_weight: float = 1.0  # of the overlap of boxes; they count less the more joints tell
     lost_frames: float = 30.0  # a track that is missed for longer ends ...
     trust: float = 5.0  # ... or for longer than this times the frames in which it was seen
+    sure_sights: float = 0.8  # whole bodies: a track has an id once what was seen of it adds up to so much
     smoothing: bool = False  # one-euro filter of each joint
     smoothing_cutoff: float = 0.05  # of a joint at rest, cycles a frame; lower: steadier, later
     smoothing_speed: float = 10.0  # cutoff more for each body size a frame; higher: sooner
 
     def __post_init__(self) -> None:
-        at_least(0, self, "sure_score", "box_weight", "lost_frames", "smoothing_speed")
+        at_least(0, self, "sure_score", "box_weight", "lost_frames", "sure_sights", "smoothing_speed")
         at_least(1, self, "trust")
         above(0, self, "least_similarity", "smoothing_cutoff")
         require(

@@ -129,7 +129,7 @@ def _tracking(tracker: Tracker) -> Track:
     def track(people: People, frame: Frame) -> People:
         passed = frame.number - last.pop() if last else 1
         last.append(frame.number)
-        return tracker(people, passed)
+        return tracker(people, passed, frame.image)
 
     return track
 

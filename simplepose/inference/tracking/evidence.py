@@ -23,9 +23,9 @@ BODY_ROOM = 0.5
 """Body sizes: deviation of the place of somebody else who is near."""
 PLACE_SPREAD = 0.01
 """Body sizes: deviation of a body's place that the forecast does not know of."""
-TOGETHER = 0.35
+TOGETHER = 0.5
 """What of the evidence of a joint found or not found counts: joints come and go together."""
-UNCOVERED = 0.05
+UNCOVERED = 0.01
 """Share of sights at which somebody hides or appears at once, so that what was found tells nothing."""
 BOX_LEAST, BOX_MOST = 0.1, 5.0
 """Odds that boxes give that do not meet, and besides those that are the same."""

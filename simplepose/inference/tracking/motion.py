@@ -12,6 +12,9 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
+from simplepose.inference.tracking.tracks import Sights, Tracks
+from simplepose.people import NO_ID
+
 WANDER = 2e-5
 """Variance of the velocity that a frame adds, (body sizes a frame) squared: people speed up and turn."""
 FIRST_SPREAD = 0.04
@@ -26,8 +29,6 @@ SWING_MOST = 12.0
 """After so many frames a joint's place on its body is no less certain: limbs swing to and fro."""
 OUTLYING = 3.0
 """Deviations from which on a joint counts less the farther it lies: some are guessed."""
-MEMORY = 12.0
-"""Frames for which a body carries on a joint that is not found while others are; then it is forgotten."""
 SHOWING = 0.35
 """Share by which what is found of a joint in a frame changes how often it is expected to be found."""
 SHOWING_FRAMES = 8.0
@@ -39,91 +40,6 @@ LEAST_SIZE = 32.0
 SCALE = 0.4
 """OKS's scale, the root of the covered area, in body sizes: 0.53 (COCO's bodies in their boxes) of a box
 that is 0.3 as wide as high."""
-
-
-@dataclass(eq=False)
-class Tracks:
-    """T tracks, row by row; all lie where they were when each was last seen.
-
-    Attributes:
-        ids: (T,) int64.
-        xy: (T, J, 2) float64 pixels; where joints are taken to be: their sights, filtered; a joint that was
-            not found then lies where the body has carried it.
-        swing: (T, J, 2) float64 pixels a frame: the velocity of each joint on its body.
-        pxx, pxv, pvv: (T, J) float64: covariance of the joint's place and swing
-            direction, the body's place given.
-        showing: (T, J) float64 in (0, 1): how often each joint was found of late.
-        sights: (T, J) float64: the time when each joint was last found; -inf for never.
-        seen: (T,) float64: the time of the last sight of the track. Times are in frames.
-        sightings: (T,) int64: in how many frames it was seen.
-        sizes: (T,) float64 pixels: how large the body is; see `body_sizes`.
-        velocity: (T, 2) float64 pixels a frame, of the body.
-        variance: (T,) float64 of the velocity in each direction, (body sizes a frame) squared.
-        smooth_xy, smooth_velocity: (T, J, 2) float64: the state of `smoothing`.
-    """
-
-    ids: np.ndarray
-    xy: np.ndarray
-    swing: np.ndarray
-    pxx: np.ndarray
-    pxv: np.ndarray
-    pvv: np.ndarray
-    showing: np.ndarray
-    sights: np.ndarray
-    seen: np.ndarray
-    sightings: np.ndarray
-    sizes: np.ndarray
-    velocity: np.ndarray
-    variance: np.ndarray
-    smooth_xy: np.ndarray
-    smooth_velocity: np.ndarray
-
-    @classmethod
-    def begin(
-        cls, ids: np.ndarray, xy: np.ndarray, found: np.ndarray, sigmas: np.ndarray, time: float
-    ) -> Tracks:
-        """Tracks of people just seen for the first time; xy (T, J, 2) and found (T, J)."""
-        count = len(ids)
-        sizes = body_sizes(xy, found)
-        return cls(
-            ids=ids,
-            xy=xy.copy(),
-            swing=np.zeros_like(xy),
-            pxx=sight_variances(sizes, sigmas),
-            pxv=np.zeros(found.shape),
-            pvv=np.repeat((SWING * sizes[:, None]) ** 2, found.shape[1], 1),
-            showing=np.where(found, 0.7, 0.3),
-            sights=np.where(found, time, -np.inf),
-            seen=np.full(count, time),
-            sightings=np.ones(count, np.int64),
-            sizes=sizes,
-            velocity=np.zeros((count, 2)),
-            variance=np.full(count, FIRST_SPREAD**2),
-            smooth_xy=xy.copy(),
-            smooth_velocity=np.zeros_like(xy),
-        )
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def where(self, rows: np.ndarray) -> Tracks:
-        """A copy of those rows: indices, or (T,) bool."""
-        return Tracks(*(getattr(self, field.name)[rows] for field in fields(self)))
-
-    def followed_by(self, others: Tracks) -> Tracks:
-        """These and those."""
-        pairs = ((getattr(self, field.name), getattr(others, field.name)) for field in fields(self))
-        return Tracks(*(np.concatenate(pair) for pair in pairs))
-
-    def replace(self, rows: np.ndarray, others: Tracks) -> None:
-        """Overwrite rows, given as indices."""
-        for field in fields(self):
-            getattr(self, field.name)[rows] = getattr(others, field.name)
-
-    @property
-    def known(self) -> np.ndarray:
-        """(T, J) bool: the joints that were found at the last sight or not long before."""
-        return self.sights >= self.seen[:, None] - MEMORY
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,6 +95,32 @@ def sight_variances(sizes: np.ndarray, sigmas: np.ndarray) -> np.ndarray:
     return (1.1 * sigmas * (SCALE * sizes)[:, None]) ** 2 + (0.008 * sizes[:, None]) ** 2
 
 
+def begin(sights: Sights, sigmas: np.ndarray, time: float) -> Tracks:
+    """Tracks of people just seen for the first time."""
+    xy, found, count = sights.xy, sights.found, len(sights)
+    sizes = body_sizes(xy, found)
+    return Tracks(
+        ids=np.full(count, NO_ID, np.int64),
+        sureness=found.mean(1),
+        xy=xy.copy(),
+        swing=np.zeros_like(xy),
+        pxx=sight_variances(sizes, sigmas),
+        pxv=np.zeros(found.shape),
+        pvv=np.repeat((SWING * sizes[:, None]) ** 2, found.shape[1], 1),
+        showing=np.where(found, 0.7, 0.3),
+        sights=np.where(found, time, -np.inf),
+        seen=np.full(count, time),
+        sightings=np.ones(count, np.int64),
+        sizes=sizes,
+        velocity=np.zeros((count, 2)),
+        variance=np.full(count, FIRST_SPREAD**2),
+        colours=sights.colours,
+        colour_sights=sights.clear.astype(np.float64),
+        smooth_xy=xy.copy(),
+        smooth_velocity=np.zeros_like(xy),
+    )
+
+
 def forecast(tracks: Tracks, sigmas: np.ndarray, time: float) -> Forecast:
     """Where tracks should be at a time after the last sight of each."""
     gone = time - tracks.seen
@@ -211,17 +153,16 @@ def forecast(tracks: Tracks, sigmas: np.ndarray, time: float) -> Forecast:
     )
 
 
-def seen_again(
-    tracks: Tracks, expected: Forecast, xy: np.ndarray, found: np.ndarray, sigmas: np.ndarray, time: float
-) -> Tracks:
+def seen_again(tracks: Tracks, expected: Forecast, sights: Sights, sigmas: np.ndarray, time: float) -> Tracks:
     """The same tracks after a sight of each.
 
     Args:
         tracks: T of them.
         expected: their forecast for this time.
-        xy, found: (T, J, 2) and (T, J): the people that were seen.
+        sights: T people, one of each.
         time: now.
     """
+    xy, found = sights.xy, sights.found
     gone = time - tracks.seen
     both, place = found & expected.known, expected.spread**2
     off = xy - expected.xy
@@ -238,6 +179,7 @@ def seen_again(
     joints = _joints_seen(expected, shift, xy, found, weights, sizes, sigmas)
     return Tracks(
         ids=tracks.ids,
+        sureness=tracks.sureness + found.mean(1),
         **joints,
         showing=expected.showing + SHOWING * (found - expected.showing),
         sights=np.where(found, time, tracks.sights),
@@ -246,6 +188,8 @@ def seen_again(
         sizes=sizes,
         velocity=tracks.velocity + (gain / gone)[:, None] * mean,
         variance=(1 - gain) * variance,
+        colours=tracks.colours,
+        colour_sights=tracks.colour_sights,
         smooth_xy=tracks.smooth_xy,
         smooth_velocity=tracks.smooth_velocity,
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from simplepose.inference.tracking.motion import SCALE, Forecast, boxes_around
+from simplepose.inference.tracking.tracks import Sights
 
 SIGHT_NOISE = 3.0
 """OKS's variance times this is that between two sights of a joint: networks place it no better than
@@ -41,8 +42,9 @@ class Pairs:
         return Pairs(*(getattr(self, field.name)[kept] for field in fields(self)))
 
 
-def near_pairs(expected: Forecast, xy: np.ndarray, found: np.ndarray) -> Pairs:
-    """The pairs of T tracks and P people worth comparing; xy (P, J, 2) pixels and found (P, J) bool."""
+def near_pairs(expected: Forecast, sights: Sights) -> Pairs:
+    """The pairs of T tracks and P people worth comparing."""
+    xy, found = sights.xy, sights.found
     boxes = boxes_around(xy, found)
     rows, people = np.nonzero(_near(expected, boxes) & found.any(1))
     common = expected.known[rows] & found[people]

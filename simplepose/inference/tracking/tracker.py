@@ -1,4 +1,4 @@
-"""People frame by frame -> the same people with ids: forecast, compare, assign, remember."""
+"""People frame by frame -> the same people with ids: forecast, compare, assign, remember, tell."""
 
 from __future__ import annotations
 
@@ -6,32 +6,34 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from simplepose.config import Tracking
-from simplepose.inference.tracking import motion
+from simplepose.inference.tracking import colours, motion
 from simplepose.inference.tracking.evidence import evidence
-from simplepose.inference.tracking.motion import Forecast, Tracks
+from simplepose.inference.tracking.motion import Forecast
 from simplepose.inference.tracking.similarity import near_pairs, similarity
 from simplepose.inference.tracking.smoothing import one_euro
+from simplepose.inference.tracking.tracks import Sights
 from simplepose.people import NO_ID, People
 from simplepose.skeleton import COCO, Skeleton
 
 LEAST_ALIKE = 0.05
 """Similarity of a pair from which on it is worth weighing."""
-SEEN_EVIDENCE, LOST_EVIDENCE = 2.0, -1.5
+SEEN_EVIDENCE, LOST_EVIDENCE = 2.0, 1.0
 """Logarithms of the odds that a track is found which was seen the frame before, and one that was missed."""
-LEAST_MARGIN = 2.0
-"""Evidence by which the assignment must be better than one in which a person has another track: else one
-waits for a clearer sight, and the person has no id in this frame."""
+LEAST_MARGIN, LEAST_MARGIN_WITH_COLOURS = 4.0, 6.0
+"""Evidence by which the assignment must be better than one in which a person has another track, or none:
+else one waits for a clearer sight, and the person has no id in this frame."""
 
 
 class Tracker:
     """Follows people through one video; another video wants another one. For one thread at a time.
 
     A track is forecast to the frame's time, its body and each joint on it; the people near it are weighed as
-    likelihoods (`evidence`), and an optimal assignment gives sure people to tracks, then faint people to the
-    tracks that are left (as ByteTrack, Zhang et al. 2022, does). Where another assignment is almost as likely
-    one waits: the person has no id in this frame, and the tracks go on unseen. Sure people who fit no track
-    begin one; who fits a track that went to somebody else is taken for another sight of the same body. A
-    track that is missed goes on unseen for `lost_frames`, and whoever fits it then has its id again.
+    likelihoods (`evidence`), and so are the colours that their bodies show (`colours`). An optimal assignment
+    gives sure people to tracks, then faint people to the tracks that are left (as ByteTrack, Zhang et al.
+    2022, does). Where another assignment is almost as likely one waits: the person has no id in this frame,
+    and the tracks go on unseen. Sure people who fit no track begin one, which has an id once it has been
+    seen well enough; who fits a track that went to somebody else is taken for another sight of the same
+    body. A track that is missed goes on unseen for `lost_frames`, and whoever fits it then has its id again.
 
     Args:
         skeleton: whose annotated joints the people have.
@@ -40,54 +42,57 @@ class Tracker:
 
     def __init__(self, skeleton: Skeleton = COCO, settings: Tracking | None = None) -> None:
         self.settings = settings or Tracking()
-        self._joints = len(skeleton.annotated)
+        self._joints, self._bones = len(skeleton.annotated), skeleton.bone_ends
         self._sigmas = np.array(skeleton.sigmas)
         self._time, self._next_id = 0.0, 0
-        self._tracks = Tracks.begin(
-            np.zeros(0, np.int64),
-            np.zeros((0, self._joints, 2)),
-            np.zeros((0, self._joints), bool),
-            self._sigmas,
-            0.0,
-        )
+        nobody = People(np.zeros((0, self._joints, 3)), np.zeros(0))
+        self._tracks = motion.begin(self._sights(nobody, np.zeros(0, np.int64), None), self._sigmas, 0.0)
 
-    def __call__(self, people: People, frames: float = 1.0) -> People:
+    def __call__(self, people: People, frames: float = 1.0, image: np.ndarray | None = None) -> People:
         """Give the people of the next frame their ids.
 
         Args:
             people: in any order, which decides nothing; ids that they have are not read.
             frames: since the last call; more than 1 where frames were left out or lost.
+            image: (H, W, 3) uint8 BGR, the frame, for people's colours; without it ids hold less well.
 
         Returns:
             The same people in the same order, with ids: counted from 0, each given once, never to somebody
-            else; or NO_ID. With `smoothing`, found joints of people with an id are moved; nothing else is
-            changed.
+            else; or NO_ID, for who is not followed, cannot be told from another for now, or has not been
+            seen well enough yet. With `smoothing`, found joints of people with an id are moved; nothing else
+            is changed.
 
         Raises:
-            ValueError: people of another skeleton, values that are not finite, or no time has passed.
+            ValueError: people of another skeleton, values that are not finite, no picture of that kind, or no
+                time has passed.
         """
-        self._check(people, frames)
+        self._check(people, frames, image)
         self._time += frames
         self._forget(frames)
         order = _canonical(people)
-        xy, found = people.keypoints[order, :, :2].astype(np.float64), people.found[order]
+        sights = self._sights(people, order, image)
         sure = people.scores[order] >= self.settings.sure_score
         expected = motion.forecast(self._tracks, self._sigmas, self._time)
         missed = self._time - self._tracks.seen > frames
-        alike, worth = self._compare(expected, xy, found, missed)
+        alike, worth = self._compare(expected, sights, missed)
         rows = _assign(worth, sure)
         known = (alike.max(0, initial=0) >= self.settings.least_similarity) | (rows >= 0)
-        rows[_margins(worth, rows) < LEAST_MARGIN] = -1
-        self._remember(rows, expected, xy, found)
-        begun = sure & ~known & found.any(1)
-        rows[begun] = self._begin(xy[begun], found[begun])
-        ids = np.full(len(people), NO_ID)
+        rows[_margins(worth, rows) < (LEAST_MARGIN if image is None else LEAST_MARGIN_WITH_COLOURS)] = -1
+        self._remember(rows, expected, sights)
+        begun = sure & ~known & sights.found.any(1)
+        rows[begun] = self._begin(sights.where(begun))
         tracked = rows >= 0
+        self._name(rows[tracked])
+        ids = np.full(len(people), NO_ID)
         ids[order[tracked]] = self._tracks.ids[rows[tracked]]
         keypoints = self._smoothed(people, order[tracked], rows[tracked])
         return People(keypoints, people.scores, ids)
 
-    def _check(self, people: People, frames: float) -> None:
+    def _sights(self, people: People, order: np.ndarray, image: np.ndarray | None) -> Sights:
+        xy, found = people.keypoints[order, :, :2].astype(np.float64), people.found[order]
+        return Sights(xy, found, *colours.colours_of(image, xy, found, self._bones))
+
+    def _check(self, people: People, frames: float, image: np.ndarray | None) -> None:
         if people.keypoints.shape[1] != self._joints:
             raise ValueError(
                 f"{self._joints} joints a person expected, as the tracker's skeleton has; "
@@ -97,6 +102,8 @@ class Tracker:
             raise ValueError("people to track have keypoints or scores that are not finite numbers")
         if not 0 < frames < np.inf:
             raise ValueError(f"frames since the last call: a number above 0 expected, got {frames}")
+        if image is not None and (image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3):
+            raise ValueError(f"a picture (H, W, 3) uint8 expected, got {image.shape} {image.dtype}")
 
     def _forget(self, frames: float) -> None:
         """Drop the tracks that were missed for too long; in frames that were left out nobody was missed."""
@@ -107,27 +114,29 @@ class Tracker:
             self._tracks = self._tracks.where(~lost)
 
     def _compare(
-        self, expected: Forecast, xy: np.ndarray, found: np.ndarray, missed: np.ndarray
+        self, expected: Forecast, sights: Sights, missed: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """(T, P) how alike tracks and people are, and what speaks for each pair, 0 for what cannot be."""
-        alike, worth = np.zeros((2, len(expected.xy), len(xy)))
-        pairs, box_weight = near_pairs(expected, xy, found), self.settings.box_weight
+        alike, worth = np.zeros((2, len(expected.xy), len(sights)))
+        pairs, box_weight = near_pairs(expected, sights), self.settings.box_weight
         told = similarity(expected, pairs, self._sigmas, box_weight)
         alike[pairs.rows, pairs.people] = told
         pairs = pairs.where(told > LEAST_ALIKE)
         before = np.where(missed, LOST_EVIDENCE, SEEN_EVIDENCE)[pairs.rows]
-        speaks = evidence(expected, pairs, found, box_weight) + before
+        speaks = evidence(expected, pairs, sights.found, box_weight) + before
+        speaks += colours.evidence(self._tracks.where(pairs.rows), sights.where(pairs.people))
         worth[pairs.rows, pairs.people] = np.maximum(speaks, 0)
         return alike, worth
 
-    def _remember(self, rows: np.ndarray, expected: Forecast, xy: np.ndarray, found: np.ndarray) -> None:
+    def _remember(self, rows: np.ndarray, expected: Forecast, sights: Sights) -> None:
         """Move the tracks to the people that they were given; rows (P,), -1 for none."""
-        people = np.flatnonzero(rows >= 0)
-        tracks = self._tracks.where(rows[people])
-        was = expected.where(rows[people])
-        after = motion.seen_again(tracks, was, xy[people], found[people], self._sigmas, self._time)
+        kept = rows >= 0
+        rows, sights = rows[kept], sights.where(kept)
+        tracks, was = self._tracks.where(rows), expected.where(rows)
+        after = motion.seen_again(tracks, was, sights, self._sigmas, self._time)
+        after.colours, after.colour_sights = colours.learnt(tracks, sights)
         smooth_xy, smooth_velocity = one_euro(
-            xy[people],
+            sights.xy,
             tracks.smooth_xy,
             tracks.smooth_velocity,
             was.ages,
@@ -135,10 +144,10 @@ class Tracker:
             self.settings.smoothing_cutoff,
             self.settings.smoothing_speed,
         )
-        there = found[people][..., None]
+        there = sights.found[..., None]
         after.smooth_xy = np.where(there, smooth_xy, tracks.smooth_xy)
         after.smooth_velocity = np.where(there, smooth_velocity, tracks.smooth_velocity)
-        self._tracks.replace(rows[people], after)
+        self._tracks.replace(rows, after)
 
     def _smoothed(self, people: People, seen: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """(P, J, 3) keypoints; people `seen` are those of the tracks in `rows`."""
@@ -149,13 +158,18 @@ class Tracker:
         keypoints[seen, :, :2] = np.where(there, xy, keypoints[seen, :, :2])
         return keypoints
 
-    def _begin(self, xy: np.ndarray, found: np.ndarray) -> np.ndarray:
+    def _begin(self, sights: Sights) -> np.ndarray:
         """Begin a track for each of P people; returns their rows (P,)."""
-        first, count = len(self._tracks), len(xy)
-        ids = np.arange(self._next_id, self._next_id + count)
-        self._next_id += count
-        self._tracks = self._tracks.followed_by(Tracks.begin(ids, xy, found, self._sigmas, self._time))
-        return np.arange(first, first + count)
+        first = len(self._tracks)
+        self._tracks = self._tracks.followed_by(motion.begin(sights, self._sigmas, self._time))
+        return np.arange(first, len(self._tracks))
+
+    def _name(self, rows: np.ndarray) -> None:
+        """Give those tracks an id that have none yet and have been seen well enough."""
+        sure = self._tracks.sureness[rows] >= self.settings.sure_sights
+        fresh = rows[sure & (self._tracks.ids[rows] == NO_ID)]
+        self._tracks.ids[fresh] = np.arange(self._next_id, self._next_id + len(fresh))
+        self._next_id += len(fresh)
 
 
 def _canonical(people: People) -> np.ndarray:

@@ -1,0 +1,88 @@
+"""The colours that a body shows, and what they say about who it is: clothes stay on, however people cross."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from simplepose.inference.tracking.tracks import Sights, Tracks
+
+ALONG = (0.25, 0.5, 0.75)
+"""Shares of the way along a bone where its colour is read."""
+LIGHTNESS = 0.5
+"""What a difference of lightness counts beside one of hue: bodies turn in the light."""
+NOISE = 11.0
+"""Deviation of a spot's colour between two sights of it, in the units of `colours_of`."""
+ROOM = 45.0
+"""Deviation between two people's colours."""
+ELSEWHERE = 0.5
+"""Share of spots where something else shows: hidden, beside the body, or of a pattern's other half."""
+COUNTS = 0.4
+"""What of each spot's evidence counts: a shirt is many spots, and they err together."""
+MOST = 30.0
+"""Evidence that colours can give."""
+LEARNT = 10.0
+"""Sights of a spot after which a new one always counts as one in so many."""
+
+
+def colours_of(
+    image: np.ndarray | None, xy: np.ndarray, found: np.ndarray, bones: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The colours of people's spots: their joints, and the middle part of each bone.
+
+    Args:
+        image: (H, W, 3) uint8 BGR; None where there is none.
+        xy, found: (P, J, 2) pixels and (P, J) bool.
+        bones: (B, 2) joints.
+
+    Returns:
+        (P, J + B, 3) float64 CIE L*a*b* with a lower weight of L*, and (P, J + B) bool: which are known.
+    """
+    ends = xy[:, bones]
+    spots = np.concatenate([found, found[:, bones].all(2)], 1)
+    if image is None or not len(xy):
+        return np.zeros((*spots.shape, 3)), np.zeros_like(spots)
+    share = np.array(ALONG)[:, None]
+    on_bones = ends[:, :, :1] * (1 - share) + ends[:, :, 1:] * share
+    joints, along = _patches(image, xy), _patches(image, on_bones).mean(2)
+    bgr = np.concatenate([joints, along], 1).astype(np.float32) / 255
+    lab = cv2.cvtColor(bgr, cv2.COLOR_BGR2LAB).astype(np.float64)
+    lab[..., 0] *= 2.55 * LIGHTNESS
+    return lab, spots
+
+
+def evidence(tracks: Tracks, sights: Sights) -> np.ndarray:
+    """What colours say for each of K tracks being the person of the same row: (K,) logarithms of odds."""
+    said = COUNTS * np.log(_odds(tracks, sights)).sum(1)
+    return np.clip(said, -MOST, MOST)
+
+
+def learnt(tracks: Tracks, sights: Sights) -> tuple[np.ndarray, np.ndarray]:
+    """The tracks' `colours` and `colour_sights` after a sight of each: what fits what is known counts."""
+    odds = _odds(tracks, sights)
+    fits = np.where(sights.clear, np.where(tracks.colour_sights > 0, 1 - ELSEWHERE / odds, 1), 0)
+    total = np.minimum(tracks.colour_sights + fits, LEARNT)
+    share = fits / np.where(total > 0, total, 1)
+    colours = tracks.colours + share[..., None] * (sights.colours - tracks.colours)
+    return colours, total
+
+
+def _odds(tracks: Tracks, sights: Sights) -> np.ndarray:
+    """(K, S) of each spot: a Gaussian beside a wider one, and outliers; 1 where nothing is known."""
+    known = sights.clear & (tracks.colour_sights > 0)
+    variance = NOISE**2 * (1 + 1 / np.where(known, tracks.colour_sights, 1))
+    room = ROOM**2 + variance
+    off = sights.colours - tracks.colours
+    power = np.einsum("ksc,ksc->ks", off, off) * (1 / room - 1 / variance) / 2
+    same = (room / variance) ** 1.5 * np.exp(power)
+    return np.where(known, (1 - ELSEWHERE) * same + ELSEWHERE, 1)
+
+
+def _patches(image: np.ndarray, xy: np.ndarray) -> np.ndarray:
+    """(..., 2) pixels -> (..., 3) float64 mean colours of the 3 x 3 pixels around them."""
+    last = np.array(image.shape[1::-1]) - 1
+    middle = np.rint(np.clip(xy, 0, last)).astype(np.int64)
+    around = np.stack(np.meshgrid((-1, 0, 1), (-1, 0, 1)), -1).reshape(9, 2)
+    x, y = np.moveaxis(np.clip(middle[..., None, :] + around, 0, last), -1, 0)
+    means: np.ndarray = image[y, x].mean(-2)
+    return means
