@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from other_joints import POLE
-from walkers import SIZE, followed, nobody, people_at
+from walkers import SIZE, followed, nobody, people_at, switches
 
 from simplepose import config
 from simplepose.config import Settings, Tracking
@@ -17,31 +17,20 @@ from simplepose.people import NO_ID, People
 from simplepose.skeleton import COCO
 
 
-def switches(told):
-    """How often somebody got another id than the time before."""
-    last, count = {}, 0
-    for who, ids, _ in told:
-        for person, name in zip(who.tolist(), ids.tolist(), strict=True):
-            if person >= 0 and name != NO_ID:
-                count += last.get(person, name) != name
-                last[person] = name
-    return count
-
-
-@pytest.mark.parametrize("seed", [0, 2, 3])
-def test_five_people_who_cross_and_hide_each_other_keep_their_ids(seed):
-    film = Film(seed, 5, 300, (720, 1280))
+@pytest.mark.parametrize(("seed", "size_hw"), [(0, (720, 1280)), (3, (480, 640))])
+def test_five_people_who_cross_and_hide_each_other_keep_their_ids(seed, size_hw):
+    film = Film(seed, 5, 300, size_hw)
     visible = np.array([(film.shot(number).keypoints[..., 2] == 2).sum(1) for number in range(300)])
     assert (visible < 3).any(0).sum() >= 2  # some are quite hidden for a while, and come out again
-    told = followed(Tracker(), film, seed)
+    told = followed(Tracker(), film, seed, drawn=True)
     assert switches(told) <= 1
     assert {person for who, _, _ in told for person in who.tolist()} == {-1, 0, 1, 2, 3, 4}
     named = [ids[who >= 0] != NO_ID for who, ids, _ in told]
-    assert np.concatenate(named).mean() > 0.97
+    assert np.concatenate(named).mean() > 0.95
 
 
-def test_ids_hold_in_films_that_nobody_chose():
-    """Five people, 300 frames; in most films at most one switch, few in all; limits set on others."""
+def test_without_pictures_ids_hold_in_most_films_that_nobody_chose():
+    """Five people, 300 frames; limits set on other films."""
     counts = [
         switches(followed(Tracker(), Film(seed, 5, 300, (720, 1280)), seed)) for seed in range(200, 210)
     ]
@@ -116,10 +105,12 @@ def test_who_is_seen_goes_on_beside_somebody_who_was_lost():
 
 
 def test_boxes_tell_where_no_joint_was_seen_before():
-    tracker, some, others = Tracker(), [5, 8, 11, 14, 15], [6, 7, 12, 13, 16]
-    tracker(people_at((0, 0), (3 * SIZE, 0), joints=some))
-    assert tracker(people_at((3 * SIZE, 0), (0, 0), joints=others)).ids.tolist() == [1, 0]
-    assert Tracker()(people_at((0, 0), joints=others)).ids.tolist() == [0]
+    some, others = [5, 8, 11, 14, 15], [6, 7, 12, 13, 16]
+    for box_weight, ids in ((5, [1, 0]), (0, [3, 2])):
+        tracker = Tracker(settings=Tracking(sure_sights=0, box_weight=box_weight))
+        tracker(people_at((0, 0), (3 * SIZE, 0), joints=some))
+        assert tracker(people_at((3 * SIZE, 0), (0, 0), joints=others)).ids.tolist() == ids
+    assert Tracker(settings=Tracking(sure_sights=0))(people_at((0, 0), joints=others)).ids.tolist() == [0]
 
 
 def test_frames_left_out_count_as_time():
@@ -193,9 +184,20 @@ def test_two_who_pass_keep_their_velocities():
 
 @pytest.mark.parametrize("joints", [[0], [5, 6]])
 def test_people_of_one_joint_or_two_are_followed(joints):
-    tracker = Tracker()
-    ids = [tracker(people_at((frame, 0), joints=joints)).ids[0] for frame in range(10)]
-    assert ids == [0] * 10
+    tracker, needed = Tracker(settings=Tracking(sure_sights=0.5)), int(np.ceil(0.5 * 17 / len(joints)))
+    ids = [tracker(people_at((frame, 0), joints=joints)).ids[0] for frame in range(12)]
+    assert ids == [NO_ID] * (needed - 1) + [0] * (13 - needed)
+
+
+def test_an_id_is_told_once_enough_was_seen_and_ids_count_those_that_are_told():
+    tracker = Tracker(settings=Tracking(sure_sights=0.8))
+    assert tracker(people_at((0, 0), joints=slice(5, 11))).ids.tolist() == [NO_ID]
+    tracker(nobody(), frames=50)  # it was nothing
+    told = [
+        tracker(People(np.concatenate([whole.keypoints, part.keypoints]), np.ones(2))).ids.tolist()
+        for whole, part in [(people_at((600, 0)), people_at((0, 0), joints=slice(5, 11)))] * 4
+    ]
+    assert told == [[0, NO_ID], [0, NO_ID], [0, 1], [0, 1]]  # 6 of 17 joints: at the third sight
 
 
 def test_people_without_joints_have_no_id():

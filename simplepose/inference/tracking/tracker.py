@@ -102,7 +102,7 @@ class Tracker:
             raise ValueError("people to track have keypoints or scores that are not finite numbers")
         if not 0 < frames < np.inf:
             raise ValueError(f"frames since the last call: a number above 0 expected, got {frames}")
-        if image is not None and (image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3):
+        if image is not None and not _is_picture(image):
             raise ValueError(f"a picture (H, W, 3) uint8 expected, got {image.shape} {image.dtype}")
 
     def _forget(self, frames: float) -> None:
@@ -170,6 +170,10 @@ class Tracker:
         fresh = rows[sure & (self._tracks.ids[rows] == NO_ID)]
         self._tracks.ids[fresh] = np.arange(self._next_id, self._next_id + len(fresh))
         self._next_id += len(fresh)
+
+
+def _is_picture(image: np.ndarray) -> bool:
+    return image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3 and image.size > 0
 
 
 def _canonical(people: People) -> np.ndarray:
