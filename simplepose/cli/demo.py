@@ -16,8 +16,8 @@ from typing import Any
 
 from simplepose import config, freed_memory, results
 from simplepose.cli import options, seeing
-from simplepose.cli.ending import Ending
 from simplepose.data.samples import write_samples
+from simplepose.ending import Ending
 from simplepose.inference import running
 from simplepose.inference.pipeline import Pipeline, Seen
 from simplepose.inference.predictor import Predictor, find

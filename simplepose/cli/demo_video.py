@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from simplepose import freed_memory, results
 from simplepose.cli import options, seeing
-from simplepose.cli.ending import Ending
+from simplepose.ending import Ending
 from simplepose.frames import Frame, FrameSource
 from simplepose.holding import held
 from simplepose.inference import running
