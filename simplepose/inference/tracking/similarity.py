@@ -6,7 +6,8 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from simplepose.inference.tracking.motion import SCALE, Forecast, boxes_around
+from simplepose.inference.tracking.motion import SCALE, Forecast
+from simplepose.people import boxes_around
 
 SIGHT_NOISE = 3.0
 """OKS's variance times this is that between two sights of a joint: networks place it no better than
