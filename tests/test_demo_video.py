@@ -119,8 +119,25 @@ def test_a_video_that_is_cut_gives_its_frames_and_says_so(run, tmp_path, capsys)
     assert run(video) == 1
     film = frames_of(tmp_path / "out/clip.mp4")
     assert 5 < len(film) < 60
-    assert records(tmp_path / "out") == len(film) + 1
+    assert records(tmp_path / "out") == len(film)
     assert "skipped" in capsys.readouterr().err
+
+
+def test_the_film_keeps_time_over_frames_that_cannot_be_read(run, tmp_path):
+    """What is drawn of the others lies where they lay in the source."""
+    frames = tmp_path / "frames"
+    frames.mkdir()
+    damaged = (0, 4, 5)
+    for number in range(8):
+        cv2.imwrite(str(frames / f"{number}.png"), np.full((HEIGHT, WIDTH, 3), 25 * number, np.uint8))
+        if number in damaged:
+            (frames / f"{number}.png").write_text("this is a text")
+    assert run(frames, "--no-track") == 1
+    assert result_readers.jsonl(tmp_path / "out").keys() == set(range(8))
+    assert {n for n, people in result_readers.jsonl(tmp_path / "out").items() if people is None} == {*damaged}
+    (film,) = (tmp_path / "out").glob("*.mp4")
+    corners = [frame[-5, -5].mean() for frame in frames_of(film)]
+    assert corners == pytest.approx([0, 25, 50, 75, 75, 75, 150, 175], abs=12)
 
 
 @pytest.mark.parametrize(

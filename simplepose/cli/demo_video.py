@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from simplepose import freed_memory, results
 from simplepose.cli import options, seeing
 from simplepose.ending import Ending
-from simplepose.frames import Frame, FrameSource
+from simplepose.frames import BadFrame, Frame, FrameSource
 from simplepose.holding import held
 from simplepose.inference import running
 from simplepose.inference.pipeline import Pipeline, Seen, Track
@@ -99,7 +99,12 @@ def _run(
             if screen is not None:
                 screen.show(seen.frame.image if seen.drawn is None else seen.drawn)
 
-        run = running.run(pipeline, source, ending.whole(keep), ending.whole(lines.skip))
+        def skip(bad: BadFrame) -> None:
+            lines.skip(bad)
+            if film is not None and not source.live:
+                film.miss()
+
+        run = running.run(pipeline, source, ending.whole(keep), ending.whole(skip))
         if run.failure is not None and not run.frames + run.bad:
             lines.close(keep=False)  # those of an earlier run are worth more
         return run, film.codec if film is not None else None
