@@ -33,9 +33,9 @@ START_MINUTES = 10.0
 """The processes of torchrun wait so long for each other, before they begin."""
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> options.Parser:
     """The verb's options."""
-    parser = argparse.ArgumentParser(
+    parser = options.Parser(
         prog="demo", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument

@@ -26,9 +26,9 @@ RATE = 25.0
 """Frames a second of what is drawn, where the source does not say."""
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> options.Parser:
     """The verb's options."""
-    parser = argparse.ArgumentParser(prog="demo-video", description=__doc__)
+    parser = options.Parser(prog="demo-video", description=__doc__)
     add = parser.add_argument
     add(
         "--source",

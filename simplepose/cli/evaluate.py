@@ -20,9 +20,9 @@ from simplepose.inference.sources import Source
 SERVER = "https://cocodataset.org/#upload"
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> options.Parser:
     """The verb's options."""
-    parser = argparse.ArgumentParser(prog="evaluate", description=__doc__)
+    parser = options.Parser(prog="evaluate", description=__doc__)
     add = parser.add_argument
     add(
         "--annotations",

@@ -35,7 +35,7 @@ THREADS = max(1, min(4, cores() // 4))
 """Of each step beside the network that can have several."""
 
 
-def add_network(parser: argparse.ArgumentParser, required: bool = False) -> None:
+def add_network(parser: options.Parser, required: bool = False) -> None:
     """Add what network is used, and how; `required`: it must be named."""
     add = parser.add_argument
     default = None if required else "imhn_tiny"
@@ -57,14 +57,7 @@ def add_network(parser: argparse.ArgumentParser, required: bool = False) -> None
         default="eager",
         help="of the network: graphs (GPU) and compile cost time at the first picture of each shape",
     )
-    add(
-        "--set",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="KEY=VALUE",
-        help="inference.*, grouping.*, tracking.*; inference.flip=false takes half the time",
-    )
+    parser.add_set("inference.*, grouping.*, tracking.*; inference.flip=false takes half the time")
 
 
 def load(args: argparse.Namespace, world: World = World()) -> Predictor:  # noqa: B008 (frozen)
