@@ -137,9 +137,7 @@ def conclude(args: argparse.Namespace, run: Run, where: str, bad: int, is_first:
     Raises:
         Exception: what ended the run.
     """
-    if is_first:
-        print(report.table(run))
-    print(printable(f"{run}\n{where}"))
+    print(printable(f"{report.table(run) if is_first else run}\n{where}"))
     if is_first and args.profile is not None:
         atomic.write_json(args.profile, report.profile(run))
     run.raise_failure()
