@@ -8,6 +8,7 @@ import sys
 
 import cv2
 import numpy as np
+import other_holder
 import pytest
 import result_readers
 import runs
@@ -191,23 +192,13 @@ def test_a_stream_is_followed_until_it_ends(run, tmp_path):
     assert len(frames_of(film)) >= 12  # frames that were left out are filled
 
 
-def test_a_second_run_into_the_same_folder_waits_for_its_turn(run, tmp_path, capsys):
+@pytest.mark.parametrize("shared", [False, True], ids=["by demo-video", "by demo"])
+def test_a_second_run_into_the_same_folder_waits_for_its_turn(run, tmp_path, capsys, shared):
     """Both would write the same files; and what is refused leaves nothing behind."""
-    (tmp_path / "out").mkdir()
-    script = (
-        "import sys, pathlib, simplepose.holding as h;"
-        "f = h.hold(pathlib.Path(sys.argv[1]), ''); print(1, flush=True); sys.stdin.read()"
-    )
-    with subprocess.Popen(
-        [sys.executable, "-c", script, str(tmp_path / "out/lock")],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    ) as other:
-        other.stdout.readline()
+    with other_holder.holding(tmp_path / "out", shared):
         assert run(make_video(tmp_path / "clip.mp4", 2)) == 2
-        other.stdin.close()
-    assert "another process writes there now" in capsys.readouterr().err
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["lock"]
+        assert [path.name for path in (tmp_path / "out").iterdir()] == ["lock"]
+    assert "out: another process writes there now" in capsys.readouterr().err
     assert run(tmp_path / "clip.mp4") == 0
     assert not (tmp_path / "out/lock").exists()
 

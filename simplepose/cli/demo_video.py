@@ -10,7 +10,6 @@ from simplepose import freed_memory, results
 from simplepose.cli import options, seeing
 from simplepose.ending import Ending
 from simplepose.frames import BadFrame, Frame, FrameSource
-from simplepose.holding import held
 from simplepose.inference import running
 from simplepose.inference.pipeline import Pipeline, Seen, Track
 from simplepose.inference.predictor import Predictor
@@ -82,11 +81,9 @@ def _run(
     args: argparse.Namespace, predictor: Predictor, pipeline: Pipeline, source: FrameSource
 ) -> tuple[Run, str | None]:
     """What became of it, and the film's codec."""
-    args.output.mkdir(parents=True, exist_ok=True)
-    in_use = f"{args.output}: another process writes there now; wait for its end, or name another folder"
     with contextlib.ExitStack() as kept:
         ending = kept.enter_context(Ending())
-        kept.enter_context(held(args.output / "lock", in_use))
+        kept.enter_context(seeing.writing_to(args.output))
         film = kept.enter_context(_film(args, source)) if args.draw else None
         lines = kept.enter_context(results.open_writers(args.format, args.output, predictor.skeleton))
         screen = kept.enter_context(Window(source.name)) if args.show else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import get_args
 
@@ -18,6 +19,7 @@ from simplepose import atomic, results
 from simplepose.cli import INTERRUPTED, options
 from simplepose.data.parallel import cores
 from simplepose.frames import Frame
+from simplepose.holding import held
 from simplepose.inference import report
 from simplepose.inference.maps import Maps
 from simplepose.inference.pipeline import Draw
@@ -97,6 +99,18 @@ def add_results(parser: argparse.ArgumentParser) -> None:
         "keypoints, limbs or person",
     )
     add("--profile", type=_in_a_folder, metavar="FILE.json", help="write how long each step took")
+
+
+def writing_to(folder: Path, shared: bool = False) -> AbstractContextManager[None]:
+    """Make a folder for results, and keep out who would write there too; `shared`: but for those who share.
+
+    Raises:
+        ValueError: another process writes there.
+        OSError: the folder cannot be made or written to.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    in_use = f"{folder}: another process writes there now; wait for its end, or name another folder"
+    return held(folder / "lock", in_use, shared)
 
 
 def painter(args: argparse.Namespace, skeleton: Skeleton, stride: float) -> Draw | None:
