@@ -66,11 +66,7 @@ class People:
     @property
     def boxes_xyxy(self) -> np.ndarray:
         """(P, 4) float32: the smallest box around each person's found joints, 0 where there are none."""
-        xy, found = self.keypoints[..., :2], self.found[..., None]
-        low = np.where(found, xy, np.inf).min(1, initial=np.inf)
-        high = np.where(found, xy, -np.inf).max(1, initial=-np.inf)
-        boxes = np.concatenate([low, high], 1)
-        return np.where(np.isfinite(boxes), boxes, 0).astype(np.float32)
+        return boxes_around(self.keypoints[..., :2], self.found).astype(np.float32, copy=False)
 
     def flipped(self, width: int, flip_order: np.ndarray) -> People:
         """The same people in the picture mirrored left to right.
@@ -112,3 +108,11 @@ class People:
                 raise ValueError(f"a COCO row needs {3 * joints} keypoint values and a score, got {row}")
         keypoints = np.array([row["keypoints"] for row in rows], np.float32).reshape(-1, joints, 3)
         return cls(keypoints, np.array([row["score"] for row in rows], np.float32))
+
+
+def boxes_around(xy: np.ndarray, there: np.ndarray) -> np.ndarray:
+    """(P, J, 2) and (P, J) bool -> (P, 4) x, y, x, y around the joints that are there; 0 where none is."""
+    low = np.where(there[..., None], xy, np.inf).min(1, initial=np.inf)
+    high = np.where(there[..., None], xy, -np.inf).max(1, initial=-np.inf)
+    boxes = np.concatenate([low, high], 1)
+    return np.where(np.isfinite(boxes), boxes, 0)

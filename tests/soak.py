@@ -78,7 +78,7 @@ def soak(video: Path, output: Path, samples: set[int]) -> tuple[dict[int, float]
 
         run = running.run(pipeline, open_source(video), keep, bar=False)
     run.raise_failure()
-    print(f"{run} in {run.seconds:.0f} s")
+    print(run)
     return told, run.people
 
 

@@ -17,6 +17,7 @@ FACTS = {
     "coco_json",
     "freed_memory",
     "holding",
+    "ending",
     "frames",
 }
 SETTINGS = {"typed_yaml", "setting_checks", "config_augment"}
@@ -27,6 +28,7 @@ MAY_IMPORT = {
     "atomic": set(),
     "freed_memory": set(),
     "holding": set(),
+    "ending": set(),
     "decoding": set(),
     "people": set(),
     "frames": set(),

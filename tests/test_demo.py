@@ -4,6 +4,7 @@ import json
 
 import cv2
 import numpy as np
+import other_holder
 import pytest
 import torch
 from drawn_coco import write_drawn_coco
@@ -55,6 +56,17 @@ def test_nobody_is_a_result(run, drawn, tmp_path):
     assert run(Nobody(), drawn[1] / "000000000001.jpg") == 0
     assert people_json(tmp_path) == []
     assert (tmp_path / "out/000000000001.jpg").is_file()
+
+
+def test_a_folder_that_a_video_is_drawn_into_is_refused(run, drawn, tmp_path, capsys):
+    """Both would write people.json; who comes second is told at once and leaves nothing behind."""
+    with other_holder.holding(tmp_path / "out", shared=False):
+        assert run(Oracle(*drawn), drawn[1]) == 2
+        assert [path.name for path in (tmp_path / "out").iterdir()] == ["lock"]
+    assert "out: another process writes there now" in capsys.readouterr().err
+    with other_holder.holding(tmp_path / "out", shared=True):  # another process of the same run
+        assert run(Oracle(*drawn), drawn[1]) == 0
+    assert not (tmp_path / "out/lock").exists()
 
 
 def test_an_unreadable_picture_is_told_and_skipped(run, drawn, tmp_path, capsys):

@@ -8,6 +8,7 @@ import sys
 
 import cv2
 import numpy as np
+import other_holder
 import pytest
 import result_readers
 import runs
@@ -119,8 +120,25 @@ def test_a_video_that_is_cut_gives_its_frames_and_says_so(run, tmp_path, capsys)
     assert run(video) == 1
     film = frames_of(tmp_path / "out/clip.mp4")
     assert 5 < len(film) < 60
-    assert records(tmp_path / "out") == len(film) + 1
+    assert records(tmp_path / "out") == len(film)
     assert "skipped" in capsys.readouterr().err
+
+
+def test_the_film_keeps_time_over_frames_that_cannot_be_read(run, tmp_path):
+    """What is drawn of the others lies where they lay in the source."""
+    frames = tmp_path / "frames"
+    frames.mkdir()
+    damaged = (0, 4, 5)
+    for number in range(8):
+        cv2.imwrite(str(frames / f"{number}.png"), np.full((HEIGHT, WIDTH, 3), 25 * number, np.uint8))
+        if number in damaged:
+            (frames / f"{number}.png").write_text("this is a text")
+    assert run(frames, "--no-track") == 1
+    assert result_readers.jsonl(tmp_path / "out").keys() == set(range(8))
+    assert {n for n, people in result_readers.jsonl(tmp_path / "out").items() if people is None} == {*damaged}
+    (film,) = (tmp_path / "out").glob("*.mp4")
+    corners = [frame[-5, -5].mean() for frame in frames_of(film)]
+    assert corners == pytest.approx([0, 25, 50, 75, 75, 75, 150, 175], abs=12)
 
 
 @pytest.mark.parametrize(
@@ -174,23 +192,13 @@ def test_a_stream_is_followed_until_it_ends(run, tmp_path):
     assert len(frames_of(film)) >= 12  # frames that were left out are filled
 
 
-def test_a_second_run_into_the_same_folder_waits_for_its_turn(run, tmp_path, capsys):
+@pytest.mark.parametrize("shared", [False, True], ids=["by demo-video", "by demo"])
+def test_a_second_run_into_the_same_folder_waits_for_its_turn(run, tmp_path, capsys, shared):
     """Both would write the same files; and what is refused leaves nothing behind."""
-    (tmp_path / "out").mkdir()
-    script = (
-        "import sys, pathlib, simplepose.holding as h;"
-        "f = h.hold(pathlib.Path(sys.argv[1]), ''); print(1, flush=True); sys.stdin.read()"
-    )
-    with subprocess.Popen(
-        [sys.executable, "-c", script, str(tmp_path / "out/lock")],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    ) as other:
-        other.stdout.readline()
+    with other_holder.holding(tmp_path / "out", shared):
         assert run(make_video(tmp_path / "clip.mp4", 2)) == 2
-        other.stdin.close()
-    assert "another process writes there now" in capsys.readouterr().err
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["lock"]
+        assert [path.name for path in (tmp_path / "out").iterdir()] == ["lock"]
+    assert "out: another process writes there now" in capsys.readouterr().err
     assert run(tmp_path / "clip.mp4") == 0
     assert not (tmp_path / "out/lock").exists()
 

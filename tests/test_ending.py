@@ -1,11 +1,12 @@
-"""Signals that end a run: between two results, and at once when asked for again."""
+"""Signals that end a run: in a safe place, and at once when asked for again."""
 
 import signal
+import time
 
 import pytest
 
-from simplepose.cli import ending
-from simplepose.cli.ending import Ending
+from simplepose import ending
+from simplepose.ending import Ending
 
 
 @pytest.fixture(autouse=True)
@@ -54,6 +55,30 @@ def test_an_echo_is_none_and_who_asks_again_does_not_wait(monkeypatch):
 
     with Ending() as end:
         end.whole(keep)(0)
+
+
+def test_who_waits_is_asked_and_not_interrupted():
+    with Ending(waits=True) as end:
+        assert not end.asked
+        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGINT)  # the echo
+        assert end.asked
+
+
+@pytest.mark.parametrize("number", ending.SIGNALS)
+@pytest.mark.parametrize("waits", [True, False])
+def test_the_second_signal_acts_as_usual(monkeypatch, number, waits):
+    usual = []
+    before = signal.signal(number, lambda number, _: usual.append(number))
+    with Ending(waits) as end:
+        end.finish()
+        signal.raise_signal(signal.SIGTERM)
+        assert not usual
+        later = time.monotonic() + 2 * ending.ECHO_SECONDS
+        monkeypatch.setattr(ending.time, "monotonic", lambda: later)
+        signal.raise_signal(number)
+        assert usual == [number]
+    signal.signal(number, before)
 
 
 def test_what_is_ignored_stays_so():

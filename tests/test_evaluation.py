@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import signal
 
 import pytest
 from drawn_coco import write_drawn_coco
@@ -198,9 +199,10 @@ def test_unreadable_pictures_are_told_counted_and_missed(drawn, tmp_path, capsys
     assert json.loads((tmp_path / "metrics.json").read_text())["AR"] < 1
 
 
-def test_ctrl_c_leaves_what_was_found(drawn, tmp_path, capsys, monkeypatch):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_leaves_what_was_found(drawn, tmp_path, capsys, monkeypatch, number):
     (tmp_path / "metrics.json").write_text("{}")  # of an earlier run
-    oracle = Oracle(*drawn, ending=3)
+    oracle = Oracle(*drawn, ending=3, end=number)
     assert run(drawn, tmp_path, model=oracle, monkeypatch=monkeypatch) == INTERRUPTED
     rows = json.loads((tmp_path / "results.json").read_text())
     assert {row["image_id"] for row in rows} == {1, 2}

@@ -64,6 +64,27 @@ def test_frames_of_other_sizes_are_fitted_whole(tmp_path):
     assert len(frames) == 4
 
 
+def test_frames_that_are_missed_keep_the_film_its_length(tmp_path):
+    with FilmWriter(tmp_path / "a.mp4", 25, codecs=(MPEG4,)) as film:
+        for value in (None, None, 200, None, 100, 50, None):
+            if value is None:
+                film.miss()
+            else:
+                film.write(shade(value))
+    _, frames = read(tmp_path / "a.mp4")
+    assert film.frames == len(frames) == 7
+    for frame, value in zip(frames, (0, 0, 200, 200, 100, 50, 50), strict=True):
+        assert np.abs(frame.astype(int) - value).max() < 12
+    with pytest.raises(ValueError, match="the film is closed"):
+        film.miss()
+
+
+def test_a_film_whose_frames_were_all_missed_is_none(tmp_path):
+    with FilmWriter(tmp_path / "a.mp4", 25) as film:
+        film.miss()
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_until_it_is_closed_the_name_is_the_old_film(tmp_path):
     path = tmp_path / "a.mp4"
     path.write_bytes(b"old")

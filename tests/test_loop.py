@@ -21,9 +21,8 @@ from simplepose.data.dataset import TrainingSamples
 from simplepose.inference.predictor import Predictor
 from simplepose.models import checkpoints
 from simplepose.skeleton import COCO
-from simplepose.training import interrupt, resuming
+from simplepose.training import resuming
 from simplepose.training.distributed import World
-from simplepose.training.interrupt import Interrupt
 from simplepose.training.journal import Journal, read
 from simplepose.training.loop import Watch, train
 from simplepose.training.reporter import Reporter
@@ -213,14 +212,3 @@ def test_ap_of_a_part_of_the_pictures_is_not_told(tmp_path, samples_file, monkey
     monkeypatch.setattr(Predictor, "group", interrupted)
     with pytest.raises(KeyboardInterrupt):
         measure(trainer_of(settings).model)
-
-
-def test_the_second_signal_acts_as_usual_but_not_its_echo(monkeypatch):
-    with Interrupt() as asked:
-        signal.raise_signal(signal.SIGTERM)
-        signal.raise_signal(signal.SIGINT)
-        assert asked.asked
-        later = time.monotonic() + 2 * interrupt.ECHO_SECONDS
-        monkeypatch.setattr(interrupt.time, "monotonic", lambda: later)
-        with pytest.raises(KeyboardInterrupt):
-            signal.raise_signal(signal.SIGINT)

@@ -258,6 +258,6 @@ def test_pictures_held_out_are_those_that_are_judged(tmp_path, capsys):
     model = ["--model", "imhn_tiny", "--set", "inference.height=64"]
     for more, judged in (([], 4), (["--split", str(split)], 2), (["--split", "first:3", "--limit", "1"], 1)):
         assert door(evaluate.main, [*model, *paths, *more]) == 0
-        assert f"{judged} pictures, " in capsys.readouterr().out
+        assert f"{judged} picture" in capsys.readouterr().out
     assert door(evaluate.main, [*model, *paths, "--split", "no.txt"]) == 2
     assert "expected first:N or the path" in capsys.readouterr().err

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import simplepose
-from simplepose.people import People
+from simplepose.people import People, boxes_around
 from simplepose.skeleton import COCO
 
 
@@ -28,6 +28,17 @@ def test_boxes_hold_the_found_joints_only(people):
     assert people.boxes_xyxy.shape == (3, 4)
     assert np.array_equal(people.boxes_xyxy[0], [*found.min(0), *found.max(0)])
     assert not people.boxes_xyxy[2].any()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_boxes_are_as_exact_as_the_joints(people, dtype):
+    xy = people.keypoints[..., :2].astype(dtype) + dtype(1e-9)
+    boxes = boxes_around(xy, people.found)
+    assert boxes.dtype == dtype
+    assert np.array_equal(boxes[0], [*xy[0, 5:].min(0), *xy[0, 5:].max(0)])
+    assert not boxes[2].any()
+    assert boxes_around(xy[:0], people.found[:0]).shape == (0, 4)
+    assert People(people.keypoints, people.scores).boxes_xyxy.dtype == np.float32
 
 
 def test_nobody():

@@ -64,12 +64,27 @@ def run_with(bad, **values):
 
 def test_a_report_tells_steps_rate_and_what_was_skipped():
     told = report.table(run_with(NAMED + 5, dropped=3))
-    assert "together 3.5 pictures a second" in told
-    assert "read" in told
-    assert "3 frames were dropped" in told
-    assert told.count("cut off") == NAMED
-    assert "and 5 more" in told
+    steps, *skipped, more, summary = told.splitlines()[1:]
+    name, p50, p95, in_all = steps.split()
+    assert (name, in_all) == ("read", "0.01")
+    assert [float(p50), float(p95)] == pytest.approx([10, 10], rel=0.011)
+    assert len(skipped) == NAMED
+    assert all("cut off" in line for line in skipped)
+    assert more == "and 5 more"
+    assert summary == (
+        "7 pictures, 9 people in 2.0 s: 3.5 pictures a second; 3 frames dropped for newer ones; "
+        "25 pictures could not be read"
+    )
     assert "skipped" not in report.table(run_with(0))
+
+
+def test_a_run_of_one_and_a_part_are_told_as_such():
+    run = Run("frames", {}, frames=1, people=1, bad=1, dropped=1, seconds=0.5, interrupted=True)
+    assert str(run) == (
+        "1 frame, 1 person in 0.5 s: 2.0 frames a second; 1 frame dropped for newer ones; "
+        "1 frame could not be read; interrupted, this is a part"
+    )
+    assert str(Run("frames", {})) == "0 frames, 0 people in 0.0 s: 0.0 frames a second"
 
 
 def test_a_profile_is_plain_json():

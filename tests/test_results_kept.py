@@ -1,6 +1,7 @@
 """Results that survive: full disks, kills, interrupts, torn lines, names that meet."""
 
 import errno
+import json
 import os
 import signal
 import subprocess
@@ -19,6 +20,7 @@ from simplepose.people import People
 from simplepose.results import FORMATS, jsonl, open_writers
 from simplepose.results.growing import GrowingFile
 from simplepose.results.jsonl import JsonLinesWriter
+from simplepose.results.paired import PairedFiles
 
 BLACK = np.zeros((48, 64, 3), np.uint8)
 
@@ -215,6 +217,26 @@ def test_a_growing_file_is_whole_after_each_step(tmp_path):
     file.close()
     assert path.read_bytes() == b"[1,2]"
     assert not partial.exists()
+
+
+@pytest.mark.parametrize("longer", ["people", "frames"])
+def test_of_a_pair_of_files_both_have_a_frame_or_neither(tmp_path, longer):
+    people, frames = tmp_path / "people", tmp_path / "frames"
+    files = PairedFiles(people, frames)
+    frame, person = (b"1" * (60 if longer == name else 1) for name in ("frames", "people"))
+    files.add(frame, [person])
+    with full_disk.files_of_at_most(100), pytest.raises(OSError, match=longer):
+        files.add(frame, [person])
+    files.add(b"2")
+    files.close()
+    assert json.loads(people.read_bytes()) == [int(person)]
+    assert json.loads(frames.read_bytes()) == [int(frame), 2]
+
+
+def test_a_pair_of_which_one_cannot_be_made_is_none(tmp_path):
+    with pytest.raises(OSError, match="nowhere/frames"):
+        PairedFiles(tmp_path / "people", tmp_path / "nowhere/frames")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_undone_beginning_begins_again(tmp_path):

@@ -15,7 +15,7 @@ import torch
 
 import simplepose
 from simplepose import atomic, freed_memory
-from simplepose.cli import seeing
+from simplepose.cli import options, seeing
 from simplepose.data.parallel import cores
 from simplepose.data.samples import write_samples
 from simplepose.inference import speed
@@ -29,9 +29,9 @@ from simplepose.training import environment
 from simplepose.visual.drawing import draw
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> options.Parser:
     """The verb's options."""
-    parser = argparse.ArgumentParser(prog="benchmark", description=__doc__)
+    parser = options.Parser(prog="benchmark", description=__doc__)
     add = parser.add_argument
     add("paths", nargs="*", metavar="PATH", help="pictures, folders or patterns; none: sample pictures")
     add("--seconds", type=_seconds, default=2.0, metavar="S", help="each batch is measured so long (2)")

@@ -16,8 +16,8 @@ from typing import Any
 
 from simplepose import config, freed_memory, results
 from simplepose.cli import options, seeing
-from simplepose.cli.ending import Ending
 from simplepose.data.samples import write_samples
+from simplepose.ending import Ending
 from simplepose.inference import running
 from simplepose.inference.pipeline import Pipeline, Seen
 from simplepose.inference.predictor import Predictor, find
@@ -33,9 +33,9 @@ START_MINUTES = 10.0
 """The processes of torchrun wait so long for each other, before they begin."""
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> options.Parser:
     """The verb's options."""
-    parser = argparse.ArgumentParser(
+    parser = options.Parser(
         prog="demo", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
@@ -60,12 +60,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     args = parser().parse_args(argv)
     freed_memory.keep()
-    with distributed.join(START_MINUTES) as world:
-        predictor, pictures = seeing.load(args, world), _pictures(args, world)
-        parts = _parts(args, predictor, pictures, world)
-        share = _share(parts, pictures, world)
-        world.gather([None])  # all have looked at what is done; only then may one be the last, and clear up
-    with contextlib.closing(parts), Ending() as ending:
+    with contextlib.ExitStack() as kept:
+        with distributed.join(START_MINUTES) as world:
+            predictor, pictures = seeing.load(args, world), _pictures(args, world)
+            parts = _parts(args, predictor, pictures, world, kept)
+            share = _share(parts, pictures, world)
+            world.gather([None])  # all have looked at what is done; only then may one be the last
+        ending = kept.enter_context(Ending())
         run = _run(args, predictor, pictures, parts, share, world, ending)
         return _end(args, predictor, pictures, parts, run, world)
 
@@ -88,13 +89,22 @@ def _pictures(args: argparse.Namespace, world: World) -> PictureSource:
     return source
 
 
-def _parts(args: argparse.Namespace, predictor: Predictor, pictures: PictureSource, world: World) -> Parts:
+def _parts(
+    args: argparse.Namespace,
+    predictor: Predictor,
+    pictures: PictureSource,
+    world: World,
+    kept: contextlib.ExitStack,
+) -> Parts:
+    """What the processes have done; this one is one of them, in the folder for results, while it is kept."""
     said = _said(args, predictor, pictures)
     parts: Parts | None = None
     for turn in (world.is_first, not world.is_first):  # the first one clears up before the others come
         with world.together():
             if turn:
+                kept.enter_context(seeing.writing_to(args.output, shared=True))
                 parts = Parts(args.output / "parts", said, world.rank, predictor.skeleton)
+                kept.callback(parts.close)
     assert parts is not None
     return parts
 

@@ -8,9 +8,8 @@ from collections.abc import Sequence
 
 from simplepose import freed_memory, results
 from simplepose.cli import options, seeing
-from simplepose.cli.ending import Ending
-from simplepose.frames import Frame, FrameSource
-from simplepose.holding import held
+from simplepose.ending import Ending
+from simplepose.frames import BadFrame, Frame, FrameSource
 from simplepose.inference import running
 from simplepose.inference.pipeline import Pipeline, Seen, Track
 from simplepose.inference.predictor import Predictor
@@ -26,9 +25,9 @@ RATE = 25.0
 """Frames a second of what is drawn, where the source does not say."""
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> options.Parser:
     """The verb's options."""
-    parser = argparse.ArgumentParser(prog="demo-video", description=__doc__)
+    parser = options.Parser(prog="demo-video", description=__doc__)
     add = parser.add_argument
     add(
         "--source",
@@ -82,11 +81,9 @@ def _run(
     args: argparse.Namespace, predictor: Predictor, pipeline: Pipeline, source: FrameSource
 ) -> tuple[Run, str | None]:
     """What became of it, and the film's codec."""
-    args.output.mkdir(parents=True, exist_ok=True)
-    in_use = f"{args.output}: another process writes there now; wait for its end, or name another folder"
     with contextlib.ExitStack() as kept:
         ending = kept.enter_context(Ending())
-        kept.enter_context(held(args.output / "lock", in_use))
+        kept.enter_context(seeing.writing_to(args.output))
         film = kept.enter_context(_film(args, source)) if args.draw else None
         lines = kept.enter_context(results.open_writers(args.format, args.output, predictor.skeleton))
         screen = kept.enter_context(Window(source.name)) if args.show else None
@@ -99,7 +96,12 @@ def _run(
             if screen is not None:
                 screen.show(seen.frame.image if seen.drawn is None else seen.drawn)
 
-        run = running.run(pipeline, source, ending.whole(keep), ending.whole(lines.skip))
+        def skip(bad: BadFrame) -> None:
+            lines.skip(bad)
+            if film is not None and not source.live:
+                film.miss()
+
+        run = running.run(pipeline, source, ending.whole(keep), ending.whole(skip))
         if run.failure is not None and not run.frames + run.bad:
             lines.close(keep=False)  # those of an earlier run are worth more
         return run, film.codec if film is not None else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
@@ -22,9 +21,9 @@ from simplepose.visual import maps, teaching
 FORMATS = (".png", ".jpg", ".jpeg")
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> options.Parser:
     """The verb's options."""
-    parser = argparse.ArgumentParser(prog="draw-targets", description=__doc__)
+    parser = options.Parser(prog="draw-targets", description=__doc__)
     add = parser.add_argument
     add("--config", required=True, help="settings, for example configs/imhn4_512.yaml")
     add("--samples", required=True, type=Path, metavar="FILE.h5", help="made by prepare")
@@ -33,7 +32,7 @@ def parser() -> argparse.ArgumentParser:
     add("--epoch", type=options.count(0, "epochs"), default=0, help="whose first N samples (default: 0)")
     add("--plain", action="store_true", help="without augmentation, as in validation")
     add("--height", type=options.count(1, "pixels"), default=256, help="of each part (default: 256)")
-    add("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="win over the file's")
+    parser.add_set("win over the file's")
     return parser
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from simplepose import atomic, freed_memory
 from simplepose.cli import INTERRUPTED, options, seeing
 from simplepose.data.split import held_out
+from simplepose.ending import Ending
 from simplepose.evaluation import coco
 from simplepose.inference import running
 from simplepose.inference.coco_rows import coco_rows
@@ -19,9 +20,9 @@ from simplepose.inference.sources import Source
 SERVER = "https://cocodataset.org/#upload"
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> options.Parser:
     """The verb's options."""
-    parser = argparse.ArgumentParser(prog="evaluate", description=__doc__)
+    parser = options.Parser(prog="evaluate", description=__doc__)
     add = parser.add_argument
     add(
         "--annotations",
@@ -45,8 +46,13 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the verb. Exit status 1 when a picture could not be read, 130 after Ctrl-C, else 0."""
+    """Run the verb. Exit status 1 when a picture could not be read, 130 after Ctrl-C or SIGTERM, else 0."""
     args = parser().parse_args(argv)
+    with Ending():
+        return _evaluate(args)
+
+
+def _evaluate(args: argparse.Namespace) -> int:
     options.require_folder_of_pictures(args.images)
     freed_memory.keep()
     predictor = seeing.load(args)

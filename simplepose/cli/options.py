@@ -4,13 +4,48 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Callable
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from simplepose.data.mixing import Source
 from simplepose.models.checkpoints import WEIGHTS
+
+_SETTING = re.compile(r"[\w. ]+=")
+
+
+class Parser(argparse.ArgumentParser):
+    """One that has `--set`: all that looks like a setting after it is one, and what follows is not.
+
+    So both `--set a.b=1 c.d=2` and `--set a.b=1 pictures/` mean what they seem to.
+    """
+
+    def add_set(self, told: str) -> None:
+        """Add `--set`; `args.set` is a list of "key.key=value". `told`: what of, or over what they win."""
+        several = f"{told}; several may follow each other"
+        self.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help=several)
+
+    def parse_known_args(  # type: ignore[override]  # as the parser calls it
+        self, args: Sequence[str] | None = None, namespace: Any = None
+    ) -> tuple[Any, list[str]]:
+        """As argparse has it."""
+        words = sys.argv[1:] if args is None else args
+        return super().parse_known_args(list(_with_a_set_each(words)), namespace)
+
+
+def _with_a_set_each(words: Iterable[str]) -> Iterator[str]:
+    """Every setting that follows another with a `--set` of its own."""
+    before, among = "", False
+    for word in words:
+        among = before == "--set" or (among and _SETTING.match(word) is not None)
+        if among and before != "--set":
+            yield "--set"
+        yield word
+        before = word
 
 
 def add_device(parser: argparse.ArgumentParser) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from simplepose import config
+from simplepose.cli import options
 from simplepose.config import Train
 from simplepose.training.schedule import lr_at
 from simplepose.visual import curves
@@ -15,14 +16,14 @@ STEPS_PER_EPOCH = 100
 """Points drawn for each epoch: schedules count epochs, however many steps these have."""
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> options.Parser:
     """The verb's options."""
-    parser = argparse.ArgumentParser(prog="plot-schedule", description=__doc__)
+    parser = options.Parser(prog="plot-schedule", description=__doc__)
     add = parser.add_argument
     add("configs", nargs="+", metavar="CONFIG", help="settings files, for example configs/imhn4_512.yaml")
     add("--output", type=Path, default=Path("schedule.png"), metavar="FILE.png", help="what to write")
     add("--world-size", type=_processes, default=1, metavar="N", help="processes that train together")
-    add("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="win over every file's")
+    parser.add_set("win over every file's")
     return parser
 
 

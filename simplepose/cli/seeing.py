@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import get_args
 
@@ -18,6 +19,7 @@ from simplepose import atomic, results
 from simplepose.cli import INTERRUPTED, options
 from simplepose.data.parallel import cores
 from simplepose.frames import Frame
+from simplepose.holding import held
 from simplepose.inference import report
 from simplepose.inference.maps import Maps
 from simplepose.inference.pipeline import Draw
@@ -35,7 +37,7 @@ THREADS = max(1, min(4, cores() // 4))
 """Of each step beside the network that can have several."""
 
 
-def add_network(parser: argparse.ArgumentParser, required: bool = False) -> None:
+def add_network(parser: options.Parser, required: bool = False) -> None:
     """Add what network is used, and how; `required`: it must be named."""
     add = parser.add_argument
     default = None if required else "imhn_tiny"
@@ -57,14 +59,7 @@ def add_network(parser: argparse.ArgumentParser, required: bool = False) -> None
         default="eager",
         help="of the network: graphs (GPU) and compile cost time at the first picture of each shape",
     )
-    add(
-        "--set",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="KEY=VALUE",
-        help="inference.*, grouping.*, tracking.*; inference.flip=false takes half the time",
-    )
+    parser.add_set("inference.*, grouping.*, tracking.*; inference.flip=false takes half the time")
 
 
 def load(args: argparse.Namespace, world: World = World()) -> Predictor:  # noqa: B008 (frozen)
@@ -106,6 +101,18 @@ def add_results(parser: argparse.ArgumentParser) -> None:
     add("--profile", type=_in_a_folder, metavar="FILE.json", help="write how long each step took")
 
 
+def writing_to(folder: Path, shared: bool = False) -> AbstractContextManager[None]:
+    """Make a folder for results, and keep out who would write there too; `shared`: but for those who share.
+
+    Raises:
+        ValueError: another process writes there.
+        OSError: the folder cannot be made or written to.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    in_use = f"{folder}: another process writes there now; wait for its end, or name another folder"
+    return held(folder / "lock", in_use, shared)
+
+
 def painter(args: argparse.Namespace, skeleton: Skeleton, stride: float) -> Draw | None:
     """Draws as the options ask for; None where nothing is to be drawn.
 
@@ -144,9 +151,7 @@ def conclude(args: argparse.Namespace, run: Run, where: str, bad: int, is_first:
     Raises:
         Exception: what ended the run.
     """
-    if is_first:
-        print(report.table(run))
-    print(printable(f"{run}\n{where}"))
+    print(printable(f"{report.table(run) if is_first else run}\n{where}"))
     if is_first and args.profile is not None:
         atomic.write_json(args.profile, report.profile(run))
     run.raise_failure()

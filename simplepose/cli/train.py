@@ -36,9 +36,9 @@ from simplepose.training.tensorboard import Board
 logger = logging.getLogger(__name__)
 
 
-def parser(prog: str = "train", description: str | None = __doc__) -> argparse.ArgumentParser:
+def parser(prog: str = "train", description: str | None = __doc__) -> options.Parser:
     """The verb's options."""
-    parser = argparse.ArgumentParser(prog=prog, description=description)
+    parser = options.Parser(prog=prog, description=description)
     add = parser.add_argument
     add("--config", required=True, help="settings, for example configs/imhn4_512.yaml")
     add(
@@ -65,7 +65,7 @@ def parser(prog: str = "train", description: str | None = __doc__) -> argparse.A
         help="begin with what fits of a network that ships, or of a checkpoint (not when a run goes on)",
     )
     options.add_device(parser)
-    add("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="win over the file's")
+    parser.add_set("win over the file's")
     return parser
 
 

@@ -9,18 +9,15 @@ from simplepose.inference.timing import Timing
 
 
 def table(run: Run) -> str:
-    """For people: milliseconds a frame of each step, how fast all went together, and what was skipped."""
+    """For people: milliseconds a frame of each step, what was skipped, and what came of it all."""
     rows = [f"{'step':8}{'p50 ms':>10}{'p95 ms':>10}{'in all s':>10}"]
     for name, timing in run.timings.items():
         p50, p95 = (1e3 * timing.percentile(share) for share in (0.5, 0.95))
-        rows.append(f"{name:8}{p50:10.2f}{p95:10.2f}{timing.total:10.1f}")
-    rows.append(f"together {_rate(run):.1f} {run.unit} a second")
-    if run.dropped:
-        rows.append(f"{run.dropped:,} frames were dropped for newer ones")
+        rows.append(f"{name:8}{p50:10.2f}{p95:10.2f}{timing.total:10.2f}")
     rows += [f"skipped {in_words(bad)}" for bad in run.named]
     if run.bad > len(run.named):
         rows.append(f"and {run.bad - len(run.named):,} more")
-    return "\n".join(rows)
+    return "\n".join([*rows, str(run)])
 
 
 def profile(run: Run) -> dict[str, Any]:
@@ -31,7 +28,7 @@ def profile(run: Run) -> dict[str, Any]:
         "bad": run.bad,
         "dropped": run.dropped,
         "seconds": round(run.seconds, 4),
-        "frames_per_second": round(_rate(run), 4),
+        "frames_per_second": round(run.frames_per_second, 4),
         "is_part": run.is_part,
         "steps": {name: _step(timing) for name, timing in run.timings.items()},
         "skipped": [{"frame": bad.number, "file_name": bad.name, "reason": bad.reason} for bad in run.named],
@@ -45,7 +42,3 @@ def _step(timing: Timing) -> dict[str, Any]:
         "p95_ms": round(1e3 * timing.percentile(0.95), 4),
         "total_s": round(timing.total, 4),
     }
-
-
-def _rate(run: Run) -> float:
-    return run.frames / run.seconds if run.seconds else 0.0

@@ -62,12 +62,22 @@ class Run:
         if len(self.named) < NAMED:
             self.named.append(bad)
 
+    @property
+    def frames_per_second(self) -> float:
+        """All steps together."""
+        return self.frames / self.seconds if self.seconds else 0.0
+
     def __str__(self) -> str:
-        told = f"{self.frames:,} {self.unit}, {self.people:,} people"
-        told += f"; {self.bad:,} {self.unit} could not be read" if self.bad else ""
-        if not self.is_part:
-            return told
-        return f"{told}; {'interrupted' if self.interrupted else 'failed'}, this is a part"
+        """What came of it, in one line."""
+        found = f"{_counted(self.frames, self.unit)}, {_counted(self.people, 'people')}"
+        told = [f"{found} in {self.seconds:.1f} s: {self.frames_per_second:.1f} {self.unit} a second"]
+        if self.dropped:
+            told.append(f"{_counted(self.dropped, 'frames')} dropped for newer ones")
+        if self.bad:
+            told.append(f"{_counted(self.bad, self.unit)} could not be read")
+        if self.is_part:
+            told.append(f"{'interrupted' if self.interrupted else 'failed'}, this is a part")
+        return "; ".join(told)
 
 
 def run(
@@ -109,6 +119,11 @@ def run(
     outcome.seconds = time.monotonic() - start
     outcome.dropped = getattr(source, "dropped", 0)
     return outcome
+
+
+def _counted(count: int, things: str) -> str:
+    one = {"people": "person", "pictures": "picture", "frames": "frame"}
+    return f"{count:,} {one[things] if count == 1 else things}"
 
 
 def in_words(bad: BadFrame) -> str:

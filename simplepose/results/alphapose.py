@@ -13,8 +13,8 @@ import numpy as np
 from simplepose.frames import BadFrame, Frame
 from simplepose.people import People
 from simplepose.results import entries
-from simplepose.results.growing import GrowingFile
 from simplepose.results.naming import to_text
+from simplepose.results.paired import PairedFiles
 from simplepose.results.writer import ResultWriter
 from simplepose.skeleton import COCO, Skeleton
 
@@ -48,13 +48,7 @@ class AlphaPoseWriter(ResultWriter):
 
     def __init__(self, folder: str | Path, skeleton: Skeleton = COCO) -> None:
         self._skeleton = skeleton
-        form = (b"[\n", b",\n", b"\n]\n")
-        self._people = GrowingFile(Path(folder) / PEOPLE, *form)
-        try:
-            self._frames = GrowingFile(Path(folder) / FRAMES, *form)
-        except OSError:
-            self._people.close(keep=False)
-            raise
+        self._files = PairedFiles(Path(folder) / PEOPLE, Path(folder) / FRAMES)
 
     def write(self, frame: Frame, people: People) -> None:
         """Add a frame: see `ResultWriter`."""
@@ -72,24 +66,16 @@ class AlphaPoseWriter(ResultWriter):
         ]
         height, width = frame.image.shape[:2]
         place = {"frame": frame.number, "file_name": to_text(frame.name), "image_id": image_id}
-        self._frames.add(entries.encode({**place, "width": width, "height": height}))
-        try:
-            self._people.add(*rows)
-        except BaseException:  # the frame would be told to show nobody
-            self._frames.undo()
-            raise
+        self._files.add(entries.encode({**place, "width": width, "height": height}), rows)
 
     def skip(self, bad: BadFrame) -> None:
         """Add a place that gave no picture: see `ResultWriter`."""
         place = {"frame": bad.number, "file_name": to_text(bad.name), "error": to_text(bad.reason)}
-        self._frames.add(entries.encode(place))
+        self._files.add(entries.encode(place))
 
     def close(self, keep: bool = True) -> None:
         """Finish the files: see `ResultWriter`."""
-        try:
-            self._people.close(keep)
-        finally:
-            self._frames.close(keep)
+        self._files.close(keep)
 
 
 def _scores(people: People) -> list[float]:

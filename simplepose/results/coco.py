@@ -13,8 +13,8 @@ from typing import Any
 from simplepose.frames import BadFrame, Frame
 from simplepose.people import PERSON_CATEGORY, People
 from simplepose.results import entries
-from simplepose.results.growing import GrowingFile
 from simplepose.results.naming import to_text
+from simplepose.results.paired import PairedFiles
 from simplepose.results.writer import ResultWriter
 from simplepose.skeleton import COCO, Skeleton
 
@@ -43,13 +43,8 @@ class CocoWriter(ResultWriter):
 
     def __init__(self, folder: str | Path, skeleton: Skeleton = COCO) -> None:
         self._skeleton = skeleton
-        head, tail = _frames_head(skeleton), b"\n]}\n"
-        self._people = GrowingFile(Path(folder) / PEOPLE, b"[\n", b",\n", b"\n]\n")
-        try:
-            self._frames = GrowingFile(Path(folder) / FRAMES, head, b",\n", tail)
-        except OSError:
-            self._people.close(keep=False)
-            raise
+        form = (_frames_head(skeleton), b",\n", b"\n]}\n")
+        self._files = PairedFiles(Path(folder) / PEOPLE, Path(folder) / FRAMES, form)
 
     def write(self, frame: Frame, people: People) -> None:
         """Add a frame: see `ResultWriter`."""
@@ -60,23 +55,15 @@ class CocoWriter(ResultWriter):
             rows.append(entries.encode({"file_name": place["file_name"], **row, **track}))
         height, width = frame.image.shape[:2]
         seen = {"width": width, "height": height, "seconds": entries.seconds(frame)}
-        self._frames.add(entries.encode({**place, **seen}))
-        try:
-            self._people.add(*rows)
-        except BaseException:  # the frame would be told to show nobody
-            self._frames.undo()
-            raise
+        self._files.add(entries.encode({**place, **seen}), rows)
 
     def skip(self, bad: BadFrame) -> None:
         """Add a place that gave no picture: see `ResultWriter`."""
-        self._frames.add(entries.encode({**_place(bad), "error": to_text(bad.reason)}))
+        self._files.add(entries.encode({**_place(bad), "error": to_text(bad.reason)}))
 
     def close(self, keep: bool = True) -> None:
         """Finish the files: see `ResultWriter`."""
-        try:
-            self._people.close(keep)
-        finally:
-            self._frames.close(keep)
+        self._files.close(keep)
 
 
 def _place(frame: Frame | BadFrame) -> dict[str, Any]:

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from simplepose.data.batch import Batch
 from simplepose.data.dataset import EpochSampler, TrainingSamples
 from simplepose.data.loader import Loader
+from simplepose.ending import Ending
 from simplepose.models.checkpoints import Model
 from simplepose.training import averaging
 from simplepose.training.distributed import Vote
 from simplepose.training.engine import Trainer
-from simplepose.training.interrupt import Interrupt
 from simplepose.training.reporter import Reporter
 from simplepose.training.run_folder import RunFolder, SaveFailed
 from simplepose.training.schedule import lr_at
@@ -97,21 +97,21 @@ class _Loop:
 
     def run(self) -> bool:
         progress, stopped = self.progress, False
-        with Interrupt() as interrupt:
+        with Ending(waits=True) as ending:
             if progress.watched < progress.epoch:  # the run was ended while it did that
-                stopped = self._watch(interrupt)
+                stopped = self._watch(ending)
             while progress.epoch < self.settings.epochs and not stopped:
-                stopped = self._epoch(interrupt) or self._end_of_epoch(interrupt)
+                stopped = self._epoch(ending) or self._end_of_epoch(ending)
             self._save(last=True)
         return progress.watched >= self.settings.epochs
 
-    def _epoch(self, interrupt: Interrupt) -> bool:
+    def _epoch(self, ending: Ending) -> bool:
         """What is left of the epoch; returns whether it was stopped."""
         progress = self.progress
         self.sampler.epoch, self.sampler.start = progress.epoch, progress.samples
         self.reporter.begin(progress.step, self.steps_per_epoch, self.samples_of_step)
         for batches in self._steps():
-            self.vote.cast(interrupt.asked, self._save_is_due())
+            self.vote.cast(ending.asked, self._save_is_due())
             place = progress.epoch * self.steps_per_epoch + progress.samples // self.samples_of_step
             rate = self._rate(place)
             self.trainer.step(batches, rate)
@@ -164,7 +164,7 @@ class _Loop:
         due = _each(self.settings.checkpoint_steps, self.progress.step + 1)
         return due or time.monotonic() - self.last_saved > 60 * self.settings.checkpoint_minutes
 
-    def _end_of_epoch(self, interrupt: Interrupt) -> bool:
+    def _end_of_epoch(self, ending: Ending) -> bool:
         """Average and watch; returns whether the run was stopped."""
         progress, settings = self.progress, self.settings
         if progress.step % settings.log_steps:
@@ -173,9 +173,9 @@ class _Loop:
         if averaging.is_due(progress.epoch, settings):
             self.sampler.epoch, self.sampler.start = progress.epoch, 0
             self.trainer.average_weights(itertools.islice(self.loader, STATISTICS_BATCHES))
-        return self._watch(interrupt)
+        return self._watch(ending)
 
-    def _watch(self, interrupt: Interrupt) -> bool:
+    def _watch(self, ending: Ending) -> bool:
         """Validate, measure, tell of the epoch; returns whether the run was stopped before it was done."""
         progress, settings = self.progress, self.settings
         validates = self.held_out is not None and _each(settings.validate_epochs, progress.epoch)
@@ -183,8 +183,8 @@ class _Loop:
         if validates or measures:
             self.trainer.agree()
             self._save()  # what follows can take long
-        val_loss = self._validate(interrupt) if validates else None
-        if self._any(interrupt.asked):
+        val_loss = self._validate(ending) if validates else None
+        if self._any(ending.asked):
             return True
         self.reporter.epoch(progress, progress.loss_sum / max(progress.loss_steps, 1), val_loss)
         if measures:
@@ -193,9 +193,9 @@ class _Loop:
         progress.watched = progress.epoch
         return False
 
-    def _validate(self, interrupt: Interrupt) -> float:
+    def _validate(self, ending: Ending) -> float:
         """The loss of the held-out samples, or of a part of them if a signal comes."""
-        batches = itertools.takewhile(lambda _: not interrupt.asked, self.held_out or ())
+        batches = itertools.takewhile(lambda _: not ending.asked, self.held_out or ())
         return self.trainer.validate(batches)
 
     def _measure(self) -> None:

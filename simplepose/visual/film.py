@@ -39,13 +39,13 @@ class FilmWriter:
 
     The first one sets the size, made even, as the codecs want it, by repeating its last row or column. Others
     are fitted into it: scaled with their shape kept, black beside. The file grows as NAME.partial.mp4 and
-    takes its name when it is closed, whole; without a single frame there is none. A `with` block closes it
+    takes its name when it is closed, whole; without a single picture there is none. A `with` block closes it
     however it ends. One thread at a time.
 
     Attributes:
         codec: "H.264" where OpenCV's build can encode it at this size, else "MPEG-4"; None before the
             first frame.
-        frames: how many were written.
+        frames: how many it has.
 
     Args:
         path: ends in .mp4; a file that is there is replaced.
@@ -77,6 +77,7 @@ class FilmWriter:
         self._closed = False
         self._began: float | None = None
         self._last: np.ndarray | None = None
+        self._missed_first = 0
         with atomic.naming(self.path):
             self._partial.write_bytes(b"")
 
@@ -93,16 +94,33 @@ class FilmWriter:
             OSError: no codec takes the film, or the disk is all but full: what was written before is a
                 whole film once it is closed.
         """
-        if self._closed:
-            raise ValueError(f"{self.path}: the film is closed")
+        self._require_open()
         if self._film is None:
             self._begin(image.shape[:2])
+        while self._missed_first:
+            self._missed_first -= 1
+            self._add(np.zeros_like(image))
         if seconds is not None:
             self._began = seconds if self._began is None else self._began
             while self._last is not None and self.frames < round((seconds - self._began) * self._rate):
                 self._add(self._last)
-            self._last = image
+        self._last = image
         self._add(image)
+
+    def miss(self) -> None:
+        """Add a frame that there is no picture of: the one before again; before the first, a black one.
+
+        So the film keeps its length. For frames that have no `seconds`. Raises as `write`.
+        """
+        self._require_open()
+        if self._last is None:
+            self._missed_first += 1
+        else:
+            self._add(self._last)
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise ValueError(f"{self.path}: the film is closed")
 
     def _add(self, image: np.ndarray) -> None:
         free = shutil.disk_usage(self.path.parent).free

@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from simplepose.inference.tracking.tracks import Sights, Tracks
-from simplepose.people import NO_ID
+from simplepose.people import NO_ID, boxes_around
 
 WANDER = 2e-5
 """Variance of the velocity that a frame adds, (body sizes a frame) squared: people speed up and turn."""
@@ -73,14 +73,6 @@ class Forecast:
     def where(self, rows: np.ndarray) -> Forecast:
         """Those rows, given as indices."""
         return Forecast(*(getattr(self, field.name)[rows] for field in fields(self)))
-
-
-def boxes_around(xy: np.ndarray, there: np.ndarray) -> np.ndarray:
-    """(P, J, 2) and (P, J) bool -> (P, 4) x, y, x, y around the joints that are there; 0 where none is."""
-    low = np.where(there[..., None], xy, np.inf).min(1, initial=np.inf)
-    high = np.where(there[..., None], xy, -np.inf).max(1, initial=-np.inf)
-    boxes = np.concatenate([low, high], 1)
-    return np.where(np.isfinite(boxes), boxes, 0)
 
 
 def body_sizes(xy: np.ndarray, found: np.ndarray) -> np.ndarray:

@@ -6,8 +6,9 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from simplepose.inference.tracking.motion import SCALE, Forecast, boxes_around
+from simplepose.inference.tracking.motion import SCALE, Forecast
 from simplepose.inference.tracking.tracks import Sights
+from simplepose.people import boxes_around
 
 SIGHT_NOISE = 3.0
 """OKS's variance times this is that between two sights of a joint: networks place it no better than
