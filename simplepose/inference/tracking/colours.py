@@ -5,6 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from simplepose.inference.tracking.similarity import Pairs
 from simplepose.inference.tracking.tracks import Sights, Tracks
 
 ALONG = (0.25, 0.5, 0.75)
@@ -51,15 +52,18 @@ def colours_of(
     return lab, spots
 
 
-def evidence(tracks: Tracks, sights: Sights) -> np.ndarray:
-    """What colours say for each of K tracks being the person of the same row: (K,) logarithms of odds."""
-    said = COUNTS * np.log(_odds(tracks, sights)).sum(1)
-    return np.clip(said, -MOST, MOST)
+def evidence(tracks: Tracks, sights: Sights, pairs: Pairs) -> np.ndarray:
+    """What colours say for each of K pairs of a track and a person: (K,) logarithms of odds."""
+    rows, people = pairs.rows, pairs.people
+    odds = _odds(
+        tracks.colours[rows], tracks.colour_sights[rows], sights.colours[people], sights.clear[people]
+    )
+    return np.clip(COUNTS * np.log(odds).sum(1), -MOST, MOST)
 
 
 def learnt(tracks: Tracks, sights: Sights) -> tuple[np.ndarray, np.ndarray]:
     """The tracks' `colours` and `colour_sights` after a sight of each: what fits what is known counts."""
-    odds = _odds(tracks, sights)
+    odds = _odds(tracks.colours, tracks.colour_sights, sights.colours, sights.clear)
     fits = np.where(sights.clear, np.where(tracks.colour_sights > 0, 1 - ELSEWHERE / odds, 1), 0)
     total = np.minimum(tracks.colour_sights + fits, LEARNT)
     share = fits / np.where(total > 0, total, 1)
@@ -67,15 +71,20 @@ def learnt(tracks: Tracks, sights: Sights) -> tuple[np.ndarray, np.ndarray]:
     return colours, total
 
 
-def _odds(tracks: Tracks, sights: Sights) -> np.ndarray:
-    """(K, S) of each spot: a Gaussian beside a wider one, and outliers; 1 where nothing is known."""
-    known = sights.clear & (tracks.colour_sights > 0)
-    variance = NOISE**2 * (1 + 1 / np.where(known, tracks.colour_sights, 1))
+def _odds(known: np.ndarray, times: np.ndarray, colours: np.ndarray, clear: np.ndarray) -> np.ndarray:
+    """(K, S) of each spot: a Gaussian beside a wider one, and outliers; 1 where nothing is known.
+
+    Args:
+        known: (K, S, 3) colours of tracks, each seen `times` (K, S).
+        colours: (K, S, 3) of people, of the spots that are `clear`, (K, S) bool.
+    """
+    both = clear & (times > 0)
+    variance = NOISE**2 * (1 + 1 / np.where(both, times, 1))
     room = ROOM**2 + variance
-    off = sights.colours - tracks.colours
+    off = colours - known
     power = np.einsum("ksc,ksc->ks", off, off) * (1 / room - 1 / variance) / 2
     same = (room / variance) ** 1.5 * np.exp(power)
-    return np.where(known, (1 - ELSEWHERE) * same + ELSEWHERE, 1)
+    return np.where(both, (1 - ELSEWHERE) * same + ELSEWHERE, 1)
 
 
 def _patches(image: np.ndarray, xy: np.ndarray) -> np.ndarray:

@@ -124,7 +124,7 @@ class Tracker:
         pairs = pairs.where(told > LEAST_ALIKE)
         before = np.where(missed, LOST_EVIDENCE, SEEN_EVIDENCE)[pairs.rows]
         speaks = evidence(expected, pairs, sights.found, box_weight) + before
-        speaks += colours.evidence(self._tracks.where(pairs.rows), sights.where(pairs.people))
+        speaks += colours.evidence(self._tracks, sights, pairs)
         worth[pairs.rows, pairs.people] = np.maximum(speaks, 0)
         return alike, worth
 
