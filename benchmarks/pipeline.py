@@ -109,7 +109,7 @@ class Known:
     """In a predictor's place: answers at once what another found, in the order in which frames come."""
 
     def __init__(self, predictor: Predictor, people: Sequence[People]) -> None:
-        self.batch, self.frame = 1, predictor.frame
+        self.batch, self.device, self.frame = 1, torch.device("cpu"), predictor.frame
         self._people, self._next = people, 0
 
     def see(self, pictures: Sequence[Framed]) -> list[int]:

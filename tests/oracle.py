@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from simplepose.config import Settings
 from simplepose.evaluation import coco
@@ -39,6 +40,7 @@ class Answers:
     """A predictor whose subclass says who is in a picture."""
 
     batch, skeleton, settings = 2, COCO, Settings()
+    device = torch.device("cpu")
 
     def people(self, image: np.ndarray) -> People:
         raise NotImplementedError

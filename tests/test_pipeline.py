@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 
 import simplepose
 from simplepose.data.samples import write_samples
@@ -41,7 +42,7 @@ class Given:
 class Sees:
     """In a predictor's place: the test says how long each step takes; a frame's people tell its number."""
 
-    batch = 3
+    batch, device = 3, torch.device("cpu")
 
     def __init__(self, pause=lambda step, number: 0.0, fails=()):
         self.pause, self.fails, self.batches = pause, fails, []

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from simplepose.frames import BadFrame, Frame, FrameSource
 from simplepose.inference.framing import Framed
+from simplepose.inference.gpu_queues import Queues
 from simplepose.inference.line import Line, Step
 from simplepose.inference.maps import Maps
 from simplepose.inference.predictor import Predictor
@@ -71,7 +72,8 @@ class Pipeline:
         threads: of each step that may work on several frames at once: framing, grouping, drawing.
 
     Attributes:
-        timings: of each step that is run, seconds a frame; what a batch takes is shared by its frames.
+        timings: of each step that is run, seconds a frame; what a batch takes is shared by its frames. On a
+            GPU "see" counts also how long a batch waits behind the one before it.
     """
 
     def __init__(
@@ -83,9 +85,10 @@ class Pipeline:
         threads: int = 1,
     ) -> None:
         self._predictor, self._keep_maps = predictor, keep_maps
+        self._queues = Queues(predictor.device)
         self._steps = [
             Step("frame", self._frame, threads),
-            Step("see", self._see, batch=predictor.batch, kind=_shape),
+            Step("see", self._see, self._queues.callers, batch=predictor.batch, kind=_shape),
             Step("group", self._group, threads),
         ]
         if track is not None:
@@ -134,14 +137,17 @@ class Pipeline:
             work.framed = self._predictor.frame(work.good.image)
 
     def _see(self, works: Sequence[_Work]) -> None:
-        for work, maps in zip(works, self._predictor.see([_of(w.framed) for w in works]), strict=True):
+        with self._queues.finished():
+            seen = self._predictor.see([_of(work.framed) for work in works])
+        for work, maps in zip(works, seen, strict=True):
             work.maps = maps
 
     def _group(self, works: Sequence[_Work]) -> None:
         for work in works:
             maps, picture = _of(work.maps), _of(work.framed)
-            work.people = self._predictor.group(maps, picture)
-            work.shown = Maps(maps.cpu().numpy(), picture.to_picture) if self._keep_maps else None
+            with self._queues.beside():
+                work.people = self._predictor.group(maps, picture)
+                work.shown = Maps(maps.cpu().numpy(), picture.to_picture) if self._keep_maps else None
             work.maps = work.framed = None
 
 

@@ -49,7 +49,7 @@ class Predictor:
         network: the plain network in float32 with all its heads.
         settings: as the checkpoint states them, with overrides.
         skeleton: the joints; `People` come in its annotated order.
-        batch: as above.
+        device, batch: as above.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Predictor:
     ) -> None:
         if precision not in DTYPES:
             raise ValueError(f"precision {precision!r}: one of {', '.join(DTYPES)} expected")
-        device = torch.device(device)
+        self.device = device = torch.device(device)
         if batch is not None and batch < 1:
             raise ValueError(f"a batch of at least 1 picture expected, got {batch}")
         self.network, self.settings, self.skeleton = model.network, model.settings, model.skeleton
