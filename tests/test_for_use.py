@@ -219,6 +219,21 @@ def test_what_is_compiled_finds_the_same():
     assert (compiled(x) - plain(x)).abs().max() < 1e-6
 
 
+def test_few_numbers_of_pictures_are_made_ready_for(monkeypatch, four):
+    """As many pictures go through it at once as wait: each number would be recorded or compiled anew."""
+    shapes, network = set(), for_use(four)
+    network.register_forward_pre_hook(lambda _, images: shapes.add(tuple(images[0].shape)))
+    monkeypatch.setattr(network, "compile", lambda **_: None)  # takes half a minute
+    made = recording.prepared(network, "compile", torch.device("cpu"))
+    images = pictures(7, 64, 64)
+    expected = plain_maps(four, images)
+    for count in range(1, 8):
+        found = made(images[:count])
+        assert found.shape == expected[:count].shape
+        assert (found - expected[:count]).abs().max() < 1e-4
+    assert shapes == {(count, 64, 64, 3) for count in (1, 2, 4, 8)}
+
+
 def test_the_least_recently_used_is_dropped():
     made = []
     newest = recording.Newest(lambda shape: made.append(shape) or shape, 2)

@@ -141,7 +141,8 @@ def for_use(
         device: where the network for use goes.
         run: "eager"; "graphs": on a GPU, recorded once for each shape and replayed (`recording.Graphs`);
             "compile": by torch.compile, at the first picture of each shape, which takes long; torch stops
-            compiling after its limit of shapes (8 unless set otherwise) and runs others as they are.
+            compiling after its limit of shapes (8 unless set otherwise) and runs others as they are. By both
+            as 1, 2, 4, 8, ... pictures at once (`recording.FewSizes`).
 
     Returns:
         A module: see `NetworkForUse.forward`.

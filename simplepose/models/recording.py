@@ -15,8 +15,9 @@ from torch import Tensor, nn
 Run = Literal["eager", "graphs", "compile"]
 """How a network for use is run, see `for_use`."""
 
-SHAPES = 8
-"""Shapes that graphs are kept for at most: each holds its input, output and workspace on the GPU."""
+SHAPES = 32
+"""Shapes that graphs are kept for at most, some sizes of pictures times some numbers of them at once: each holds
+its input and output on the GPU; what lies between, they share."""
 
 T = TypeVar("T")
 Shape = tuple[int, ...]
@@ -35,10 +36,29 @@ def require(run: str, device: torch.device) -> None:
 def prepared(network: nn.Module, run: str, device: torch.device) -> nn.Module:
     """The network, to be run as `run` says; what it takes and returns stays the same."""
     if run == "graphs":
-        return Graphs(network, device)
+        return FewSizes(Graphs(network, device))
     if run == "compile":
         network.compile(dynamic=False, options={"freezing": True})
+        return FewSizes(network)
     return network
+
+
+class FewSizes(nn.Module):
+    """Runs a network on 1, 2, 4, 8, ... pictures: a number between is filled up with black ones.
+
+    As many pictures go through it at once as wait, and each number would be another shape to make ready for.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        """What the network makes of (N, ...) images: (N, ...)."""
+        count = len(images)
+        black = images.new_zeros((1 << (count - 1).bit_length()) - count, *images.shape[1:])
+        maps: Tensor = self.network(torch.cat([images, black]) if len(black) else images)
+        return maps[:count]
 
 
 class Newest(Generic[T]):
