@@ -79,6 +79,19 @@ def test_frames_that_are_missed_keep_the_film_its_length(tmp_path):
         film.miss()
 
 
+@pytest.mark.parametrize("fps", [9, 25, 60])
+def test_a_source_that_states_another_rate_keeps_its_time(tmp_path, rng, fps):
+    """As cameras do, and streams of single pictures: FFmpeg states 25 for all of those."""
+    seconds = np.arange(4 * fps) / fps + rng.uniform(0, 0.1, 4 * fps)
+    with FilmWriter(tmp_path / "a.mp4", 25, codecs=(MPEG4,)) as film:
+        for each in np.sort(seconds):
+            film.write(shade(round(60 * each)), 1000 + each)
+    _, frames = read(tmp_path / "a.mp4")
+    assert 95 <= len(frames) <= 110  # 100, and some that come a little early
+    shown = np.array([frame.mean() for frame in frames]) / 60
+    assert np.abs(shown - np.arange(len(frames)) / 25).max() < 0.4
+
+
 def test_a_film_whose_frames_were_all_missed_is_none(tmp_path):
     with FilmWriter(tmp_path / "a.mp4", 25) as film:
         film.miss()

@@ -16,8 +16,8 @@ Run = Literal["eager", "graphs", "compile"]
 """How a network for use is run, see `for_use`."""
 
 SHAPES = 32
-"""Shapes that graphs are kept for at most, some sizes of pictures times some numbers of them at once: each holds
-its input and output on the GPU; what lies between, they share."""
+"""Shapes that graphs are kept for at most, some sizes of pictures times some numbers of them at once: each
+holds its input and output on the GPU; what lies between, they share."""
 
 T = TypeVar("T")
 Shape = tuple[int, ...]

@@ -23,6 +23,9 @@ SUFFIX = ".mp4"
 RESERVE = 2**20
 """Bytes of the disk that are left free, beside a frame and its line in the index, to finish the file."""
 
+EARLY_SECONDS = 0.25
+"""So much earlier than they are due frames are taken: those of a stream come in bursts."""
+
 _TRIAL = """
 import sys, cv2, numpy
 path, codec, rate, width, height = sys.argv[1], sys.argv[2], float(sys.argv[3]), *map(int, sys.argv[4:])
@@ -86,8 +89,9 @@ class FilmWriter:
 
         Args:
             image: (H, W, 3) uint8 BGR.
-            seconds: when it is due, counted from the first frame's; so that the film of a source that leaves
-                frames out keeps its time, those before are shown for as long as they last. None: the next.
+            seconds: when it is due, counted from the first frame's, so that the film keeps the time of a
+                source that leaves frames out, or has more than it states: those before are shown for as long
+                as they last, and one that comes too early is left out. None: the next.
 
         Raises:
             ValueError: the film is closed.
@@ -100,12 +104,16 @@ class FilmWriter:
         while self._missed_first:
             self._missed_first -= 1
             self._add(np.zeros_like(image))
+        early = 0.0
         if seconds is not None:
             self._began = seconds if self._began is None else self._began
-            while self._last is not None and self.frames < round((seconds - self._began) * self._rate):
+            due = round((seconds - self._began) * self._rate)
+            while self._last is not None and self.frames < due:
                 self._add(self._last)
+            early = (self.frames - due) / self._rate
         self._last = image
-        self._add(image)
+        if early <= EARLY_SECONDS:
+            self._add(image)
 
     def miss(self) -> None:
         """Add a frame that there is no picture of: the one before again; before the first, a black one.
