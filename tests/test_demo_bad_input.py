@@ -90,6 +90,22 @@ def test_a_text_and_cut_and_empty_files_among_good_ones(run, out, tmp_path, caps
     assert records(out) == {8}
 
 
+def test_what_libraries_say_of_a_cut_file_is_not_told(run, tmp_path, capfd):
+    """The message is ours, one line, whatever library could not read it."""
+    fits, tiff = cv2.imencode(".tif", np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8))
+    assert fits
+    (tmp_path / "cut.tif").write_bytes(tiff.tobytes()[:-400])
+    cv2.imwrite(str(tmp_path / "good.png"), np.zeros((64, 64, 3), np.uint8))
+    before = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_WARNING)
+    try:
+        assert run(demo, tmp_path) == 1
+    finally:
+        cv2.utils.logging.setLogLevel(before)
+    told = capfd.readouterr().err
+    assert f"skipped {tmp_path}/cut.tif" in told
+    assert "TIFF" not in told
+
+
 @pytest.mark.parametrize("content", [[], ["a.jpg", "b.png"]])
 def test_a_folder_without_a_single_picture_is_an_error(run, out, tmp_path, content, capsys):
     folder = tmp_path / "in"

@@ -60,6 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     args = parser().parse_args(argv)
     freed_memory.keep()
+    seeing.hush_libraries()
     with contextlib.ExitStack() as kept:
         with distributed.join(START_MINUTES) as world:
             predictor, pictures = seeing.load(args, world), _pictures(args, world)
