@@ -101,6 +101,12 @@ def test_the_size_must_be_given_and_a_terminal_is_no_input():
         os.close(end)
 
 
+def test_a_closed_input_is_told(monkeypatch):
+    monkeypatch.setattr(sys, "stdin", None)  # as Python has it after <&-
+    with pytest.raises(ValueError, match="standard input is closed"):
+        open_source("-", SourceOptions(raw_size=SIZE))
+
+
 def test_closing_from_another_thread_ends_the_wait():
     read_end, write_end = os.pipe()
     os.write(write_end, numbered(0).tobytes()[:100])

@@ -13,6 +13,8 @@ import numpy as np
 from simplepose.frames import BadFrame, Frame
 from simplepose.inference.sources.options import SourceOptions
 
+_HOW = "pipe frames in, as ffmpeg -f rawvideo -pix_fmt bgr24 - does"
+
 _LOOK_UP_SECONDS = 0.2
 """How often a reader that waits for bytes looks whether it was closed."""
 
@@ -35,11 +37,11 @@ class RawSource:
     def __init__(self, options: SourceOptions, descriptor: int | None = None) -> None:
         if options.raw_size is None:
             raise ValueError("frames on standard input have no header: their size (width, height) is needed")
+        if descriptor is None and sys.stdin is None:
+            raise ValueError(f"standard input is closed: {_HOW}")
         self._descriptor = sys.stdin.fileno() if descriptor is None else descriptor
         if os.isatty(self._descriptor):
-            raise ValueError(
-                "standard input is a terminal: pipe frames in, as ffmpeg -f rawvideo -pix_fmt bgr24 - does"
-            )
+            raise ValueError(f"standard input is a terminal: {_HOW}")
         width, height = options.raw_size
         self._shape = (height, width, 3)
         self._options = options
