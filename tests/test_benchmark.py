@@ -116,6 +116,14 @@ def test_a_mistake_is_one_line(arguments, told, tmp_path, capsys):
     assert len(err.strip().splitlines()) == 1
 
 
+def test_a_file_that_cannot_be_written_is_told_before_the_work(tmp_path, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        benchmark.main(["--json", str(tmp_path / "none/told.json")])
+    told = capsys.readouterr()
+    assert "a file in a folder that is there expected" in told.err
+    assert told.out == ""
+
+
 @pytest.mark.parametrize("seconds", ["0", "-1", "nan", "inf", "x"])
 def test_seconds_must_be_some(seconds, capsys):
     with pytest.raises(SystemExit, match="2"):

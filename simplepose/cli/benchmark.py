@@ -35,7 +35,7 @@ def parser() -> options.Parser:
     add = parser.add_argument
     add("paths", nargs="*", metavar="PATH", help="pictures, folders or patterns; none: sample pictures")
     add("--seconds", type=_seconds, default=2.0, metavar="S", help="each batch is measured so long (2)")
-    add("--json", type=Path, metavar="FILE", help="write all of it there too")
+    add("--json", type=seeing.in_a_folder, metavar="FILE", help="write all of it there too")
     seeing.add_network(parser)
     return parser
 

@@ -98,7 +98,7 @@ def add_results(parser: argparse.ArgumentParser) -> None:
         help="lay the network's map of a joint or limb beneath: left_wrist, left_elbow-left_wrist, "
         "keypoints, limbs or person",
     )
-    add("--profile", type=_in_a_folder, metavar="FILE.json", help="write how long each step took")
+    add("--profile", type=in_a_folder, metavar="FILE.json", help="write how long each step took")
 
 
 def writing_to(folder: Path, shared: bool = False) -> AbstractContextManager[None]:
@@ -185,8 +185,8 @@ def _formats(text: str) -> tuple[str, ...]:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
-def _in_a_folder(text: str) -> Path:
-    """A file that can be written when the work is done."""
+def in_a_folder(text: str) -> Path:
+    """An argument's `type`: a file that can be written when the work is done."""
     path = Path(text)
     if path.is_dir() or not path.parent.is_dir():
         raise argparse.ArgumentTypeError(f"a file in a folder that is there expected, got {text!r}")
