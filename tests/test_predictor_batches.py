@@ -12,6 +12,8 @@ import simplepose
 from simplepose.config import Inference
 from simplepose.data.samples import write_samples
 from simplepose.inference.framing import MULTIPLE, PADDING, framed
+from simplepose.inference.predictor import Predictor, find
+from simplepose.models import checkpoints
 
 FAST = ["inference.height=128", "inference.flip=false"]
 
@@ -93,3 +95,10 @@ def test_pictures_are_fitted_by_height_or_longest_side(size, fit):
 def test_a_batch_of_nothing_is_refused(batch):
     with pytest.raises(ValueError, match="at least 1 picture"):
         simplepose.load(Path("imhn_tiny"), batch=batch)
+
+
+def test_a_device_that_nothing_is_brought_to_is_refused():
+    """Each picture would fail there, one after the other."""
+    model = checkpoints.load(find("imhn_tiny"), "cpu", "auto")
+    with pytest.raises(ValueError, match="device 'mps': cpu or cuda expected"):
+        Predictor(model, "mps")

@@ -25,6 +25,9 @@ from simplepose.people import People
 ASSETS = Path(__file__).parent.parent / "assets"
 """Where the networks that ship with the package lie."""
 
+DEVICES = ("cpu", "cuda")
+"""Kinds of devices that pictures are brought to, and maps are grouped on."""
+
 BATCH = {"cuda": 8}
 """Pictures that go through the network together on such a device, where nothing else is said; else 1."""
 
@@ -37,7 +40,7 @@ class Predictor:
 
     Args:
         model: a network in float32 with its settings and skeleton, on `device`.
-        device: where the network lies.
+        device: where the network lies: "cpu", "cuda", "cuda:1", ...
         precision: fp32, bf16 or fp16: what convolutions run in.
         stacks: how many of the network's stacks are run, fewer are faster; None: all.
         batch: pictures of one shape that go through the network together, at most; None: 8 on a GPU, 1 on a
@@ -64,6 +67,8 @@ class Predictor:
         if precision not in DTYPES:
             raise ValueError(f"precision {precision!r}: one of {', '.join(DTYPES)} expected")
         self.device = device = torch.device(device)
+        if device.type not in DEVICES:
+            raise ValueError(f"device {str(device)!r}: {' or '.join(DEVICES)} expected")
         if batch is not None and batch < 1:
             raise ValueError(f"a batch of at least 1 picture expected, got {batch}")
         self.network, self.settings, self.skeleton = model.network, model.settings, model.skeleton
