@@ -92,13 +92,45 @@ def test_a_cut_video_gives_what_decodes_and_then_says_what_is_missing(videos, tm
     _, (*frames, last) = read(path, told)
     shown = numbers(frames)
     assert shown[:10] == list(range(10))
-    assert len(shown) == len(frames) < COUNT
+    lost = [place.number for place in frames if isinstance(place, BadFrame)]
+    assert len(shown) + len(lost) == len(frames) < COUNT
+    assert len(lost) <= 1  # the one that is half there
     assert isinstance(last, BadFrame)
     assert last.number == len(frames)
     missing = f"at least {len(whole) - path.stat().st_size:,} bytes are missing at its end"
-    assert f"{missing}; it states 60 frames and gave {len(frames)}" in last.reason
+    assert f"{missing}; it states 60 frames and ends after {len(frames)}" in last.reason
     assert told == []
     assert all(isinstance(place, Frame) for place in read(path, max_frames=5)[1])
+
+
+def damage(path, frames):
+    """Give these frames of an mp4 of one track, of which no frame needs another, a length that none has."""
+    film = bytearray(path.read_bytes())
+    table, chunks = film.index(b"stsz") + 4, film.index(b"stco") + 4
+    sizes = np.frombuffer(film, ">u4", COUNT, table + 12)
+    first = int.from_bytes(film[chunks + 8 : chunks + 12], "big")
+    for frame in frames:
+        place = first + int(sizes[:frame].sum())
+        film[place : place + 4] = b"\x7f\xff\xff\xff"
+    path.write_bytes(film)
+
+
+@pytest.mark.parametrize("lost", [[], [1], [7, 20, 21, 22], [0], [0, 1, 30], [59], [58, 59]])
+def test_a_damaged_frame_is_told_and_the_rest_goes_on(tmp_path, lost):
+    """FFmpeg ends at each, as it does at the end."""
+    path = make_video(tmp_path / "a.mp4", COUNT, "-g", "1")
+    damage(path, lost)
+    told = []
+    _, places = read(path, told)
+    good = [number for number in range(COUNT) if number not in lost]
+    assert numbers(places) == good
+    ends = len(lost) if COUNT - 1 in lost else 0  # as if it had fewer frames
+    assert [place.number for place in places] == list(range(COUNT - ends))
+    assert [place.number for place in places if isinstance(place, BadFrame)] == lost[: len(lost) - ends]
+    assert told == []
+    _, few = read(path, start=6, every=7, max_frames=3)
+    assert [place.number for place in few] == [6, 13, 20]
+    assert numbers(few) == [number for number in (6, 13, 20) if number in good]
 
 
 @pytest.mark.parametrize("share", [0.5, 0.95])
@@ -138,7 +170,7 @@ def test_fewer_frames_than_stated_in_a_whole_file_are_told_and_no_fault(videos, 
     _, places = read(tmp_path / "a.mkv", told)
     assert numbers(places) == list(range(COUNT))
     (line,) = told
-    assert "frames and gave 60" in line
+    assert "frames and ends after 60" in line
 
 
 @pytest.mark.parametrize(

@@ -14,13 +14,16 @@ from simplepose.inference.sources.captures import open_video
 from simplepose.inference.sources.cut_video import missing_bytes
 from simplepose.inference.sources.options import SourceOptions
 
+LOST = 250
+"""So many frames of a file in a row that cannot be decoded are its end: FFmpeg tells both in the same way."""
+
 
 class VideoSource:
     """A video file, or one at a web address; OpenCV's FFmpeg decodes it.
 
-    A file that is cut gives the frames that decode, then one `BadFrame` that says how much is missing. One
-    that has all its bytes but fewer frames than it states is told only: its editing may hide frames, or
-    its sound be longer.
+    A frame of a damaged file that cannot be decoded is a `BadFrame`. A file that is cut gives the frames
+    that decode, then one `BadFrame` that says how much is missing. One that has all its bytes but fewer
+    frames than it states is told only: its editing may hide frames, or its sound be longer.
 
     Args:
         where: a path, or an http(s) address.
@@ -44,10 +47,11 @@ class VideoSource:
         self._options = options
         self._tell = tell
         self._lock = threading.Lock()  # closing waits for the frame that is being read
+        self._lost = 0  # frames right before the newest that could not be decoded
         if self._is_file and not os.path.isfile(where):
             raise FileNotFoundError(f"{where}: no such video file")
         self._capture = open_video(where, options.upright, options.timeout)
-        if self._capture is None or not self._capture.grab():
+        if self._capture is None or not self._grab(self._capture):
             self.close()
             raise ValueError(self._no_video())
         count = self._capture.get(cv2.CAP_PROP_FRAME_COUNT)
@@ -64,11 +68,10 @@ class VideoSource:
         Raises:
             ValueError: the video ends before `start`.
         """
-        options, given, number, seconds = self._options, 0, 0, 0.0
+        options, given, count = self._options, 0, 0
         try:
-            while (decoded := self._decode(number, seconds)) is not None:
-                place, seconds = decoded
-                number += 1
+            for place in self._places():
+                count += 1
                 if place is not None:
                     yield place
                     given += 1
@@ -78,24 +81,43 @@ class VideoSource:
                 return
             if not given:
                 raise ValueError(
-                    f"{self._where}: it has {number:,} frames, none from frame {options.start} on"
+                    f"{self._where}: it has {count:,} frames, none from frame {options.start} on"
                 )
-            if (lack := self._lack(number)) is not None:
-                yield BadFrame(number, self.name, lack)
+            if (lack := self._lack(count)) is not None:
+                yield BadFrame(count, self.name, lack)
         finally:
             self.close()
+
+    def _places(self) -> Iterator[Frame | BadFrame | None]:
+        """What each place of the video holds; None where it is left out."""
+        number, seconds = 0, 0.0
+        while (decoded := self._decode(number, seconds)) is not None:
+            place, seconds = decoded
+            for lost in range(number, number + self._lost):
+                yield self._undecoded(lost) if self._options.takes(lost) else None
+            number += self._lost + 1
+            yield place
+
+    def _grab(self, capture: cv2.VideoCapture) -> bool:
+        """Go on to the next frame that can be decoded; whether there is one."""
+        for lost in range(LOST if self._is_file else 1):  # an address may take its time to fail
+            if capture.grab():
+                self._lost = lost
+                return True
+        return False
 
     def _decode(self, number: int, before: float) -> tuple[Frame | BadFrame | None, float] | None:
         """The next frame, None in its place where it is left out, and its time; None at the end.
 
         Args:
-            number: of the frame; the door has decoded the first.
+            number: of the place after the frame before; the door has gone to the first.
             before: the time of the frame before, seconds.
         """
         with self._lock:
             capture = self._capture
-            if capture is None or (number and not capture.grab()):
+            if capture is None or (number and not self._grab(capture)):
                 return None
+            number += self._lost
             seconds = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
             if number and seconds <= before:  # bare streams of some codecs have no times
                 seconds = before + self._frame_seconds
@@ -104,14 +126,17 @@ class VideoSource:
             fits, image = capture.retrieve()
         if fits:
             return Frame(number, self.name, image, seconds), seconds
-        return BadFrame(number, self.name, f"{self._where}: frame {number} could not be decoded"), seconds
+        return self._undecoded(number), seconds
+
+    def _undecoded(self, number: int) -> BadFrame:
+        return BadFrame(number, self.name, f"{self._where}: frame {number} could not be decoded")
 
     def _lack(self, count: int) -> str | None:
         """What is wrong with a video that ended after so many frames, if that is certain."""
         stated = (
-            f"it states {self._stated:,} frames and gave {count:,}"
+            f"it states {self._stated:,} frames and ends after {count:,}"
             if self._stated
-            else f"it gave {count:,} frames"
+            else f"it ends after {count:,} frames"
         )
         if self._is_file and (missing := missing_bytes(self._where)):
             return f"{self._where}: cut off: at least {missing:,} bytes are missing at its end; {stated}"
