@@ -109,6 +109,21 @@ def test_a_stream_that_stays_away_ends_with_an_error_after_the_tries_asked_for(c
     assert waits == [0.05, 0.1, 0.2]
 
 
+def test_a_damaged_picture_is_left_out_and_the_stream_goes_on(camera):
+    """FFmpeg tells it as it tells the end of a stream."""
+    told = []
+    camera.damaged = frozenset([10, 11, 30])
+    with opened(camera, told, reconnect_attempts=0) as source:
+        seen = []
+        for frame in source:
+            seen.append((frame.number, number_in(frame.image)))
+            if frame.number >= 40:
+                camera.cut()
+    assert len(told) == 1  # the end that is one
+    assert seen[-1][0] >= 40
+    assert all(number == shown and shown not in camera.damaged for number, shown in seen)
+
+
 def test_without_tries_a_stream_ends_as_a_file_does(camera):
     told = []
     with opened(camera, told, reconnect_attempts=0) as source:

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Iterator
 
 import cv2
 
 from simplepose.inference.sources.addresses import is_address
+
+LOST = 250
+"""So many frames in a row that cannot be decoded are the end: FFmpeg tells both in the same way."""
 
 LIVE_THREADS = 2
 """FFmpeg holds back a frame for each decoding thread but one, and by default there is one a core."""
@@ -50,6 +54,24 @@ def open_camera(device: str) -> cv2.VideoCapture:
     if capture is None:
         raise ConnectionError("no such camera, or another program uses it, or it may not be used")
     return capture
+
+
+def go_on(capture: cv2.VideoCapture, timeout: float) -> int | None:
+    """Go on to the next frame that can be decoded, for `retrieve`.
+
+    Args:
+        timeout: seconds; what takes so long to fail is not tried again.
+
+    Returns:
+        How many right before it could not be decoded; None where there is none.
+    """
+    end = time.monotonic() + timeout
+    for lost in range(LOST):
+        if capture.grab():
+            return lost
+        if time.monotonic() >= end:
+            break
+    return None
 
 
 def _limits(timeout: float) -> list[int]:

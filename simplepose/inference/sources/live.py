@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from simplepose.frames import BadFrame, Frame
+from simplepose.inference.sources.captures import go_on
 from simplepose.inference.sources.options import SourceOptions
 
 LONGEST_WAIT = 30.0
@@ -28,7 +29,7 @@ class LiveSource:
 
     Attributes:
         dropped: frames that the next one replaced before anybody took them; those that `start` and
-            `every` leave out are not among them.
+            `every` leave out, or that cannot be decoded, are not among them.
         frames_per_second: as the source states it over `every`; streams of single pictures often state a
             made-up one.
 
@@ -158,8 +159,10 @@ class LiveSource:
         try:
             self.frames_per_second = self._options.rate_of(capture.get(cv2.CAP_PROP_FPS))
             while not self._closed:
-                if not capture.grab():
+                lost = go_on(capture, self._options.timeout)
+                if lost is None:
                     return f"broke off after {self._arrived:,} frames" if self._arrived else "gave no frame"
+                self._arrived += lost  # a damaged picture is no reason to connect anew
                 taken = self._options.takes(self._arrived)
                 fits, image = capture.retrieve() if taken else (True, None)
                 if not fits:

@@ -10,18 +10,15 @@ import cv2
 
 from simplepose.frames import BadFrame, Frame
 from simplepose.inference.sources.addresses import file_name, is_address, shown
-from simplepose.inference.sources.captures import open_video
+from simplepose.inference.sources.captures import go_on, open_video
 from simplepose.inference.sources.cut_video import missing_bytes
 from simplepose.inference.sources.options import SourceOptions
-
-LOST = 250
-"""So many frames of a file in a row that cannot be decoded are its end: FFmpeg tells both in the same way."""
 
 
 class VideoSource:
     """A video file, or one at a web address; OpenCV's FFmpeg decodes it.
 
-    A frame of a damaged file that cannot be decoded is a `BadFrame`. A file that is cut gives the frames
+    A damaged frame that cannot be decoded is a `BadFrame`. A file that is cut gives the frames
     that decode, then one `BadFrame` that says how much is missing. One that has all its bytes but fewer
     frames than it states is told only: its editing may hide frames, or its sound be longer.
 
@@ -100,11 +97,9 @@ class VideoSource:
 
     def _grab(self, capture: cv2.VideoCapture) -> bool:
         """Go on to the next frame that can be decoded; whether there is one."""
-        for lost in range(LOST if self._is_file else 1):  # an address may take its time to fail
-            if capture.grab():
-                self._lost = lost
-                return True
-        return False
+        lost = go_on(capture, self._options.timeout)
+        self._lost = lost or 0
+        return lost is not None
 
     def _decode(self, number: int, before: float) -> tuple[Frame | BadFrame | None, float] | None:
         """The next frame, None in its place where it is left out, and its time; None at the end.
