@@ -18,6 +18,8 @@ from places import ROOT
 
 import simplepose
 from simplepose.cli import INTERRUPTED, demo_video, door
+from simplepose.frames import Frame
+from simplepose.inference.tracking import Tracker
 from simplepose.people import People
 
 TOOL = ROOT / "tools/demo_video.py"
@@ -90,6 +92,18 @@ def test_the_film_of_a_video_in_the_output_folder_is_another_file(run, tmp_path)
     assert run(video) == 0
     assert video.read_bytes() == before
     assert len(frames_of(tmp_path / "out/clip_2.mp4")) == 4
+
+
+@pytest.mark.parametrize(("live", "ids"), [(True, [0, 0, 0, 1]), (False, [0, 0, 0, 0])])
+def test_who_stands_there_after_a_live_source_was_away_is_somebody_else(live, ids):
+    """The frames of a stream that is reached again are numbered on, whatever time has passed."""
+    source = type("Source", (), {"live": live, "frames_per_second": 25.0})
+    track = demo_video.tracking(Tracker(), source)
+    people, image = Somebody().people(np.ones(1)), np.zeros((64, 128, 3), np.uint8)
+    alone = People(people.keypoints[:1], people.scores[:1])
+    times = [0.0, 0.9, 1.0, 31.0]
+    found = [track(alone, Frame(n, "cam", image, seconds)).ids for n, seconds in enumerate(times)]
+    assert np.concatenate(found).tolist() == ids
 
 
 def test_without_tracking_and_drawing(run, tmp_path):

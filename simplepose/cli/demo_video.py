@@ -24,6 +24,9 @@ from simplepose.visual.window import Window
 RATE = 25.0
 """Frames a second of what is drawn, where the source does not say."""
 
+PAUSE = 1.0
+"""Seconds between two frames of a live source; beyond, it was away, and people went on meanwhile."""
+
 
 def parser() -> options.Parser:
     """The verb's options."""
@@ -66,9 +69,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     seeing.hush_libraries()
     predictor = seeing.load(args)
     paint = seeing.painter(args, predictor.skeleton, predictor.settings.targets.stride)
-    track = _tracking(Tracker(predictor.skeleton, predictor.settings.tracking)) if args.track else None
     source = open_source(args.source, _asked_for(args), seeing.tell)
     try:
+        tracker = Tracker(predictor.skeleton, predictor.settings.tracking)
+        track = tracking(tracker, source) if args.track else None
         pipeline = Pipeline(predictor, track, paint, args.heatmaps is not None, seeing.THREADS)
         run, codec = _run(args, predictor, pipeline, source)
     finally:
@@ -124,13 +128,19 @@ def _asked_for(args: argparse.Namespace) -> SourceOptions:
     )
 
 
-def _tracking(tracker: Tracker) -> Track:
-    """By the frames' numbers, so that those which were dropped count."""
-    last: list[int] = []
+def tracking(tracker: Tracker, source: FrameSource) -> Track:
+    """By the frames' numbers, so that those which were dropped count; and by what a live source paused."""
+    last: list[Frame] = []
+    rate = source.frames_per_second or RATE
 
     def track(people: People, frame: Frame) -> People:
-        passed = frame.number - last.pop() if last else 1
-        last.append(frame.number)
+        passed = 1.0
+        if last:
+            before = last.pop()
+            passed = frame.number - before.number
+            if source.live:
+                passed += max(0.0, frame.seconds - before.seconds - PAUSE) * rate
+        last.append(frame)
         return tracker(people, passed, frame.image)
 
     return track
