@@ -41,7 +41,7 @@ class Predictor:
     Args:
         model: a network in float32 with its settings and skeleton, on `device`.
         device: where the network lies: "cpu", "cuda", "cuda:1", ...
-        precision: fp32, bf16 or fp16: what convolutions run in.
+        precision: fp32, bf16 or fp16: what the network for use has its weights and runs in.
         stacks: how many of the network's stacks are run, fewer are faster; None: all.
         batch: pictures of one shape that go through the network together, at most; None: 8 on a GPU, 1 on a
             CPU, which more do not help.
