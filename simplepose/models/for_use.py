@@ -136,8 +136,9 @@ def for_use(
     Args:
         network: trained, anywhere.
         stacks: so many of its first stacks are used; fewer are faster and find less. None: all.
-        dtype: of weights, sums and maps: torch.float32 (within 1e-4 of the plain network), bfloat16 (within
-            4 % of the largest value) or float16 (within 0.6 %; slow on CPUs).
+        dtype: of weights, sums and maps: torch.float32 (within 1e-4 of the plain network; less exact on a GPU
+            where torch.backends.cudnn.allow_tf32 is left as it is), bfloat16 (within 4 % of the largest
+            value) or float16 (within 0.6 %; slow on CPUs).
         device: where the network for use goes.
         run: "eager"; "graphs": on a GPU, recorded once for each shape and replayed (`recording.Graphs`);
             "compile": by torch.compile, at the first picture of each shape, which takes long; torch stops
