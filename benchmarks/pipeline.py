@@ -84,7 +84,7 @@ class Job:
         if self.kind == "pictures":
             return None
         tracker = Tracker(predictor.skeleton, predictor.settings.tracking)
-        return lambda people, frame: tracker(people)
+        return lambda people, frame: tracker(people, image=frame.image)
 
     def keeping(self, kept: ExitStack, predictor: Predictor) -> Callable[[Seen], None]:
         """What is done with what comes out of a pipeline, until `kept` is closed."""
