@@ -40,10 +40,9 @@ from simplepose import freed_memory, results
 from simplepose.cli.seeing import THREADS
 from simplepose.data.drawn_film import Film
 from simplepose.frames import Frame, FrameSource
-from simplepose.inference import running, speed
+from simplepose.inference import passes, running, speed
 from simplepose.inference.framing import Framed
 from simplepose.inference.maps import Maps
-from simplepose.inference.passes import take_share
 from simplepose.inference.pipeline import Pipeline, Seen
 from simplepose.inference.predictor import Predictor
 from simplepose.inference.sources import SourceOptions, open_source
@@ -165,7 +164,7 @@ def each(work: Callable[..., object], *columns: Sequence[object]) -> Callable[[]
 
 def cost_of_passes(predictor: Predictor, batches: Sequence[Sequence[Framed]]) -> Cost:
     """What a frame costs the network where several passes go on at once, as in the pipeline."""
-    with ThreadPoolExecutor(predictor.passes, initializer=take_share, initargs=[predictor.passes]) as threads:
+    with passes.threads(predictor.passes) as threads:
         begun = threading.Barrier(predictor.passes)
         list(threads.map(lambda _: (predictor.see(batches[0]), begun.wait()), range(predictor.passes)))
         return cost(lambda: list(threads.map(predictor.see, batches)), sum(map(len, batches)))

@@ -7,6 +7,7 @@ cores wait after each of a hundred layers for the slowest, which may be the one 
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import torch
 
@@ -17,6 +18,11 @@ MOST = 4
 def passes(device: torch.device) -> int:
     """How many at once get most done on a device, where nobody waits for a single picture."""
     return min(MOST, torch.get_num_threads()) if device.type == "cpu" else 1
+
+
+def threads(count: int) -> ThreadPoolExecutor:
+    """Threads for so many passes, each with its share of the cores."""
+    return ThreadPoolExecutor(count, "see", take_share, (count,))
 
 
 def take_share(of: int) -> None:
