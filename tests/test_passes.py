@@ -16,14 +16,14 @@ from simplepose.inference.pipeline import Pipeline
 SCRIPT = """
 import sys, threading
 import torch
-from simplepose.inference.passes import take_share
+from simplepose.inference.passes import share, threads
 
 told = {}
 torch.set_num_threads(4)
 
 def note(name, *shares):
-    for share in shares:
-        take_share(share)
+    for take in shares:
+        take()
     torch.randn(64, 64) @ torch.randn(64, 64)
     told[name] = torch.get_num_threads()
 
@@ -33,10 +33,13 @@ def run(name, *shares):
     thread.join()
 
 note("here")
-run("half", 2)
-run("each", 4)
-run("more than there are", 9)
-run("all", 1)
+run("half", share(2))
+run("each", share(4))
+run("more than there are", share(9))
+run("all", share(1))
+with threads(3) as three:  # begun at one moment
+    met = threading.Barrier(3)
+    told["three"] = set(three.map(lambda _: (torch.get_num_threads(), met.wait())[0], range(3)))
 run("later")
 note("here again")
 print(told)
@@ -45,8 +48,9 @@ print(told)
 
 def test_a_share_is_of_this_thread_alone():
     done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, timeout=300)
-    expected = {"here": 4, "half": 2, "each": 1, "more than there are": 1, "all": 4, "later": 4}
-    assert done.stdout == f"{expected | {'here again': 4}}\n", done.stderr
+    expected = {"here": 4, "half": 2, "each": 1, "more than there are": 1, "all": 4}
+    expected |= {"three": {1}, "later": 4, "here again": 4}
+    assert done.stdout == f"{expected}\n", done.stderr
 
 
 @pytest.mark.parametrize(("device", "most"), [("cpu", MOST), ("cuda", 1), ("meta", 1)])

@@ -7,6 +7,7 @@ cores wait after each of a hundred layers for the slowest, which may be the one 
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import torch
@@ -21,20 +22,23 @@ def passes(device: torch.device) -> int:
 
 
 def threads(count: int) -> ThreadPoolExecutor:
-    """Threads for so many passes, each with its share of the cores."""
-    return ThreadPoolExecutor(count, "see", take_share, (count,))
+    """Threads for so many passes, each with its share of the caller's cores."""
+    return ThreadPoolExecutor(count, "see", share(count))
 
 
-def take_share(of: int) -> None:
-    """Let what torch does in this thread, from now on, use the cores of one of so many passes.
+def share(of: int) -> Callable[[], None]:
+    """What a thread calls first, so that torch uses there one of so many shares of the caller's cores.
 
-    torch has a number of cores for each thread, and one for threads that have not called it yet. Setting the
+    torch has a number of cores for each thread, and one that a thread gets when it first asks. Setting the
     first sets both, so the second is set back, from a thread that ends at once.
     """
-    if of == 1:
-        return
     cores = torch.get_num_threads()
-    torch.set_num_threads(max(1, cores // of))
-    others = threading.Thread(target=torch.set_num_threads, args=(cores,))
-    others.start()
-    others.join()
+
+    def take() -> None:
+        torch.get_num_threads()  # or this thread would ask later
+        torch.set_num_threads(max(1, cores // of))
+        others = threading.Thread(target=torch.set_num_threads, args=(cores,))
+        others.start()
+        others.join()
+
+    return take

@@ -11,7 +11,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Hashable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -21,7 +20,7 @@ from simplepose.frames import BadFrame, Frame, FrameSource
 from simplepose.inference.framing import Framed
 from simplepose.inference.line import Line, Step
 from simplepose.inference.maps import Maps
-from simplepose.inference.passes import take_share
+from simplepose.inference.passes import share
 from simplepose.inference.predictor import Predictor
 from simplepose.inference.timing import Timing
 from simplepose.people import People
@@ -105,7 +104,7 @@ class Pipeline:
             ValueError: one frame after the other fails.
         """
         passes = 1 if source.live else self._predictor.passes  # of a live source the newest frame, soon
-        see = Step("see", self._see, passes, self._predictor.batch, _shape, begin=partial(take_share, passes))
+        see = Step("see", self._see, passes, self._predictor.batch, _shape, begin=share(passes))
         room = 2 + self._predictor.batch * (passes + (0 if source.live else AHEAD))
         works = _begin(source)
         line = Line(works, [*self._before, see, *self._after], self.timings, room)

@@ -52,7 +52,7 @@ class Predictor:
         skeleton: the joints; `People` come in its annotated order.
         batch: as above.
         passes: so many calls of `see` at once, each in a thread with its share of the cores
-            (`passes.take_share`), get most done.
+            (`passes.share`), get most done.
     """
 
     def __init__(
