@@ -114,9 +114,16 @@ def test_every_frame_comes_out_once_and_in_order(threads, rng):
 
 
 def test_those_that_wait_go_through_the_network_together():
-    predictor = Sees(lambda step, number: 0.05 if step == "see" and number < Sees.passes else 0)
-    list(Pipeline(predictor).run(Given(frames(7))))
-    assert sorted(number for batch in predictor.batches for number in batch) == list(range(7))
+    all_wait = threading.Event()
+
+    def pause(step, number):
+        if (step, number) == ("frame", 9):
+            all_wait.set()
+        return 0 if step != "see" or all_wait.wait(30) else 1
+
+    predictor = Sees(pause)
+    list(Pipeline(predictor).run(Given(frames(10))))
+    assert sorted(number for batch in predictor.batches for number in batch) == list(range(10))
     assert 3 in map(len, predictor.batches)
 
 
