@@ -39,7 +39,7 @@ class Shown:
 class Answers:
     """A predictor whose subclass says who is in a picture."""
 
-    batch, skeleton, settings = 2, COCO, Settings()
+    batch, passes, skeleton, settings = 2, 2, COCO, Settings()
     device = torch.device("cpu")
 
     def people(self, image: np.ndarray) -> People:
@@ -67,7 +67,7 @@ class Oracle(Answers):
     Call `ending` meets `end`; a signal reaches the main thread and not the one that works here.
     """
 
-    batch = 1  # of more, those of one shape overtake others, and nobody knows which `ending` meets
+    batch = passes = 1  # of more, some overtake others, and nobody knows which `ending` meets
 
     def __init__(
         self,

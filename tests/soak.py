@@ -58,7 +58,7 @@ def soak(video: Path, output: Path, samples: set[int]) -> tuple[dict[int, float]
     tracker = Tracker(predictor.skeleton, predictor.settings.tracking)
     pipeline = Pipeline(
         predictor,
-        lambda people, frame: tracker(people),
+        lambda people, frame: tracker(people, image=frame.image),
         lambda frame, people, maps: draw(frame.image, people, predictor.skeleton),
         threads=THREADS,
     )

@@ -104,7 +104,8 @@ def _steps(timings: dict[str, Timing]) -> str:
 
 def _throughput(args: argparse.Namespace, predictor: Predictor, image: np.ndarray) -> list[Rate]:
     """Told while it is measured, the best last; no batch larger than --batch."""
-    print(f"\nthe network alone, many pictures at once\n{'batch':8}{'pictures/s':>12}")
+    told = f", {predictor.passes} passes at once" if predictor.passes > 1 else ""
+    print(f"\nthe network alone, many pictures at once{told}\n{'batch':8}{'pictures/s':>12}")
     rates = []
     largest = args.batch or speed.LARGEST
     for rate in speed.throughput(predictor, image, args.device, args.seconds, largest):

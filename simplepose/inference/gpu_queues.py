@@ -17,15 +17,10 @@ class Queues:
 
     Args:
         device: where the network lies.
-
-    Attributes:
-        callers: threads that should give the network's batches: of a GPU two, so that one batch waits in the
-            queue while the other is worked on, and the GPU never waits.
     """
 
     def __init__(self, device: torch.device) -> None:
         self._device, self._is_gpu = device, device.type == "cuda"
-        self.callers = 2 if self._is_gpu else 1
         self._beside = torch.cuda.Stream(device, priority=-1) if self._is_gpu else None  # -1: goes first
 
     @contextmanager

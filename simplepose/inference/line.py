@@ -40,6 +40,7 @@ class Step(Generic[W]):
         batch: more than 1: those that wait are taken together, if they are of one kind.
         kind: of a work.
         in_order: it takes works in the order of their places.
+        begin: called first in each of its threads.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Step(Generic[W]):
     batch: int = 1
     kind: Callable[[W], Hashable] = id
     in_order: bool = False
+    begin: Callable[[], None] | None = None
 
 
 class Line(Generic[W]):
@@ -122,6 +124,8 @@ class Line(Generic[W]):
 
     def _serve(self, step: Step[W], inbox: Channel[W], outbox: Channel[W], running: _Count) -> None:
         try:
+            if step.begin is not None:
+                step.begin()
             while True:
                 works = [inbox.take()] if step.batch == 1 else inbox.take_alike(step.batch, step.kind)
                 self._do(step, [work for work in works if not work.failed])

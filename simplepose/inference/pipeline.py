@@ -21,6 +21,7 @@ from simplepose.inference.framing import Framed
 from simplepose.inference.gpu_queues import Queues
 from simplepose.inference.line import Line, Step
 from simplepose.inference.maps import Maps
+from simplepose.inference.passes import share
 from simplepose.inference.predictor import Predictor
 from simplepose.inference.timing import Timing
 from simplepose.people import People
@@ -39,8 +40,8 @@ STEPS = {
 IN_A_ROW = 20
 """So many failures in a row are not the frames' fault."""
 
-AHEAD = 4
-"""Batches that may be on their way."""
+AHEAD = 3
+"""Batches that may be on their way besides those that the network is at."""
 
 Track = Callable[[People, Frame], People]
 Draw = Callable[[Frame, People, Maps | None], np.ndarray]
@@ -65,15 +66,15 @@ class Pipeline:
     """Finds the people in the frames of a source.
 
     Args:
-        predictor: its three steps are run; its batch is the network's.
+        predictor: its three steps are run; its batch is the network's, and so many of its passes at once.
         track: gives the people of a frame their ids, by the frame's seconds; called in order.
         draw: (frame, people, maps) -> a picture; maps are None unless `keep_maps` is set.
         keep_maps: for `draw`.
         threads: of each step that may work on several frames at once: framing, grouping, drawing.
 
     Attributes:
-        timings: of each step that is run, seconds a frame; what a batch takes is shared by its frames. On a
-            GPU "see" counts also how long a batch waits behind the one before it.
+        timings: of each step that is run, seconds a frame; what a batch takes is shared by its frames. Of
+            what runs several times at once, the network too, they are those of each.
     """
 
     def __init__(
@@ -86,16 +87,14 @@ class Pipeline:
     ) -> None:
         self._predictor, self._keep_maps = predictor, keep_maps
         self._queues = Queues(predictor.device)
-        self._steps = [
-            Step("frame", self._frame, threads),
-            Step("see", self._see, self._queues.callers, batch=predictor.batch, kind=_shape),
-            Step("group", self._group, threads),
-        ]
+        self._before = [Step("frame", self._frame, threads)]
+        self._after = [Step("group", self._group, threads)]
         if track is not None:
-            self._steps.append(Step("track", _tracking(track), in_order=True))
+            self._after.append(Step("track", _tracking(track), in_order=True))
         if draw is not None:
-            self._steps.append(Step("draw", _drawing(draw), threads))
-        self.timings = {name: Timing() for name in ("read", *(step.name for step in self._steps), "write")}
+            self._after.append(Step("draw", _drawing(draw), threads))
+        names = ("read", "frame", "see", *(step.name for step in self._after), "write")
+        self.timings = {name: Timing() for name in names}
 
     def run(self, source: FrameSource) -> Generator[Seen | BadFrame, None, None]:
         """What comes of each frame, in order; one that cannot be read, or fails later, is a `BadFrame`.
@@ -106,9 +105,11 @@ class Pipeline:
             Exception: what the source raised, after all frames that it gave before.
             ValueError: one frame after the other fails.
         """
-        room = 2 + self._predictor.batch * (1 if source.live else AHEAD)  # of a live source, the newest
+        passes = 1 if source.live else self._predictor.passes  # of a live source the newest frame, soon
+        see = Step("see", self._see, passes, self._predictor.batch, _shape, begin=share(passes))
+        room = 2 + self._predictor.batch * (passes + (0 if source.live else AHEAD))
         works = _begin(source)
-        line = Line(works, self._steps, self.timings, room)
+        line = Line(works, [*self._before, see, *self._after], self.timings, room)
         try:
             yield from self._results(line)
         finally:

@@ -15,6 +15,7 @@ import torch
 from simplepose import config, geometry, grouping
 from simplepose.inference.framing import Framed, framed
 from simplepose.inference.maps import MapMaker, Maps
+from simplepose.inference.passes import passes
 from simplepose.models import checkpoints
 from simplepose.models.checkpoints import Model
 from simplepose.models.for_use import for_use
@@ -53,6 +54,8 @@ class Predictor:
         settings: as the checkpoint states them, with overrides.
         skeleton: the joints; `People` come in its annotated order.
         device, batch: as above.
+        passes: so many calls of `see` at once, each in a thread with its share of the cores
+            (`passes.share`), get most done.
     """
 
     def __init__(
@@ -73,6 +76,7 @@ class Predictor:
             raise ValueError(f"a batch of at least 1 picture expected, got {batch}")
         self.network, self.settings, self.skeleton = model.network, model.settings, model.skeleton
         self.batch = batch or BATCH.get(device.type, 1)
+        self.passes = passes(device)
         self._make = MapMaker(
             for_use(model.network, stacks=stacks, dtype=DTYPES[precision], device=device, run=run),
             self.skeleton,

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from simplepose.inference.framing import Framed
+from simplepose.inference import passes
 from simplepose.inference.predictor import Predictor
 from simplepose.inference.sources.pictures import read
 from simplepose.inference.timing import Timing
@@ -37,7 +37,7 @@ class Rate:
     """How fast the network's step is at one batch.
 
     Attributes:
-        batch: pictures at once.
+        batch: pictures of one pass.
         pictures_per_second: the median over runs.
     """
 
@@ -105,7 +105,8 @@ def throughput(
 ) -> Iterator[Rate]:
     """The network's step at batches of 1, 2, 4, ... until they gain nothing, or exceed the memory.
 
-    The step begins at resized pictures in the computer's memory and ends at their averaged maps.
+    As many passes go on at once as in a pipeline. The step begins at resized pictures in the computer's
+    memory and ends at their averaged maps.
 
     Args:
         image: (H, W, 3) uint8 BGR, of which each batch consists.
@@ -114,31 +115,31 @@ def throughput(
         largest: pictures; no larger batch is tried.
     """
     framed, best, idle, batch = predictor.frame(image), 0.0, 0, 1
-    while idle < IDLE and batch <= largest:
-        pictures = [framed] * batch
-        try:
-            _see(predictor, pictures, device)
-            times = [_see(predictor, pictures, device) for _ in _rounds(seconds)]
-        except (torch.OutOfMemoryError, MemoryError):
-            torch.cuda.empty_cache()
-            return
-        rate = batch / float(np.median(times))
-        yield Rate(batch, rate)
-        idle = 0 if rate > GAIN * best else idle + 1
-        best, batch = max(best, rate), 2 * batch
+    with passes.threads(predictor.passes) as threads:
+
+        def see() -> float:
+            start = time.perf_counter()
+            list(threads.map(predictor.see, [[framed] * batch] * predictor.passes))
+            wait_for(device)
+            return time.perf_counter() - start
+
+        while idle < IDLE and batch <= largest:
+            try:
+                see()
+                times = [see() for _ in _rounds(seconds)]
+            except (torch.OutOfMemoryError, MemoryError):
+                torch.cuda.empty_cache()
+                return
+            rate = predictor.passes * batch / float(np.median(times))
+            yield Rate(batch, rate)
+            idle = 0 if rate > GAIN * best else idle + 1
+            best, batch = max(best, rate), 2 * batch
 
 
 def wait_for(device: torch.device) -> None:
     """Wait until a GPU has done what it was given; no other device does things later."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-
-
-def _see(predictor: Predictor, pictures: Sequence[Framed], device: torch.device) -> float:
-    start = time.perf_counter()
-    predictor.see(pictures)
-    wait_for(device)
-    return time.perf_counter() - start
 
 
 def _rounds(seconds: float) -> Iterator[None]:

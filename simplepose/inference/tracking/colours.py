@@ -39,14 +39,14 @@ def colours_of(
     Returns:
         (P, J + B, 3) float64 CIE L*a*b* with a lower weight of L*, and (P, J + B) bool: which are known.
     """
-    ends = xy[:, bones]
     spots = np.concatenate([found, found[:, bones].all(2)], 1)
     if image is None or not len(xy):
         return np.zeros((*spots.shape, 3)), np.zeros_like(spots)
-    share = np.array(ALONG)[:, None]
-    on_bones = ends[:, :, :1] * (1 - share) + ends[:, :, 1:] * share
-    joints, along = _patches(image, xy), _patches(image, on_bones).mean(2)
-    bgr = np.concatenate([joints, along], 1).astype(np.float32) / 255
+    joints, share = xy.shape[1], np.array(ALONG)[:, None, None]
+    along = xy[:, None, bones[:, 0]] * (1 - share) + xy[:, None, bones[:, 1]] * share
+    bgr = _patches(image, np.concatenate([xy, along.reshape(len(xy), -1, 2)], 1))
+    on_bones = bgr[:, joints:].reshape(len(xy), len(ALONG), -1, 3).mean(1)
+    bgr = np.concatenate([bgr[:, :joints], on_bones], 1) / 255
     lab = cv2.cvtColor(bgr, cv2.COLOR_BGR2LAB).astype(np.float64)
     lab[..., 0] *= 2.55 * LIGHTNESS
     return lab, spots
@@ -88,10 +88,11 @@ def _odds(known: np.ndarray, times: np.ndarray, colours: np.ndarray, clear: np.n
 
 
 def _patches(image: np.ndarray, xy: np.ndarray) -> np.ndarray:
-    """(..., 2) pixels -> (..., 3) float64 mean colours of the 3 x 3 pixels around them."""
-    last = np.array(image.shape[1::-1]) - 1
-    middle = np.rint(np.clip(xy, 0, last)).astype(np.int64)
-    around = np.stack(np.meshgrid((-1, 0, 1), (-1, 0, 1)), -1).reshape(9, 2)
-    x, y = np.moveaxis(np.clip(middle[..., None, :] + around, 0, last), -1, 0)
-    means: np.ndarray = image[y, x].mean(-2)
-    return means
+    """(..., 2) pixels -> (..., 3) float32 mean colours of the 3 x 3 pixels around them."""
+    height, width = image.shape[:2]
+    middle = np.rint(np.clip(xy, 0, (width - 1, height - 1))).astype(np.int64)
+    around = middle[..., None] + np.array((-1, 0, 1))
+    columns, rows = around[..., 0, :].clip(0, width - 1), around[..., 1, :].clip(0, height - 1)
+    places = (rows * width)[..., None] + columns[..., None, :]
+    sums: np.ndarray = image.reshape(-1, 3)[places].sum((-3, -2), dtype=np.float32)
+    return sums / 9
