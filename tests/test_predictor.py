@@ -176,6 +176,11 @@ def test_a_saved_model_answers_the_same(predictor, rng, tmp_path):
         simplepose.load(path, settings_overrides=["grouping.stride=2"])
 
 
+def test_one_setting_is_a_list_of_one():
+    with pytest.raises(ValueError, match=r"a list of settings expected, \['inference.flip=false'\] perhaps"):
+        simplepose.load("imhn_tiny", settings_overrides="inference.flip=false")
+
+
 def test_unknown_names_and_precisions_are_told():
     with pytest.raises(FileNotFoundError, match="imhn_tiny"):
         simplepose.load("imhn_huge")

@@ -187,6 +187,8 @@ class Predictor:
 
 def _read(path: str | Path, device: str | torch.device, overrides: Iterable[str], weights: str) -> Model:
     """The model in a file, its settings overridden."""
+    if isinstance(overrides, str):  # whose letters would be taken one by one
+        raise ValueError(f"a list of settings expected, [{overrides!r}] perhaps; got {overrides!r}")
     model = checkpoints.load(path, device, weights)
     settings = config.from_text(config.to_text(model.settings), str(path), overrides)
     fixed = [part.name for part in fields(settings) if part.name not in OVERRIDABLE]
