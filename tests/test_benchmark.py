@@ -22,7 +22,7 @@ CPU = torch.device("cpu")
 class Network:
     """In place of predictor and clock: says how long a batch takes, and has memory for some pictures."""
 
-    passes = 1
+    passes, no_memory = 1, torch.OutOfMemoryError("CUDA out of memory")
 
     def __init__(self, seconds, memory=10**9):
         self.seconds, self.memory, self.now = seconds, memory, 0.0
@@ -35,7 +35,7 @@ class Network:
 
     def see(self, pictures):
         if len(pictures) > self.memory:
-            raise torch.OutOfMemoryError("no more")
+            raise self.no_memory
         self.now += self.seconds(len(pictures))
 
 
@@ -103,8 +103,26 @@ def test_two_batches_in_a_row_without_gain_are_the_last(share, batches, tried):
     assert list(told) == batches
 
 
-def test_a_batch_that_exceeds_the_memory_is_the_end(tried):
-    assert list(tried(Network(lambda count: 0.5, memory=5))) == [1, 2, 4]
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
+        RuntimeError("CUDA error: out of memory"),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 TB"),
+        MemoryError(),
+    ],
+)
+def test_a_batch_that_exceeds_the_memory_is_the_end(tried, error):
+    network = Network(lambda count: 0.5, memory=5)
+    network.no_memory = error
+    assert list(tried(network)) == [1, 2, 4]
+
+
+def test_other_failures_are_told(tried):
+    network = Network(lambda count: 0.5, memory=5)
+    network.no_memory = RuntimeError("an illegal instruction was encountered")
+    with pytest.raises(RuntimeError, match="illegal instruction"):
+        tried(network)
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,10 @@
 """Options that several commands take, as their users write them."""
 
 import pytest
+import torch
 
 from simplepose import config
-from simplepose.cli import benchmark, demo, demo_video, draw_targets, evaluate, plot_schedule, train
+from simplepose.cli import benchmark, demo, demo_video, draw_targets, evaluate, options, plot_schedule, train
 
 FILES = {
     evaluate: ["--model", "imhn_tiny", "--annotations", "a.json", "--images", "i", "--output", "o"],
@@ -70,3 +71,21 @@ def test_the_command_line_itself_is_read_so(monkeypatch):
     monkeypatch.setattr("sys.argv", ["demo", "--set", "a.b=1", "c.d=2", "pictures/"])
     args = demo.parser().parse_args()
     assert (args.paths, args.set) == (["pictures/"], ["a.b=1", "c.d=2"])
+
+
+@pytest.mark.parametrize(
+    ("named", "rank", "own"),
+    [
+        ("cuda", "6", "cuda:2"),
+        ("cuda", "0", "cuda:0"),
+        ("cuda", None, "cuda"),
+        ("cuda:3", "6", "cuda:3"),
+        ("cpu", "6", "cpu"),
+    ],
+)
+def test_processes_of_a_launcher_share_the_gpus_out(monkeypatch, named, rank, own):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    if rank is not None:
+        monkeypatch.setenv("LOCAL_RANK", rank)
+    assert options.own_gpu(torch.device(named)) == torch.device(own)

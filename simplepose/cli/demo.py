@@ -63,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     seeing.hush_libraries()
     with contextlib.ExitStack() as kept:
         with distributed.join(START_MINUTES) as world:
-            predictor, pictures = seeing.load(args, world), _pictures(args, world)
+            predictor, pictures = seeing.load(args), _pictures(args, world)
             parts = _parts(args, predictor, pictures, world, kept)
             share = _share(parts, pictures, world)
             world.gather([None])  # all have looked at what is done; only then may one be the last

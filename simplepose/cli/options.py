@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -89,11 +90,19 @@ def require_folder_of_pictures(path: Path) -> None:
         raise FileNotFoundError(f"no folder of pictures at {path}; COCO's is expected, see data/README.md")
 
 
+def own_gpu(device: torch.device) -> torch.device:
+    """`device`; where it names no GPU and a launcher has begun several processes, the one of our number."""
+    rank = os.environ.get("LOCAL_RANK")
+    if device.type != "cuda" or device.index is not None or rank is None:
+        return device
+    return torch.device("cuda", int(rank) % max(1, torch.cuda.device_count()))
+
+
 def _device(text: str) -> torch.device:
     """Reading a value back tries the driver, and refuses devices that hold no values (meta)."""
     try:
         device = torch.device(text)
-        torch.zeros(1, device=device).item()
+        torch.zeros(1, device=own_gpu(device)).item()  # a value on another GPU would keep memory there
     except (RuntimeError, AssertionError, NotImplementedError) as error:  # the last two: not in this torch
         reason = str(error).splitlines()[0][:160]
         raise argparse.ArgumentTypeError(

@@ -11,7 +11,6 @@ from typing import get_args
 
 import cv2
 import numpy as np
-import torch
 from tqdm import tqdm
 
 import simplepose
@@ -29,7 +28,6 @@ from simplepose.models import recording
 from simplepose.models.precision import DTYPES
 from simplepose.people import People
 from simplepose.skeleton import Skeleton
-from simplepose.training.distributed import World
 from simplepose.visual import maps
 from simplepose.visual.drawing import draw
 
@@ -62,14 +60,11 @@ def add_network(parser: options.Parser, required: bool = False) -> None:
     parser.add_set("inference.*, grouping.*, tracking.*; inference.flip=false takes half the time")
 
 
-def load(args: argparse.Namespace, world: World = World()) -> Predictor:  # noqa: B008 (frozen)
+def load(args: argparse.Namespace) -> Predictor:
     """The predictor that the options ask for; several processes on a machine share its GPUs out."""
-    device = args.device
-    if device.type == "cuda" and device.index is None and world.size > 1:
-        device = torch.device("cuda", world.local_rank % torch.cuda.device_count())
     return simplepose.load(
         args.model,
-        device,
+        options.own_gpu(args.device),
         args.precision,
         args.set,
         weights=args.weights,

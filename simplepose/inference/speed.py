@@ -127,7 +127,9 @@ def throughput(
             try:
                 see()
                 times = [see() for _ in _rounds(seconds)]
-            except (torch.OutOfMemoryError, MemoryError):
+            except (RuntimeError, MemoryError) as error:  # torch has several for the one reason
+                if not isinstance(error, MemoryError) and "memory" not in str(error):
+                    raise
                 torch.cuda.empty_cache()
                 return
             rate = predictor.passes * batch / float(np.median(times))
