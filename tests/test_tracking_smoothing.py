@@ -26,6 +26,15 @@ def test_a_still_person_jitters_less_and_a_moving_one_lags_little(rng):
     assert np.abs(np.array(smooth)[20:].mean(0) - STANDING).max() < 0.01 * SIZE
 
 
+def test_joints_of_somebody_without_an_id_are_left_as_they_are():
+    tracker = Tracker(settings=Tracking(smoothing=True, sure_sights=2.5))
+    for frame in range(4):
+        people = people_at((7.0 * (frame % 2), 0))
+        tracked = tracker(people)
+        assert np.array_equal(tracked.keypoints, people.keypoints) == (frame < 2)
+        assert (tracked.ids[0] == NO_ID) == (frame < 2)
+
+
 def test_smoothing_leaves_ids_and_joints_that_are_not_there_alone():
     film = Film(2, 4, 60)
     plain = followed(Tracker(), film, 0)

@@ -81,11 +81,11 @@ class Tracker:
         self._remember(rows, expected, sights)
         begun = sure & ~known & sights.found.any(1)
         rows[begun] = self._begin(sights.where(begun))
-        tracked = rows >= 0
-        self._name(rows[tracked])
+        self._name(rows[rows >= 0])
         ids = np.full(len(people), NO_ID)
-        ids[order[tracked]] = self._tracks.ids[rows[tracked]]
-        keypoints = self._smoothed(people, order[tracked], rows[tracked])
+        ids[order] = np.append(self._tracks.ids, NO_ID)[rows]  # row -1, of nobody, is the last
+        named = ids[order] != NO_ID
+        keypoints = self._smoothed(people, order[named], rows[named])
         return People(keypoints, people.scores, ids)
 
     def _sights(self, people: People, order: np.ndarray, image: np.ndarray | None) -> Sights:
