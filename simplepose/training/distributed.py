@@ -7,6 +7,7 @@ that is here goes over gloo, so that asking the others never waits for a GPU.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +22,10 @@ T = TypeVar("T")
 
 LAUNCHED = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 """What torchrun and torch.distributed.launch tell each process, in its environment."""
+
+LETTING_GO = 0.2
+"""Seconds in which gloo's threads let go of the last tensors, a millisecond's work that takes Python's lock.
+They live on after their group, and one that asks for the lock while Python ends aborts the process."""
 
 
 @dataclass(frozen=True)
@@ -138,6 +143,7 @@ def join(timeout_minutes: float) -> Iterator[World]:
         dist.init_process_group(backend, timeout=timeout)
     yield World(dist.get_rank(), dist.get_world_size(), int(os.environ["LOCAL_RANK"]))
     dist.destroy_process_group()  # not after an error: the others may be waiting in the middle of a step
+    time.sleep(LETTING_GO)
 
 
 def _fresh_store(timeout: timedelta) -> dict[str, Any]:
