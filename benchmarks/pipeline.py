@@ -10,9 +10,8 @@ pipeline runs it on a CPU. The baseline is the slowest stage, run in the quicker
 each round; medians over rounds. Together is told from the frame after the pipeline is full to
 the last; the first frame of a film, for which codecs are tried, is left out of both.
 
-"CPU ms" is the time of all this process's threads, those of OpenCV and FFmpeg included. "Around the network"
-is the whole pipeline with the network's step and grouping replaced by answers that are known before: what all
-else costs a frame, the passing on from thread to thread included.
+"CPU ms" is the time of all threads, those of OpenCV and FFmpeg included. "Around" is the whole pipeline with
+the network's step and grouping replaced by answers that are known before: what all else costs a frame.
 
 On a GPU: 1,000 pictures, and one picture at a time.
 """
@@ -245,8 +244,7 @@ def tell(job: Job, measured: list[dict[str, Cost]], gpu: bool) -> None:
     ratios = []
     for costs in measured:
         quickest: dict[str, float] = {}
-        for name in stages:
-            stage = name.partition(",")[0]
+        for name, stage in ((name, name.partition(",")[0]) for name in stages):
             quickest[stage] = min(costs[name].wall, quickest.get(stage, math.inf))
         slowest = max(quickest, key=quickest.__getitem__)
         ratios.append(quickest[slowest] / costs["together"].wall)

@@ -26,7 +26,7 @@ def test_five_people_who_cross_and_hide_each_other_keep_their_ids(seed, size_hw)
     assert switches(told) <= 1
     assert {person for who, _, _ in told for person in who.tolist()} == {-1, 0, 1, 2, 3, 4}
     named = [ids[who >= 0] != NO_ID for who, ids, _ in told]
-    assert np.concatenate(named).mean() > 0.95
+    assert np.concatenate(named).mean() > 0.97
 
 
 def test_without_pictures_ids_hold_in_most_films_that_nobody_chose():
