@@ -45,8 +45,8 @@ class Tracker:
         self._joints, self._bones = len(skeleton.annotated), skeleton.bone_ends
         self._sigmas = np.array(skeleton.sigmas)
         self._time, self._next_id = 0.0, 0
-        nobody = People(np.zeros((0, self._joints, 3)), np.zeros(0))
-        self._tracks = motion.begin(self._sights(nobody, np.zeros(0, np.int64), None), self._sigmas, 0.0)
+        nobody = self._sights(People.nobody(self._joints), np.zeros(0, np.int64), None)
+        self._tracks = motion.begin(nobody, self._sigmas, 0.0)
 
     def __call__(self, people: People, frames: float = 1.0, image: np.ndarray | None = None) -> People:
         """Give the people of the next frame their ids.
