@@ -29,6 +29,8 @@ class Model:
     head_width: int = 256  # channels of the features before the maps
     reduction: int = 16  # squeeze-excitation: head_width / reduction hidden units
     dilations: tuple[int, ...] = (3, 3, 4, 4, 5, 5)  # of the stem's 3x3 convolutions
+    encoder: Literal["hourglass", "mobilenet_v2"] = "hourglass"  # the first hourglass's way down
+    encoder_multiplier: float = 1.5  # mobilenet_v2: of its channels; MoveNet MultiPose has 1.5
 
     def __post_init__(self) -> None:
         at_least(1, self, "stacks", "stem_width", "width", "head_width", "reduction")
@@ -88,6 +90,7 @@ class Train:
     fused: bool = True  # the optimizer's fused kernels, where torch has them for the device
     amp_backend: Literal["torch", "apex"] = "torch"  # whose mixed precision and fused optimizers
     learning_rate: float = 2.5e-5  # times the number of processes
+    encoder_lr_factor: float = 1.0  # on the rate of a pretrained encoder's parameters
     momentum: float = 0.9  # SGD's momentum, AdamW's first beta
     weight_decay: float = 5e-4
     clip_norm: float = 0.0  # gradients are scaled down to this norm; 0: never
@@ -128,6 +131,7 @@ class Train:
         at_least(1, self, "batch_size", "accumulate", "epochs", "skips_in_a_row", "keep", "log_steps")
         at_least(1, self, "ap_pictures")
         at_least(0, self, "learning_rate", "weight_decay", "warmup_epochs", "clip_norm", "workers", "seed")
+        at_least(0, self, "encoder_lr_factor")
         at_least(0, self, "checkpoint_steps", "picture_steps", "validate_epochs", "ap_epochs")
         above(
             0, self, "step_epochs", "step_factor", "restart_step_epochs", "loss_limit", "checkpoint_minutes"

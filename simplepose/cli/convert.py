@@ -1,4 +1,5 @@
-"""`simplepose convert`: checkpoints of the released code and of our training <-> safetensors."""
+"""`simplepose convert`: checkpoints of the released code and of our training <-> safetensors; MoveNet's encoder
+(a TensorFlow.js graph model, .json) -> safetensors that training can begin with."""
 
 from __future__ import annotations
 
@@ -11,18 +12,25 @@ import torch
 from simplepose import atomic
 from simplepose.cli import options
 from simplepose.models import checkpoints, published
+from simplepose.models.importers import import_movenet
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the verb; returns the exit status."""
     parser = argparse.ArgumentParser(prog="convert", description=__doc__)
-    parser.add_argument("source", type=Path, help="a .safetensors of ours, or a checkpoint of either code")
+    parser.add_argument(
+        "source",
+        type=Path,
+        help="a .safetensors of ours, a checkpoint of either code, or MoveNet MultiPose's .json",
+    )
     parser.add_argument("target", type=Path, help="*.safetensors: ours; *.pth or *.pt: for the released code")
     parser.add_argument("--half", action="store_true", help="write float16 (half the size, safetensors only)")
     options.add_weights(parser)
     args = parser.parse_args(argv)
     if args.target.suffix not in (".safetensors", ".pth", ".pt"):
         raise ValueError(f"target {args.target}: a name that ends in .safetensors, .pth or .pt expected")
+    if args.source.suffix == ".json":
+        return _import_encoder(args.source, args.target)
     model = checkpoints.load(args.source, weights=args.weights)
     if args.target.suffix == ".safetensors":
         checkpoints.save_released(args.target, model, torch.float16 if args.half else torch.float32)
@@ -30,4 +38,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         state = model.network.state_dict()
         atomic.write(args.target, lambda temporary: published.save(temporary, state))
     print(f"{args.target}: {len(model.network.state_dict())} tensors, {args.target.stat().st_size:,} bytes")
+    return 0
+
+
+def _import_encoder(source: Path, target: Path) -> int:
+    if target.suffix != ".safetensors":
+        raise ValueError(f"target {target}: expected a name that ends in .safetensors for an encoder")
+    encoder = import_movenet(source)
+    checkpoints.save_encoder(target, encoder)
+    print(encoder)
+    print(f"{target}: {len(encoder.state)} tensors, {target.stat().st_size:,} bytes")
     return 0

@@ -116,7 +116,7 @@ def _model(settings: Settings, body: Skeleton, init_from: str | None) -> Model:
     torch.manual_seed(settings.train.seed)
     model = Model(IMHN.from_settings(settings.model, body.channels), settings, body)
     if init_from is not None:
-        weights = checkpoints.load(predictor.find(init_from)).network.state_dict()
+        weights = checkpoints.read_weights(predictor.find(init_from))
         logger.info("%s", transfer(model.network, weights, init_from))
     return model
 

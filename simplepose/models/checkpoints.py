@@ -20,6 +20,7 @@ from torch import Tensor
 from simplepose import atomic, config
 from simplepose.config import Settings
 from simplepose.models import published
+from simplepose.models.importers import ImportedEncoder
 from simplepose.models.imhn import IMHN
 from simplepose.skeleton import COCO, Skeleton
 
@@ -30,6 +31,10 @@ TRAINING_VALUES = (
 )
 WEIGHTS = ("auto", "raw", "ema", "swa")
 """Which weights of a training checkpoint; auto is the first that it has of swa, ema, raw."""
+
+ENCODER_FORMAT = "simplepose-encoder-1"
+ENCODER_PREFIX = "stem.encoder."
+"""Of a pretrained encoder's tensors in an `IMHN`."""
 
 SHOWN = 5
 """Entries that an error names at most, of each kind."""
@@ -86,6 +91,30 @@ def save_released(path: str | Path, model: Model, dtype: torch.dtype = torch.flo
     atomic.write(path, lambda temporary: save_file(tensors, temporary, header))
 
 
+def save_encoder(path: str | Path, encoder: ImportedEncoder) -> None:
+    """Write a pretrained encoder as safetensors, by the names that it has in an `IMHN`; for `read_weights`."""
+    tensors = {f"{ENCODER_PREFIX}{name}": tensor for name, tensor in encoder.state.items()}
+    header = {"format": ENCODER_FORMAT, "source": encoder.source}
+    atomic.write(path, lambda temporary: save_file(tensors, temporary, header))
+
+
+def read_weights(path: str | Path) -> Mapping[str, Tensor]:
+    """Read a network's weights, or a pretrained encoder's, by their names in an `IMHN`; to begin training with.
+
+    Args:
+        path: any file that `load` reads, or one that `save_encoder` wrote.
+
+    Raises:
+        FileNotFoundError, ValueError: as `load`.
+    """
+    path = Path(path)
+    if path.is_file() and path.suffix == ".safetensors":
+        header, state = _read_safetensors(path)
+        if header.get("format") == ENCODER_FORMAT:
+            return state
+    return load(path).network.state_dict()
+
+
 def read_training(path: Path) -> dict[str, Any]:
     """What training.engine.Trainer.state gave. Raises ValueError if the file is no training checkpoint."""
     values = read_plain(path)
@@ -138,17 +167,24 @@ def fill(network: torch.nn.Module, state: Mapping[str, Tensor], source: str) -> 
 
 
 def _read_released(path: Path, weights: str) -> Model:
-    try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            header = file.metadata() or {}
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
-    except safetensors.SafetensorError as error:
-        raise ValueError(f"{path}: not a readable safetensors file, perhaps truncated: {error}") from error
+    header, state = _read_safetensors(path)
+    if header.get("format") == ENCODER_FORMAT:
+        raise ValueError(f"{path} is an encoder alone; expected a whole network; begin training with --init-from")
     if not {"settings", "skeleton"} <= set(header):
         raise ValueError(
             f"{path}: its header lacks settings and skeleton; it was not written by this project"
         )
     return _build(header["settings"], header["skeleton"], _chosen({"raw": state}, weights, path), path)
+
+
+def _read_safetensors(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """Header and tensors."""
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+            return header, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+    except safetensors.SafetensorError as error:
+        raise ValueError(f"{path}: not a readable safetensors file, perhaps truncated: {error}") from error
 
 
 def _read_pickled(path: Path, weights: str) -> Model:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from typing import cast
 
 from torch import Tensor, nn
@@ -20,32 +21,49 @@ SCALES = DEPTH + 1
 class Level(nn.Module):
     """One depth of an hourglass, all but what lies below it."""
 
-    def __init__(self, width: int, width_below: int, innermost: bool) -> None:
+    def __init__(self, width: int, width_below: int, innermost: bool, encoded: bool) -> None:
         super().__init__()
         self.up = Residual(width, width)
-        self.down = Residual(width, width_below)
+        self.down = None if encoded else Residual(width, width_below)
         self.back = Residual(width_below, width)
         self.merge = ConvBlock(width, width, 3)
         self.innermost = Residual(width_below, width_below) if innermost else None
 
 
 class Hourglass(nn.Module):
-    """(N, widths[0], H, W) -> a feature at each scale, (N, widths[j], H / 2^j, W / 2^j) for j = 0..4."""
+    """Features down to stride 64 and back up.
 
-    def __init__(self, widths: tuple[int, ...]) -> None:
+    Args:
+        widths: channels at strides 4 to 64.
+        encoded: scales, from stride 4 on, whose features an encoder gives; at the others the hourglass makes
+            its own on the way down.
+    """
+
+    def __init__(self, widths: tuple[int, ...], encoded: int = 1) -> None:
         super().__init__()
         pairs = itertools.pairwise(widths)
         self.levels = nn.ModuleList(
-            Level(w, below, depth == DEPTH - 1) for depth, (w, below) in enumerate(pairs)
+            Level(w, below, depth == DEPTH - 1, depth + 1 < encoded)
+            for depth, (w, below) in enumerate(pairs)
         )
 
-    def forward(self, x: Tensor) -> list[Tensor]:
-        """Run the hourglass, finest feature first."""
-        return self._run(x, 0)
+    def forward(self, encoded: Sequence[Tensor]) -> list[Tensor]:
+        """Run the hourglass.
 
-    def _run(self, x: Tensor, depth: int) -> list[Tensor]:
+        Args:
+            encoded: the features that are given, (N, widths[j], H / 2^j, W / 2^j) for j = 0, ...
+
+        Returns:
+            The same for j = 0..4, finest first.
+        """
+        return self._run(encoded[0], encoded[1:], 0)
+
+    def _run(self, x: Tensor, encoded: Sequence[Tensor], depth: int) -> list[Tensor]:
         level = cast(Level, self.levels[depth])
-        low = level.down(functional.max_pool2d(x, 2))
-        below = [level.innermost(low)] if level.innermost is not None else self._run(low, depth + 1)
+        low = encoded[0] if level.down is None else level.down(functional.max_pool2d(x, 2))
+        if level.innermost is not None:
+            below = [level.innermost(low)]
+        else:
+            below = self._run(low, encoded[1:], depth + 1)
         back = level.merge(functional.interpolate(level.back(below[0]), scale_factor=2.0, mode="nearest"))
         return [level.up(x) + back, *below]

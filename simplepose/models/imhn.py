@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import cast
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from simplepose.config import Model
+from simplepose.models.encoders import MobileNetV2
 from simplepose.models.hourglass import SCALES, Hourglass
 from simplepose.models.layers import ConvBlock, Residual, SqueezeExcitation
 from simplepose.skeleton import COCO
@@ -25,10 +27,26 @@ class Stem(nn.Module):
         self.residual2 = Residual(half, half)
         self.dilated = nn.Sequential(*(ConvBlock(half, half, 3, dilation=dilation) for dilation in dilations))
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Run the stem."""
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Run the stem; the hourglass makes all coarser features itself."""
         x = self.residual2(functional.max_pool2d(self.residual1(self.conv(images)), 2))
-        return torch.cat([x, self.dilated(x)], 1)
+        return [torch.cat([x, self.dilated(x)], 1)]
+
+
+class EncoderStem(nn.Module):
+    """Image -> a pretrained encoder's features at strides 4 to 32, brought to the hourglass's widths."""
+
+    def __init__(self, encoder: MobileNetV2, widths: Sequence[int]) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.laterals = nn.ModuleList(
+            ConvBlock(inputs, width, 1) for inputs, width in zip(encoder.channels, widths, strict=False)
+        )
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """(N, 3, H, W) -> (N, widths[j], H / s, W / s) at strides s = 4, 8, 16, 32."""
+        features = self.encoder(images)
+        return [lateral(feature) for lateral, feature in zip(self.laterals, features, strict=True)]
 
 
 class Head(nn.Module):
@@ -78,11 +96,20 @@ class IMHN(nn.Module):
         reduction: int = 16,
         dilations: tuple[int, ...] = (3, 3, 4, 4, 5, 5),
         channels: int = COCO.channels,
+        encoder: str = "hourglass",
+        encoder_multiplier: float = 1.5,
     ) -> None:
         super().__init__()
         widths = tuple(width + growth * scale for scale in range(SCALES))
-        self.stem = Stem(stem_width, width, dilations)
-        self.hourglasses = nn.ModuleList(Hourglass(widths) for _ in range(stacks))
+        self.stem: Stem | EncoderStem
+        if encoder == "hourglass":
+            self.stem, encoded = Stem(stem_width, width, dilations), 1
+        else:
+            self.stem = EncoderStem(MobileNetV2(encoder_multiplier), widths)
+            encoded = len(self.stem.laterals)
+        self.hourglasses = nn.ModuleList(
+            Hourglass(widths, 1 if stack else encoded) for stack in range(stacks)
+        )
         self.heads = nn.ModuleList(
             nn.ModuleList(Head(w, head_width, reduction, channels) for w in widths) for _ in range(stacks)
         )
@@ -90,6 +117,8 @@ class IMHN(nn.Module):
             nn.ModuleList(Merge(channels, head_width, w) for w in widths) for _ in range(stacks - 1)
         )
         self.apply(_initialise)
+        if isinstance(self.stem, EncoderStem):
+            self.stem.encoder.reset_parameters()
 
     @classmethod
     def from_settings(cls, settings: Model, channels: int) -> IMHN:
@@ -103,6 +132,8 @@ class IMHN(nn.Module):
             settings.reduction,
             settings.dilations,
             channels,
+            settings.encoder,
+            settings.encoder_multiplier,
         )
 
     def forward(self, images: Tensor) -> list[list[Tensor]]:
@@ -114,11 +145,11 @@ class IMHN(nn.Module):
         Returns:
             For each stack five maps (N, C, H / s, W / s) at strides s = 4, 8, 16, 32, 64.
         """
-        x = self.stem(images)
+        encoded = self.stem(images)
         caches: list[Tensor] = []
         outputs = []
         for stack, hourglass in enumerate(self.hourglasses):
-            features = hourglass(x)
+            features = hourglass(encoded)
             if caches:
                 features = [f + cache for f, cache in zip(features, caches, strict=True)]
             heads = [
@@ -130,7 +161,7 @@ class IMHN(nn.Module):
                     merge(*found)
                     for merge, found in zip(cast(nn.ModuleList, self.merges[stack]), heads, strict=True)
                 ]
-                x = x + caches[0]
+                encoded = [encoded[0] + caches[0]]
         return outputs
 
 

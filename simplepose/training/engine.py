@@ -22,7 +22,7 @@ from simplepose.training.averaging import MovingAverage, RunningMean
 from simplepose.training.distributed import World
 from simplepose.training.freezing import freeze
 from simplepose.training.meter import Meter
-from simplepose.training.optimizers import make_optimizer
+from simplepose.training.optimizers import make_optimizer, set_learning_rate
 from simplepose.training.recompute import recompute
 from simplepose.training.statistics import Statistics
 from simplepose.training.sync_batchnorm import synchronise
@@ -96,8 +96,7 @@ class Trainer:
         A loss that is not finite or beyond the limit becomes NaN, and so, once the processes have exchanged
         them, do the gradients of all of them: all skip that step, and nothing has changed.
         """
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate
+        set_learning_rate(self.optimizer, learning_rate)
         self.network.train()
         self.statistics.remember()
         self.optimizer.zero_grad(set_to_none=True)

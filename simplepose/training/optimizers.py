@@ -16,6 +16,12 @@ logger = logging.getLogger(__name__)
 
 ADAM_SECOND_BETA = 0.999
 
+ENCODER = "stem.encoder."
+"""How the names of a pretrained encoder's parameters begin."""
+
+LR_FACTOR = "lr_factor"
+"""A parameter group's own factor on the learning rate."""
+
 
 def make_optimizer(network: nn.Module, settings: Train) -> Optimizer:
     """The optimizer that `settings` name, over the network's parameters that are not frozen.
@@ -24,25 +30,45 @@ def make_optimizer(network: nn.Module, settings: Train) -> Optimizer:
 
     Args:
         network: on the device where it trains.
-        settings: optimizer, learning_rate, momentum, weight_decay, fused and amp_backend are read.
+        settings: optimizer, learning_rate, encoder_lr_factor, momentum, weight_decay, fused and amp_backend are
+            read.
 
     Raises:
         ValueError: nothing is left to train; or apex's optimizer was asked for and cannot be had.
     """
-    parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    if not parameters:
+    groups = _parameter_groups(network, settings)
+    if not groups:
         raise ValueError("train.freeze leaves no parameter to train; give patterns that match fewer")
     if settings.fused and settings.amp_backend == "apex":
-        return _of_apex(parameters, settings)
-    return _of_torch(parameters, settings)
+        return _of_apex(groups, settings)
+    return _of_torch(groups, settings)
 
 
-def _of_torch(parameters: list[nn.Parameter], settings: Train) -> Optimizer:
+def set_learning_rate(optimizer: Optimizer, learning_rate: float) -> None:
+    """Set each group's learning rate: `learning_rate` times the group's own factor."""
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate * group.get(LR_FACTOR, 1.0)
+
+
+def _parameter_groups(network: nn.Module, settings: Train) -> list[dict[str, Any]]:
+    """The trained parameters: the pretrained encoder's, if it has a factor of its own, and all others."""
+    trained = {name: p for name, p in network.named_parameters() if p.requires_grad}
+    encoder = [name for name in trained if name.startswith(ENCODER)] if settings.encoder_lr_factor != 1 else []
+    others = [p for name, p in trained.items() if name not in encoder]
+    groups = [
+        {"params": others, LR_FACTOR: 1.0},
+        {"params": [trained[name] for name in encoder], LR_FACTOR: settings.encoder_lr_factor},
+    ]
+    return [group for group in groups if group["params"]]
+
+
+def _of_torch(groups: list[dict[str, Any]], settings: Train) -> Optimizer:
+    parameters = [parameter for group in groups for parameter in group["params"]]
     kind = {"sgd": torch.optim.SGD, "adamw": torch.optim.AdamW}[settings.optimizer]
     fused = settings.fused and _has_fused(kind, parameters[0])
     logger.info("optimizer %s of torch, %s", settings.optimizer, "fused" if fused else "not fused")
     optimizer = kind(
-        parameters, fused=fused or None, **_options(settings)
+        groups, fused=fused or None, **_options(settings)
     )  # None: torch chooses foreach or not
     if fused and settings.optimizer == "sgd" and settings.momentum > 0:
         for parameter in parameters:  # torch leaves it unset, not 0, where the first step is left out
@@ -62,16 +88,16 @@ def _has_fused(kind: Any, like: nn.Parameter) -> bool:
     return True
 
 
-def _of_apex(parameters: list[nn.Parameter], settings: Train) -> Optimizer:
+def _of_apex(groups: list[dict[str, Any]], settings: Train) -> Optimizer:
     make = apex.fused_optimizer(settings.optimizer)
-    device = parameters[0].device
+    device = groups[0]["params"][0].device
     if device.type != "cuda":
         raise ValueError(
             f"train.amp_backend=apex: apex's fused optimizers run on NVIDIA GPUs alone, the network is on "
             f"{device}; {apex.INSTEAD}"
         )
     logger.info("optimizer %s of apex, fused", settings.optimizer)
-    return make(parameters, **_options(settings))
+    return make(groups, **_options(settings))
 
 
 def _options(settings: Train) -> dict[str, Any]:

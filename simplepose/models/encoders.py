@@ -1,0 +1,163 @@
+"""Pretrained encoders: an image -> features at strides 4 to 32, in place of an hourglass's way down.
+
+`MobileNetV2` (arXiv:1801.04381) with a feature pyramid, as MoveNet MultiPose builds it. Batch norms are folded
+into the convolutions, as the released weights have them.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+EXPANSION = 6
+"""Channels inside an inverted residual block, as a multiple of its input's."""
+
+BLOCKS = (
+    *((16, 1, 1), (24, 2, 2), (32, 3, 2), (64, 4, 2), (96, 3, 1)),
+    *((160, 3, 2), (320, 1, 1)),
+)
+"""MobileNetV2's groups of blocks: channels before the multiplier, blocks, stride of the first."""
+
+STEM_CHANNELS = 32
+LAST_CHANNELS = 1280
+"""Channels after the first convolution, before the multiplier; and after the last, whatever it is."""
+
+PYRAMID_BLOCKS = (2, 5, 9)
+"""Blocks that the pyramid reads at strides 4, 8 and 16; at stride 32 it reads the last convolution."""
+
+SKIP_BLOCKS = (2, 5, 12)
+"""The last blocks of strides 4, 8 and 16."""
+
+LATERAL_CHANNELS = (24, 32, 64, 64)
+SMOOTH_CHANNELS = (24, 24, 32)
+"""Of the pyramid's 1x1 convolutions at strides 4, 8, 16, 32; and of its features at strides 4, 8, 16."""
+
+
+class Convolution(nn.Conv2d):
+    """3x3 or 1x1 convolution with bias; TensorFlow's SAME padding: at stride 2 only right and below."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, depthwise: bool = False):
+        padding = 0 if stride == 2 else kernel // 2
+        super().__init__(
+            inputs, outputs, kernel, stride, padding, groups=inputs if depthwise else 1, bias=True
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, inputs, H, W) -> (N, outputs, H / stride, W / stride); H and W even at stride 2."""
+        return super().forward(functional.pad(x, (0, 1, 0, 1)) if self.stride[0] == 2 else x)
+
+
+class InvertedResidual(nn.Module):
+    """1x1 expansion, 3x3 depthwise, 1x1 projection, and a shortcut where the shape stays."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int, expansion: int) -> None:
+        super().__init__()
+        hidden = inputs * expansion
+        self.expand = Convolution(inputs, hidden, 1) if expansion > 1 else None
+        self.depthwise = Convolution(hidden, hidden, 3, stride, depthwise=True)
+        self.project = Convolution(hidden, outputs, 1)
+        self.shortcut = stride == 1 and inputs == outputs
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, inputs, H, W) -> (N, outputs, H / stride, W / stride)."""
+        hidden = x if self.expand is None else functional.relu6(self.expand(x), inplace=True)
+        out = self.project(functional.relu6(self.depthwise(hidden), inplace=True))
+        return out + x if self.shortcut else out
+
+
+class Separable(nn.Module):
+    """3x3 depthwise convolution without bias, 1x1 convolution, ReLU."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.depthwise = nn.Conv2d(inputs, inputs, 3, padding=1, groups=inputs, bias=False)
+        self.pointwise = nn.Conv2d(inputs, outputs, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, inputs, H, W) -> (N, outputs, H, W)."""
+        return functional.relu_(self.pointwise(self.depthwise(x)))
+
+
+class MobileNetV2(nn.Module):
+    """MobileNetV2 and a feature pyramid down to stride 4.
+
+    Args:
+        multiplier: of the channels, which are rounded to multiples of 8.
+
+    Attributes:
+        channels: of the features at strides 4, 8, 16 and 32.
+    """
+
+    def __init__(self, multiplier: float = 1.5) -> None:
+        super().__init__()
+        width = make_divisible(STEM_CHANNELS * multiplier)
+        self.conv = Convolution(3, width, 3, stride=2)
+        blocks: list[InvertedResidual] = []
+        for channels, count, stride in BLOCKS:
+            outputs = make_divisible(channels * multiplier)
+            for number in range(count):
+                expansion = EXPANSION if blocks else 1
+                blocks.append(InvertedResidual(width, outputs, stride if number == 0 else 1, expansion))
+                width = outputs
+        self.blocks = nn.ModuleList(blocks)
+        self.last = Convolution(width, LAST_CHANNELS, 1)
+        read = [blocks[block].project.out_channels for block in PYRAMID_BLOCKS] + [LAST_CHANNELS]
+        self.laterals = nn.ModuleList(
+            nn.Conv2d(inputs, outputs, 1) for inputs, outputs in zip(read, LATERAL_CHANNELS, strict=True)
+        )
+        self.smooth = nn.ModuleList(
+            Separable(inputs, outputs)
+            for inputs, outputs in zip(LATERAL_CHANNELS[:3], SMOOTH_CHANNELS, strict=True)
+        )
+        skips = [blocks[block].project.out_channels for block in SKIP_BLOCKS]
+        self.channels = [
+            *(skip + smooth for skip, smooth in zip(skips, SMOOTH_CHANNELS, strict=True)),
+            LAST_CHANNELS,
+        ]
+
+    def reset_parameters(self) -> None:
+        """Draw weights that keep the features' scale through the layers, for training from nothing."""
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Compute features, finest first.
+
+        Args:
+            images: (N, 3, H, W) BGR in [0, 1]; H and W multiples of 32.
+
+        Returns:
+            (N, channels[i], H / s, W / s) at strides s = 4, 8, 16, 32: the encoder's own features beside the
+            pyramid's.
+        """
+        x = functional.relu6(self.conv(images * 2 - 1), inplace=True)
+        found = {}
+        for number, block in enumerate(self.blocks):
+            x = block(x)
+            found[number] = x
+        last = functional.relu6(self.last(x), inplace=True)
+        pyramid = self._pyramid([found[block] for block in PYRAMID_BLOCKS] + [last])
+        own = [found[block] for block in SKIP_BLOCKS]
+        return [*(torch.cat(pair, 1) for pair in zip(own, pyramid, strict=True)), last]
+
+    def _pyramid(self, features: list[Tensor]) -> list[Tensor]:
+        """Features at strides 4 to 32 -> the pyramid's at strides 4, 8, 16."""
+        x = self.laterals[3](features[3])
+        pyramid = []
+        for level in (2, 1, 0):
+            x = functional.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
+            x = cast(Separable, self.smooth[level])(x + self.laterals[level](features[level]))
+            pyramid.insert(0, x)
+        return pyramid
+
+
+def make_divisible(channels: float, divisor: int = 8) -> int:
+    """The nearest multiple of `divisor`, at least it, and not below 0.9 of `channels` (arXiv:1801.04381's code)."""
+    nearest = max(divisor, int(channels + divisor / 2) // divisor * divisor)
+    return nearest + divisor if nearest < 0.9 * channels else nearest

@@ -1,0 +1,220 @@
+"""Encoders from other projects' files: MoveNet as a TensorFlow.js graph model.
+
+Such a model is a json and binary files: `modelTopology.node` lists the operations, `weightsManifest` the names,
+shapes and types of the constants, which lie one after another in the files (little endian). A constant with
+`quantization.dtype` float16 is stored as float16. Nothing but json and numpy is needed to read it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from simplepose.models.encoders import BLOCKS, MobileNetV2
+
+DTYPES = {"float32": "<f4", "float16": "<f2", "int32": "<i4", "uint8": "u1", "bool": "u1"}
+"""Types that constants have, as NumPy writes them."""
+
+MAX_BYTES = 1 << 30
+"""A model file larger than this is refused."""
+
+MAX_NAMES_IN_ERROR = 3
+
+ROOT = "StatefulPartitionedCall/center_net_mobile_net_v2fpn_feature_extractor/model_1/"
+"""Where MoveNet MultiPose's encoder lies in its graph."""
+
+MULTIPLIER = 1.5
+"""Of MobileNetV2's channels, as the constants' shapes have it (48, 24, 40, 48, 96, 144, 240, 480)."""
+
+
+@dataclass(frozen=True)
+class ImportedEncoder:
+    """An encoder's weights.
+
+    Attributes:
+        state: tensors by `MobileNetV2`'s names, float32.
+        multiplier: of its channels.
+        source: the file's name.
+        unused: constants of the file that are not of the encoder.
+    """
+
+    state: dict[str, Tensor]
+    multiplier: float
+    source: str
+    unused: tuple[str, ...]
+
+    def __str__(self) -> str:
+        count = sum(tensor.numel() for tensor in self.state.values())
+        return (
+            f"{self.source}: {len(self.state)} tensors of the MobileNetV2 x {self.multiplier:g} encoder and its "
+            f"feature pyramid, {count:,} parameters; {len(self.unused)} other constants not used"
+        )
+
+
+def import_movenet(path: str | Path) -> ImportedEncoder:
+    """Read the encoder of MoveNet MultiPose Lightning.
+
+    Args:
+        path: the json of the TensorFlow.js graph model; its binary files lie beside it.
+
+    Raises:
+        FileNotFoundError: the json or a binary file is missing.
+        ValueError: it is no such model: names, shapes, types or sizes differ from what is expected.
+    """
+    path = Path(path)
+    constants = read_graph_model(path)
+    with torch.device("meta"):
+        expected = MobileNetV2(MULTIPLIER).state_dict()
+    names = dict(_tensor_names())
+    missing = [name for name in names.values() if name not in constants]
+    if missing:
+        raise ValueError(
+            f"{path}: expected MoveNet MultiPose's encoder, but {len(missing)} of its {len(names)} constants are "
+            f"missing, for example {', '.join(missing[:MAX_NAMES_IN_ERROR])}"
+        )
+    state = {}
+    for ours, theirs in names.items():
+        tensor = _to_torch(constants[theirs], depthwise="depthwise" in ours)
+        if tensor.shape != expected[ours].shape:
+            raise ValueError(
+                f"{path}: {theirs}: expected shape {tuple(expected[ours].shape)} for {ours}, "
+                f"got {tuple(tensor.shape)}"
+            )
+        state[ours] = tensor
+    state["conv.weight"] = state["conv.weight"].flip(1).contiguous()  # RGB there, BGR here
+    assert state.keys() == expected.keys()
+    used = set(names.values())
+    return ImportedEncoder(
+        state, MULTIPLIER, path.name, tuple(name for name in constants if name not in used)
+    )
+
+
+def read_graph_model(path: Path) -> dict[str, np.ndarray]:
+    """Read all constants of a TensorFlow.js graph model by name; float32, int32, uint8 or bool.
+
+    Raises:
+        FileNotFoundError: the json or a binary file is missing.
+        ValueError: the json is no graph model, or the binary files have another size than it states.
+    """
+    content = _read_json(path)
+    constants = {}
+    for group in content["weightsManifest"]:
+        data = b"".join(_read_binary(path, name) for name in group["paths"])
+        offset = 0
+        for entry in group["weights"]:
+            array, offset = _read_constant(path, entry, data, offset)
+            constants[entry["name"]] = array
+        if offset != len(data):
+            raise ValueError(f"{path}: its weights take {offset:,} bytes, its binary files hold {len(data):,}")
+    return constants
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} not found; expected the json of a TensorFlow.js graph model")
+    if path.stat().st_size > MAX_BYTES:
+        raise ValueError(f"{path}: expected at most {MAX_BYTES:,} bytes, got {path.stat().st_size:,}")
+    try:
+        content = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: not a readable json file: {error}") from error
+    if not (isinstance(content, dict) and content.get("format") == "graph-model"):
+        raise ValueError(f'{path}: expected a TensorFlow.js model with "format": "graph-model"')
+    manifest = content.get("weightsManifest")
+    sound = isinstance(manifest, list) and all(_is_group(group) for group in manifest)
+    if not sound:
+        raise ValueError(f"{path}: expected weightsManifest with paths, and weights with name, shape and dtype")
+    return content
+
+
+def _is_group(group: Any) -> bool:
+    return (
+        isinstance(group, dict)
+        and isinstance(group.get("paths"), list)
+        and all(isinstance(name, str) for name in group["paths"])
+        and isinstance(group.get("weights"), list)
+        and all(_is_entry(entry) for entry in group["weights"])
+    )
+
+
+def _is_entry(entry: Any) -> bool:
+    return (
+        isinstance(entry, dict)
+        and isinstance(entry.get("name"), str)
+        and isinstance(entry.get("shape"), list)
+        and all(type(side) is int and 0 <= side < 1 << 31 for side in entry["shape"])
+        and isinstance(entry.get("dtype"), str)
+        and isinstance(entry.get("quantization", {}), dict)
+    )
+
+
+def _read_binary(path: Path, name: str) -> bytes:
+    if name in ("", ".", "..") or Path(name).name != name:
+        raise ValueError(f"{path}: expected a binary file beside it, got the path {name!r}")
+    file = path.parent / name
+    if not file.is_file():
+        raise FileNotFoundError(f"{file} not found; {path.name} names it as its weights")
+    if file.stat().st_size > MAX_BYTES:
+        raise ValueError(f"{file}: expected at most {MAX_BYTES:,} bytes, got {file.stat().st_size:,}")
+    return file.read_bytes()
+
+
+def _read_constant(
+    path: Path, entry: Mapping[str, Any], data: bytes, offset: int
+) -> tuple[np.ndarray, int]:
+    """One constant, and where the next begins."""
+    stored = entry.get("quantization", {}).get("dtype", entry["dtype"])
+    if stored not in DTYPES or (stored == "uint8" and "quantization" in entry):
+        raise ValueError(
+            f"{path}: {entry['name']}: expected dtype {', '.join(DTYPES)} (quantized: float16), got {stored}"
+        )
+    dtype = np.dtype(DTYPES[stored])
+    count = math.prod(entry["shape"])
+    end = offset + count * dtype.itemsize
+    if end > len(data):
+        raise ValueError(
+            f"{path}: {entry['name']} needs bytes {offset:,} to {end:,}, the binary files hold {len(data):,}; "
+            "truncated?"
+        )
+    array = np.frombuffer(data, dtype, count, offset).reshape(entry["shape"])
+    return array.astype(np.float32) if dtype.kind == "f" else array, end
+
+
+def _to_torch(kernel: np.ndarray, depthwise: bool) -> Tensor:
+    """TensorFlow's H x W x in x out, or H x W x channels x 1 of a depthwise convolution; biases as they are."""
+    if kernel.ndim == 4:
+        kernel = kernel.transpose((2, 3, 0, 1) if depthwise else (3, 2, 0, 1))
+    return torch.from_numpy(np.ascontiguousarray(kernel))
+
+
+def _tensor_names() -> Iterator[tuple[str, str]]:
+    """`MobileNetV2`'s names, and the constants' names in MoveNet's graph."""
+    body = f"{ROOT}model/"
+    yield from _folded("conv", f"{body}Conv1/Conv2D")
+    for block in range(sum(count for _, count, _ in BLOCKS)):
+        name = f"{body}block_{block}_" if block else f"{body}expanded_conv_"
+        if block:
+            yield from _folded(f"blocks.{block}.expand", f"{name}expand/Conv2D")
+        yield from _folded(f"blocks.{block}.depthwise", f"{name}depthwise/depthwise")
+        yield from _folded(f"blocks.{block}.project", f"{name}project/Conv2D")
+    yield from _folded("last", f"{body}Conv_1/Conv2D")
+    for level, name in enumerate(("conv2d_3", "conv2d_2", "conv2d_1", "conv2d")):
+        yield f"laterals.{level}.weight", f"{ROOT}{name}/Conv2D/ReadVariableOp"
+        yield f"laterals.{level}.bias", f"{ROOT}{name}/BiasAdd/ReadVariableOp"
+    for level, name in enumerate(("separable_conv2d_2", "separable_conv2d_1", "separable_conv2d")):
+        yield f"smooth.{level}.depthwise.weight", f"{ROOT}{name}/separable_conv2d/ReadVariableOp"
+        yield f"smooth.{level}.pointwise.weight", f"{ROOT}{name}/separable_conv2d_weights"
+        yield f"smooth.{level}.pointwise.bias", f"{ROOT}{name}/separable_conv2d_bn_offset"
+
+
+def _folded(ours: str, theirs: str) -> Iterator[tuple[str, str]]:
+    yield f"{ours}.weight", f"{theirs}_weights"
+    yield f"{ours}.bias", f"{theirs}_bn_offset"
