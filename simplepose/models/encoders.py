@@ -89,10 +89,12 @@ class MobileNetV2(nn.Module):
 
     Attributes:
         channels: of the features at strides 4, 8, 16 and 32.
+        input_range: the value of a white pixel.
     """
 
     def __init__(self, multiplier: float = 1.5) -> None:
         super().__init__()
+        self.input_range = 1.0
         width = make_divisible(STEM_CHANNELS * multiplier)
         self.conv = Convolution(3, width, 3, stride=2)
         blocks: list[InvertedResidual] = []
@@ -130,13 +132,13 @@ class MobileNetV2(nn.Module):
         """Compute features, finest first.
 
         Args:
-            images: (N, 3, H, W) BGR in [0, 1]; H and W multiples of 32.
+            images: (N, 3, H, W) BGR in [0, input_range]; H and W multiples of 32.
 
         Returns:
             (N, channels[i], H / s, W / s) at strides s = 4, 8, 16, 32: the encoder's own features beside the
             pyramid's.
         """
-        x = functional.relu6(self.conv(images * 2 - 1), inplace=True)
+        x = functional.relu6(self.conv(images * (2 / self.input_range) - 1), inplace=True)
         found = {}
         for number, block in enumerate(self.blocks):
             x = block(x)

@@ -8,6 +8,7 @@ one 1x1 convolution, and enlarging with the 3x3 convolution after it one transpo
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
@@ -17,7 +18,7 @@ from torch.nn import functional
 from simplepose.models import recording
 from simplepose.models.folding import added, as_affine, chained, convolution, fold, transposed
 from simplepose.models.hourglass import Hourglass, Level
-from simplepose.models.imhn import IMHN, Head, Merge, Stem
+from simplepose.models.imhn import IMHN, EncoderStem, Head, Merge, Stem
 from simplepose.models.layers import NEGATIVE_SLOPE, ConvBlock, Residual
 from simplepose.models.recording import Run
 
@@ -62,19 +63,34 @@ class FoldedStem(nn.Module):
         self.residual1, self.residual2 = FoldedResidual(plain.residual1), FoldedResidual(plain.residual2)
         self.dilated = nn.Sequential(*(_folded(cast(ConvBlock, block)) for block in plain.dilated))
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Tensor) -> list[Tensor]:
         """Run the stem."""
         x = self.residual2(functional.max_pool2d(self.residual1(self.conv(images)), 2))
-        return torch.cat([x, self.dilated(x)], 1)
+        return [torch.cat([x, self.dilated(x)], 1)]
+
+
+class FoldedEncoderStem(nn.Module):
+    """`imhn.EncoderStem`, for images from 0 to 255 * BITS."""
+
+    def __init__(self, plain: EncoderStem) -> None:
+        super().__init__()
+        self.encoder = copy.deepcopy(plain.encoder)
+        self.encoder.input_range = 255 * BITS
+        self.laterals = nn.ModuleList(_folded(cast(ConvBlock, lateral)) for lateral in plain.laterals)
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """(N, 3, H, W) -> a feature at each of the strides 4, 8, 16, 32."""
+        return [lateral(x) for lateral, x in zip(self.laterals, self.encoder(images), strict=True)]
 
 
 class FoldedLevel(nn.Module):
-    """One depth of an hourglass and all below it: (N, C, H, W) -> the finest feature, as large."""
+    """One depth of an hourglass and all below it: the features that are given -> the finest feature."""
 
     def __init__(self, plain: Hourglass, depth: int = 0) -> None:
         super().__init__()
         level = cast(Level, plain.levels[depth])
-        self.up, self.down = FoldedResidual(level.up), FoldedResidual(level.down)
+        self.up = FoldedResidual(level.up)
+        self.down = None if level.down is None else FoldedResidual(level.down)
         innermost = level.innermost
         self.below = FoldedLevel(plain, depth + 1) if innermost is None else FoldedResidual(innermost)
         self.back = FoldedResidual(level.back)
@@ -84,10 +100,12 @@ class FoldedLevel(nn.Module):
         else:
             self.merge = nn.Sequential(nn.Upsample(scale_factor=2), _folded(level.merge))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Run the level."""
-        low = self.below(self.down(functional.max_pool2d(x, 2)))
-        return self.merge(self.back(low)).add_(self.up(x))
+    def forward(self, encoded: Sequence[Tensor]) -> Tensor:
+        """(N, C, H, W) and the coarser features that are given -> (N, C, H, W)."""
+        x = encoded[0]
+        low = encoded[1:] if self.down is None else [self.down(functional.max_pool2d(x, 2))]
+        found = self.below(low) if isinstance(self.below, FoldedLevel) else self.below(low[0])
+        return self.merge(self.back(found)).add_(self.up(x))
 
 
 class NetworkForUse(nn.Module):
@@ -98,7 +116,8 @@ class NetworkForUse(nn.Module):
         hourglasses = [cast(Hourglass, hourglass) for hourglass in plain.hourglasses[:stacks]]
         heads = [cast(Head, cast(nn.ModuleList, scales)[0]) for scales in plain.heads[:stacks]]
         merges = [cast(Merge, cast(nn.ModuleList, scales)[0]) for scales in plain.merges[: stacks - 1]]
-        self.stem = FoldedStem(plain.stem)
+        stem = plain.stem
+        self.stem = FoldedEncoderStem(stem) if isinstance(stem, EncoderStem) else FoldedStem(stem)
         self.hourglasses = nn.ModuleList(FoldedLevel(hourglass) for hourglass in hourglasses)
         self.features = nn.ModuleList(_feature(head) for head in heads)
         self.merges = nn.ModuleList(_merge(*pair) for pair in zip(heads[:-1], merges, strict=True))
@@ -114,12 +133,13 @@ class NetworkForUse(nn.Module):
         Returns:
             (N, C, H / 4, W / 4) in the network's dtype; channels_last in memory.
         """
-        x = self.stem(images.permute(0, 3, 1, 2).to(self.maps.weight.dtype).mul_(BITS))
-        feature = self.features[0](self.hourglasses[0](x))
+        encoded = self.stem(images.permute(0, 3, 1, 2).to(self.maps.weight.dtype).mul_(BITS))
+        x = encoded[0]
+        feature = self.features[0](self.hourglasses[0](encoded))
         for hourglass, head, merge in zip(self.hourglasses[1:], self.features[1:], self.merges, strict=True):
             cache = merge(feature)
             x = x.add_(cache)
-            feature = head(hourglass(x).add_(cache))
+            feature = head(hourglass([x]).add_(cache))
         return self.maps(feature)
 
 
