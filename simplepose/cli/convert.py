@@ -1,5 +1,7 @@
-"""`simplepose convert`: checkpoints of the released code and of our training <-> safetensors; MoveNet's encoder
-(a TensorFlow.js graph model, .json) -> safetensors that training can begin with."""
+"""`simplepose convert`: checkpoints of the released code and of our training <-> safetensors.
+
+MoveNet's encoder (a TensorFlow.js graph model, .json) -> safetensors that training can begin with.
+"""
 
 from __future__ import annotations
 

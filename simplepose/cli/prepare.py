@@ -65,6 +65,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--held-out", action="store_true", help="take what --split holds out, and not the rest")
     add("--negatives", action="store_true", help="take pictures of nobody too")
     add(
+        "--unlabeled",
+        type=Path,
+        metavar="RESULTS.json",
+        help="a network's results on these images (tools/evaluate.py writes them): people found there that nobody "
+        "annotated are left out of the loss",
+    )
+    add(
         "--skeleton",
         default=skeleton.COCO.name,
         metavar="FILE.yaml",
@@ -90,11 +97,23 @@ def _prepare(args: argparse.Namespace) -> int:
     joints = skeleton.load(args.skeleton).annotated
     folders = tuple(args.images)
     plan = Plan(
-        args.annotations, folders, args.output, joints, args.store, args.negatives, args.split, args.held_out
+        args.annotations,
+        folders,
+        args.output,
+        joints,
+        args.store,
+        args.negatives,
+        args.split,
+        args.held_out,
+        args.unlabeled,
     )
     with Preparation(plan) as preparation:
         if preparation.begun_anew:
             print(f"{args.output}: begun anew, what was broken off had other annotations or options")
+        if args.unlabeled is not None:
+            print(
+                f"people left out of the loss, found by a network but not annotated: {preparation.unlabeled:,}"
+            )
         samples, remarks = _make_parts(preparation, args)
         if not samples:
             preparation.discard()

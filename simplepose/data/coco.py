@@ -7,9 +7,10 @@ crowd regions.
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,12 @@ MAIN_PERSON_AREA = 32 * 32
 MAIN_PERSON_DISTANCE = 0.3
 """What makes a main person: labelled keypoints, or where the skeleton has few joints this share of them;
 pixels of area; distance to earlier ones in longer sides."""
+
+RESULT_MARGIN = 0.15
+"""Around a found person's keypoints, in longer sides of their box, to hold head, hands and feet too."""
+
+SAME_PERSON_OVERLAP = 0.5
+"""A found person is an annotated one if their boxes overlap by this share of the smaller box."""
 
 JOINT_OUTSIDE = "joints outside the picture"
 BOX_WITHOUT_AREA = "box without area"
@@ -110,6 +117,72 @@ def read_annotations(path: str | Path, joints: Sequence[str] = COCO.annotated) -
 
 
 _EXPECTED = "COCO's person_keypoints_*.json is expected (see data/README.md)"
+
+
+def mark_unlabeled(
+    pictures: Sequence[AnnotatedPicture], results: str | Path, min_score: float = 0.2
+) -> tuple[list[AnnotatedPicture], int]:
+    """Add people that a network found but nobody annotated, as crowd regions, which the loss leaves out.
+
+    For sets in which not every person is marked: taken as background, they would teach the network to miss people.
+
+    Args:
+        pictures: as `read_annotations` gives them.
+        results: COCO's result format (a list with image_id, keypoints and score), as tools/evaluate.py writes.
+        min_score: people with a lower score are ignored.
+
+    Returns:
+        The pictures, and how many people were added.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is not in COCO's result format, or holds results for none of the pictures.
+    """
+    boxes = defaultdict(list)
+    for image_id, box, score in _read_results(Path(results)):
+        if score >= min_score:
+            boxes[image_id].append(box)
+    ids = {picture.image_id for picture in pictures}
+    if boxes and not ids & boxes.keys():
+        raise ValueError(f"{results}: expected results for the annotations' images, got other image ids")
+    marked, added = [], 0
+    for picture in pictures:
+        known = [person["bbox"] for person in picture.persons if "bbox" in person]
+        new = [box for box in boxes[picture.image_id] if not any(_same_person(box, k) for k in known)]
+        regions = tuple({"bbox": box, "iscrowd": 1, "category_id": PERSON_CATEGORY} for box in new)
+        marked.append(replace(picture, persons=picture.persons + regions))
+        added += len(new)
+    return marked, added
+
+
+def _read_results(path: Path) -> Iterator[tuple[int, list[float], float]]:
+    """Image id, box (left, top, width, height; a margin around the keypoints) and score of each result."""
+    try:
+        rows = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{path}: not a readable json file: {error}") from error
+    if not isinstance(rows, list):
+        raise ValueError(f"{path}: expected a list of results in COCO's format, got {type(rows).__name__}")
+    for number, row in enumerate(rows):
+        try:
+            keypoints = np.array(row["keypoints"], np.float64).reshape(-1, 3)
+            image_id, score = int(row["image_id"]), float(row["score"])
+        except (LookupError, TypeError, ValueError) as error:
+            raise ValueError(f"{path}: result {number}: not in COCO's format ({error!r})") from error
+        found = keypoints[keypoints[:, 2] > 0, :2]
+        if not np.isfinite(found).all() or not np.isfinite(score):
+            raise ValueError(f"{path}: result {number}: expected finite keypoints and score")
+        if len(found):
+            margin = RESULT_MARGIN * (found.max(0) - found.min(0)).max()
+            low, high = found.min(0) - margin, found.max(0) + margin
+            yield image_id, [*low.tolist(), *(high - low).tolist()], score
+
+
+def _same_person(a: Sequence[float], b: Sequence[float]) -> bool:
+    """Whether two boxes (left, top, width, height) overlap by half of the smaller one."""
+    sides = [min(a[i] + a[i + 2], b[i] + b[i + 2]) - max(a[i], b[i]) for i in (0, 1)]
+    smaller = min(a[2] * a[3], b[2] * b[3])
+    return min(sides) > 0 and sides[0] * sides[1] >= SAME_PERSON_OVERLAP * smaller
 
 
 def persons_of(picture: AnnotatedPicture, joints: int) -> Persons:

@@ -17,6 +17,7 @@ from simplepose.data.coco import (
     BOX_WITHOUT_AREA,
     JOINT_OUTSIDE,
     AnnotatedPicture,
+    mark_unlabeled,
     persons_of,
     read_annotations,
 )
@@ -51,6 +52,8 @@ class Plan:
         negatives: whether pictures without a single annotation of a person give a sample.
         split: which pictures are held out, see `split.held_out`; none if empty.
         only_held_out: the held out pictures are asked for, and not the others.
+        unlabeled: results of a network on these pictures; people in it whom nobody annotated are left out of
+            the loss, see `coco.mark_unlabeled`.
     """
 
     annotations: Path
@@ -61,6 +64,7 @@ class Plan:
     negatives: bool = False
     split: str = ""
     only_held_out: bool = False
+    unlabeled: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -89,6 +93,7 @@ class Preparation:
         listed: how many pictures the json lists.
         pictures: those that are asked for.
         begun_anew: whether parts of another plan were there, and are gone.
+        unlabeled: people that `Plan.unlabeled` added as regions left out of the loss.
 
     Raises:
         FileNotFoundError, ValueError, OSError: as `read_annotations`, `held_out` and `PartialFolder`.
@@ -96,7 +101,9 @@ class Preparation:
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
-        listed = read_annotations(plan.annotations, plan.joints)
+        listed, self.unlabeled = read_annotations(plan.annotations, plan.joints), 0
+        if plan.unlabeled is not None:
+            listed, self.unlabeled = mark_unlabeled(listed, plan.unlabeled)
         held = held_out(plan.split, [picture.image_id for picture in listed]) if plan.split else set()
         self.listed = len(listed)
         self.pictures = [p for p in listed if (p.image_id in held) == plan.only_held_out]
@@ -147,6 +154,8 @@ def _fingerprint(plan: Plan, image_ids: list[int]) -> str:
     annotations = hashlib.sha256(plan.annotations.read_bytes()).hexdigest()
     folders = [str(folder.resolve()) for folder in plan.folders]
     rules = [VERSION, PICTURES_A_PART, plan.joints, plan.store, plan.negatives]
+    if plan.unlabeled is not None:
+        rules.append(hashlib.sha256(plan.unlabeled.read_bytes()).hexdigest())
     return hashlib.sha256(json.dumps([annotations, folders, rules, image_ids]).encode()).hexdigest()[:16]
 
 

@@ -20,8 +20,8 @@ from torch import Tensor
 from simplepose import atomic, config
 from simplepose.config import Settings
 from simplepose.models import published
-from simplepose.models.importers import ImportedEncoder
 from simplepose.models.imhn import IMHN
+from simplepose.models.importers import ImportedEncoder
 from simplepose.skeleton import COCO, Skeleton
 
 TRAINING_FORMAT = "simplepose-training-2"
@@ -169,7 +169,9 @@ def fill(network: torch.nn.Module, state: Mapping[str, Tensor], source: str) -> 
 def _read_released(path: Path, weights: str) -> Model:
     header, state = _read_safetensors(path)
     if header.get("format") == ENCODER_FORMAT:
-        raise ValueError(f"{path} is an encoder alone; expected a whole network; begin training with --init-from")
+        raise ValueError(
+            f"{path} is an encoder alone; expected a whole network; begin training with --init-from"
+        )
     if not {"settings", "skeleton"} <= set(header):
         raise ValueError(
             f"{path}: its header lacks settings and skeleton; it was not written by this project"

@@ -43,8 +43,7 @@ class Hourglass(nn.Module):
         super().__init__()
         pairs = itertools.pairwise(widths)
         self.levels = nn.ModuleList(
-            Level(w, below, depth == DEPTH - 1, depth + 1 < encoded)
-            for depth, (w, below) in enumerate(pairs)
+            Level(w, below, depth == DEPTH - 1, depth + 1 < encoded) for depth, (w, below) in enumerate(pairs)
         )
 
     def forward(self, encoded: Sequence[Tensor]) -> list[Tensor]:

@@ -53,7 +53,9 @@ def set_learning_rate(optimizer: Optimizer, learning_rate: float) -> None:
 def _parameter_groups(network: nn.Module, settings: Train) -> list[dict[str, Any]]:
     """The trained parameters: the pretrained encoder's, if it has a factor of its own, and all others."""
     trained = {name: p for name, p in network.named_parameters() if p.requires_grad}
-    encoder = [name for name in trained if name.startswith(ENCODER)] if settings.encoder_lr_factor != 1 else []
+    encoder = (
+        [name for name in trained if name.startswith(ENCODER)] if settings.encoder_lr_factor != 1 else []
+    )
     others = [p for name, p in trained.items() if name not in encoder]
     groups = [
         {"params": others, LR_FACTOR: 1.0},
@@ -67,9 +69,7 @@ def _of_torch(groups: list[dict[str, Any]], settings: Train) -> Optimizer:
     kind = {"sgd": torch.optim.SGD, "adamw": torch.optim.AdamW}[settings.optimizer]
     fused = settings.fused and _has_fused(kind, parameters[0])
     logger.info("optimizer %s of torch, %s", settings.optimizer, "fused" if fused else "not fused")
-    optimizer = kind(
-        groups, fused=fused or None, **_options(settings)
-    )  # None: torch chooses foreach or not
+    optimizer = kind(groups, fused=fused or None, **_options(settings))  # None: torch chooses foreach or not
     if fused and settings.optimizer == "sgd" and settings.momentum > 0:
         for parameter in parameters:  # torch leaves it unset, not 0, where the first step is left out
             optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
