@@ -68,8 +68,8 @@ def _parser() -> argparse.ArgumentParser:
         "--unlabeled",
         type=Path,
         metavar="RESULTS.json",
-        help="a network's results on these images (tools/evaluate.py writes them): people found there that nobody "
-        "annotated are left out of the loss",
+        help="a network's results on these images (tools/evaluate.py writes them): people found there that "
+        "nobody annotated are left out of the loss",
     )
     add(
         "--skeleton",
@@ -111,9 +111,7 @@ def _prepare(args: argparse.Namespace) -> int:
         if preparation.begun_anew:
             print(f"{args.output}: begun anew, what was broken off had other annotations or options")
         if args.unlabeled is not None:
-            print(
-                f"people left out of the loss, found by a network but not annotated: {preparation.unlabeled:,}"
-            )
+            print(f"people found but not annotated, left out of the loss: {preparation.unlabeled:,}")
         samples, remarks = _make_parts(preparation, args)
         if not samples:
             preparation.discard()

@@ -124,11 +124,11 @@ def mark_unlabeled(
 ) -> tuple[list[AnnotatedPicture], int]:
     """Add people that a network found but nobody annotated, as crowd regions, which the loss leaves out.
 
-    For sets in which not every person is marked: taken as background, they would teach the network to miss people.
+    For sets in which not every person is marked: as background, they would teach the network to miss people.
 
     Args:
         pictures: as `read_annotations` gives them.
-        results: COCO's result format (a list with image_id, keypoints and score), as tools/evaluate.py writes.
+        results: in COCO's format (a list with image_id, keypoints and score), as tools/evaluate.py writes them.
         min_score: people with a lower score are ignored.
 
     Returns:

@@ -92,14 +92,14 @@ def save_released(path: str | Path, model: Model, dtype: torch.dtype = torch.flo
 
 
 def save_encoder(path: str | Path, encoder: ImportedEncoder) -> None:
-    """Write a pretrained encoder as safetensors, by the names that it has in an `IMHN`; for `read_weights`."""
+    """Write a pretrained encoder as safetensors, by its names in an `IMHN`, for `read_weights`."""
     tensors = {f"{ENCODER_PREFIX}{name}": tensor for name, tensor in encoder.state.items()}
     header = {"format": ENCODER_FORMAT, "source": encoder.source}
     atomic.write(path, lambda temporary: save_file(tensors, temporary, header))
 
 
 def read_weights(path: str | Path) -> Mapping[str, Tensor]:
-    """Read a network's weights, or a pretrained encoder's, by their names in an `IMHN`; to begin training with.
+    """Read weights to begin training with, a network's or a pretrained encoder's, by their names in an `IMHN`.
 
     Args:
         path: any file that `load` reads, or one that `save_encoder` wrote.

@@ -30,8 +30,8 @@ def make_optimizer(network: nn.Module, settings: Train) -> Optimizer:
 
     Args:
         network: on the device where it trains.
-        settings: optimizer, learning_rate, encoder_lr_factor, momentum, weight_decay, fused and amp_backend are
-            read.
+        settings: optimizer, learning_rate, encoder_lr_factor, momentum, weight_decay, fused and amp_backend
+            are read.
 
     Raises:
         ValueError: nothing is left to train; or apex's optimizer was asked for and cannot be had.
