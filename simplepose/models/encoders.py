@@ -50,6 +50,11 @@ class Convolution(nn.Conv2d):
         return super().forward(functional.pad(x, (0, 1, 0, 1)) if self.stride[0] == 2 else x)
 
 
+HEAD_CHANNELS = (96, 96)
+"""Of the hidden layers of MoveNet's keypoint heatmaps, and of its regression from a person's center to their
+keypoints: features at stride 4."""
+
+
 class InvertedResidual(nn.Module):
     """1x1 expansion, 3x3 depthwise, 1x1 projection, and a shortcut where the shape stays."""
 
@@ -114,11 +119,13 @@ class MobileNetV2(nn.Module):
             Separable(inputs, outputs)
             for inputs, outputs in zip(LATERAL_CHANNELS[:3], SMOOTH_CHANNELS, strict=True)
         )
+        self.heads = nn.ModuleList(Separable(SMOOTH_CHANNELS[0], outputs) for outputs in HEAD_CHANNELS)
         skips = [blocks[block].project.out_channels for block in SKIP_BLOCKS]
         self.channels = [
             *(skip + smooth for skip, smooth in zip(skips, SMOOTH_CHANNELS, strict=True)),
             LAST_CHANNELS,
         ]
+        self.channels[0] += sum(HEAD_CHANNELS)
 
     def reset_parameters(self) -> None:
         """Draw weights that keep the features' scale through the layers, for training from nothing."""
@@ -136,7 +143,7 @@ class MobileNetV2(nn.Module):
 
         Returns:
             (N, channels[i], H / s, W / s) at strides s = 4, 8, 16, 32: the encoder's own features beside the
-            pyramid's.
+            pyramid's, at stride 4 beside those of the heads, too.
         """
         x = functional.relu6(self.conv(images * (2 / self.input_range) - 1), inplace=True)
         found = {}
@@ -145,8 +152,9 @@ class MobileNetV2(nn.Module):
             found[number] = x
         last = functional.relu6(self.last(x), inplace=True)
         pyramid = self._pyramid([found[block] for block in PYRAMID_BLOCKS] + [last])
-        own = [found[block] for block in SKIP_BLOCKS]
-        return [*(torch.cat(pair, 1) for pair in zip(own, pyramid, strict=True)), last]
+        parts = [[found[block], smooth] for block, smooth in zip(SKIP_BLOCKS, pyramid, strict=True)]
+        parts[0] += [head(pyramid[0]) for head in self.heads]
+        return [*(torch.cat(part, 1) for part in parts), last]
 
     def _pyramid(self, features: list[Tensor]) -> list[Tensor]:
         """Features at strides 4 to 32 -> the pyramid's at strides 4, 8, 16."""

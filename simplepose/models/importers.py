@@ -28,7 +28,8 @@ MAX_BYTES = 1 << 30
 
 MAX_NAMES_IN_ERROR = 3
 
-ROOT = "StatefulPartitionedCall/center_net_mobile_net_v2fpn_feature_extractor/model_1/"
+GRAPH = "StatefulPartitionedCall/"
+ROOT = f"{GRAPH}center_net_mobile_net_v2fpn_feature_extractor/model_1/"
 """Where MoveNet MultiPose's encoder lies in its graph."""
 
 MULTIPLIER = 1.5
@@ -213,6 +214,10 @@ def _tensor_names() -> Iterator[tuple[str, str]]:
         yield f"smooth.{level}.depthwise.weight", f"{ROOT}{name}/separable_conv2d/ReadVariableOp"
         yield f"smooth.{level}.pointwise.weight", f"{ROOT}{name}/separable_conv2d_weights"
         yield f"smooth.{level}.pointwise.bias", f"{ROOT}{name}/separable_conv2d_bn_offset"
+    for head, name in enumerate(("kpt_heatmap_0/separable_conv2d_6", "kpt_regress_0/separable_conv2d_7")):
+        yield f"heads.{head}.depthwise.weight", f"{GRAPH}{name}/separable_conv2d/ReadVariableOp"
+        yield f"heads.{head}.pointwise.weight", f"{GRAPH}{name}/separable_conv2d/ReadVariableOp_1"
+        yield f"heads.{head}.pointwise.bias", f"{GRAPH}{name}/BiasAdd/ReadVariableOp"
 
 
 def _folded(ours: str, theirs: str) -> Iterator[tuple[str, str]]:
