@@ -128,7 +128,8 @@ def mark_unlabeled(
 
     Args:
         pictures: as `read_annotations` gives them.
-        results: in COCO's format (a list with image_id, keypoints and score), as tools/evaluate.py writes them.
+        results: in COCO's format (a list with image_id, keypoints and score), as tools/evaluate.py writes
+            them.
         min_score: people with a lower score are ignored.
 
     Returns:

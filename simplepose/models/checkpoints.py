@@ -99,7 +99,7 @@ def save_encoder(path: str | Path, encoder: ImportedEncoder) -> None:
 
 
 def read_weights(path: str | Path) -> Mapping[str, Tensor]:
-    """Read weights to begin training with, a network's or a pretrained encoder's, by their names in an `IMHN`.
+    """Read a network's or a pretrained encoder's weights, to begin training with, by names in an `IMHN`.
 
     Args:
         path: any file that `load` reads, or one that `save_encoder` wrote.

@@ -1,7 +1,7 @@
 """Pretrained encoders: an image -> features at strides 4 to 32, in place of an hourglass's way down.
 
-`MobileNetV2` (arXiv:1801.04381) with a feature pyramid, as MoveNet MultiPose builds it. Batch norms are folded
-into the convolutions, as the released weights have them.
+`MobileNetV2` (arXiv:1801.04381) with a feature pyramid, as MoveNet MultiPose builds it. Batch norms are
+folded into the convolutions, as the released weights have them.
 """
 
 from __future__ import annotations
@@ -159,7 +159,7 @@ class MobileNetV2(nn.Module):
     def _pyramid(self, features: list[Tensor]) -> list[Tensor]:
         """Features at strides 4 to 32 -> the pyramid's at strides 4, 8, 16."""
         x = self.laterals[3](features[3])
-        pyramid = []
+        pyramid: list[Tensor] = []
         for level in (2, 1, 0):
             x = functional.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
             x = cast(Separable, self.smooth[level])(x + self.laterals[level](features[level]))
@@ -168,6 +168,10 @@ class MobileNetV2(nn.Module):
 
 
 def make_divisible(channels: float, divisor: int = 8) -> int:
-    """The nearest multiple of `divisor`, at least it, and not below 0.9 of `channels` (arXiv:1801.04381's code)."""
+    """Round to a multiple of `divisor` as arXiv:1801.04381's code does.
+
+    Returns:
+        The nearest multiple, at least `divisor`; the next larger one if that is below 0.9 of `channels`.
+    """
     nearest = max(divisor, int(channels + divisor / 2) // divisor * divisor)
     return nearest + divisor if nearest < 0.9 * channels else nearest
