@@ -32,10 +32,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.target.suffix not in (".safetensors", ".pth", ".pt"):
         raise ValueError(f"target {args.target}: a name that ends in .safetensors, .pth or .pt expected")
     if args.source.suffix == ".json":
+        if args.half:
+            raise ValueError("--half: expected a network, got an encoder; leave --half out")
         return _import_encoder(args.source, args.target)
     model = checkpoints.load(args.source, weights=args.weights)
     if args.target.suffix == ".safetensors":
         checkpoints.save_released(args.target, model, torch.float16 if args.half else torch.float32)
+    elif (encoder := model.settings.model.encoder) != "hourglass":
+        raise ValueError(
+            f"target {args.target}: expected a network with model.encoder=hourglass, got {encoder}, which "
+            "the released code does not have; give a name that ends in .safetensors"
+        )
     else:
         state = model.network.state_dict()
         atomic.write(args.target, lambda temporary: published.save(temporary, state))

@@ -1,14 +1,15 @@
 """Encoders from other projects' files: MoveNet as a TensorFlow.js graph model.
 
-Such a model is a json and binary files: `modelTopology.node` lists the operations, `weightsManifest` the names,
-shapes and types of the constants, which lie one after another in the files (little endian). A constant with
-`quantization.dtype` float16 is stored as float16. Nothing but json and numpy is needed to read it.
+Such a model is a json and binary files: `modelTopology.node` lists the operations, `weightsManifest` the
+names, shapes and types of the constants, which lie one after another in the files (little endian). A constant
+with `quantization.dtype` float16 is stored as float16. Nothing but json and numpy is needed to read it.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,12 @@ DTYPES = {"float32": "<f4", "float16": "<f2", "int32": "<i4", "uint8": "u1", "bo
 MAX_BYTES = 1 << 30
 """A model file larger than this is refused."""
 
+MAX_DIMENSIONS = 8
+"""A constant with more is refused."""
+
 MAX_NAMES_IN_ERROR = 3
+MAX_REPR = 120
+"""Names in an error, and characters of a value of the json, at most."""
 
 GRAPH = "StatefulPartitionedCall/"
 ROOT = f"{GRAPH}center_net_mobile_net_v2fpn_feature_extractor/model_1/"
@@ -55,8 +61,8 @@ class ImportedEncoder:
     def __str__(self) -> str:
         count = sum(tensor.numel() for tensor in self.state.values())
         return (
-            f"{self.source}: {len(self.state)} tensors of the MobileNetV2 x {self.multiplier:g} encoder and its "
-            f"feature pyramid, {count:,} parameters; {len(self.unused)} other constants not used"
+            f"{self.source}: {len(self.state)} tensors of the MobileNetV2 x {self.multiplier:g} encoder and "
+            f"its feature pyramid, {count:,} parameters; {len(self.unused)} other constants not used"
         )
 
 
@@ -68,7 +74,8 @@ def import_movenet(path: str | Path) -> ImportedEncoder:
 
     Raises:
         FileNotFoundError: the json or a binary file is missing.
-        ValueError: it is no such model: names, shapes, types or sizes differ from what is expected.
+        ValueError: it is no such model (names, shapes, types or sizes differ from what is expected), or a
+            weight is not finite.
     """
     path = Path(path)
     constants = read_graph_model(path)
@@ -78,8 +85,8 @@ def import_movenet(path: str | Path) -> ImportedEncoder:
     missing = [name for name in names.values() if name not in constants]
     if missing:
         raise ValueError(
-            f"{path}: expected MoveNet MultiPose's encoder, but {len(missing)} of its {len(names)} constants are "
-            f"missing, for example {', '.join(missing[:MAX_NAMES_IN_ERROR])}"
+            f"{path}: expected MoveNet MultiPose's encoder, but {len(missing)} of its {len(names)} constants "
+            f"are missing, for example {', '.join(missing[:MAX_NAMES_IN_ERROR])}"
         )
     state = {}
     for ours, theirs in names.items():
@@ -89,6 +96,12 @@ def import_movenet(path: str | Path) -> ImportedEncoder:
                 f"{path}: {theirs}: expected shape {tuple(expected[ours].shape)} for {ours}, "
                 f"got {tuple(tensor.shape)}"
             )
+        if tensor.dtype != torch.float32:
+            raise ValueError(
+                f"{path}: {theirs}: expected dtype float32 or float16, got {constants[theirs].dtype}"
+            )
+        if not tensor.isfinite().all():
+            raise ValueError(f"{path}: {theirs}: expected finite weights, got NaN or infinity")
         state[ours] = tensor
     state["conv.weight"] = state["conv.weight"].flip(1).contiguous()  # RGB there, BGR here
     assert state.keys() == expected.keys()
@@ -103,7 +116,8 @@ def read_graph_model(path: Path) -> dict[str, np.ndarray]:
 
     Raises:
         FileNotFoundError: the json or a binary file is missing.
-        ValueError: the json is no graph model, or the binary files have another size than it states.
+        ValueError: the json is no graph model, a constant's type is not supported, or the binary files have
+            another size than the json states.
     """
     content = _read_json(path)
     constants = {}
@@ -112,9 +126,13 @@ def read_graph_model(path: Path) -> dict[str, np.ndarray]:
         offset = 0
         for entry in group["weights"]:
             array, offset = _read_constant(path, entry, data, offset)
+            if entry["name"] in constants:
+                raise ValueError(f"{path}: {entry['name']}: expected one constant of this name, got two")
             constants[entry["name"]] = array
         if offset != len(data):
-            raise ValueError(f"{path}: its weights take {offset:,} bytes, its binary files hold {len(data):,}")
+            raise ValueError(
+                f"{path}: its weights take {offset:,} bytes, its binary files hold {len(data):,}"
+            )
     return constants
 
 
@@ -130,20 +148,33 @@ def _read_json(path: Path) -> dict[str, Any]:
     if not (isinstance(content, dict) and content.get("format") == "graph-model"):
         raise ValueError(f'{path}: expected a TensorFlow.js model with "format": "graph-model"')
     manifest = content.get("weightsManifest")
-    sound = isinstance(manifest, list) and all(_is_group(group) for group in manifest)
-    if not sound:
-        raise ValueError(f"{path}: expected weightsManifest with paths, and weights with name, shape and dtype")
+    if not isinstance(manifest, list):
+        raise ValueError(f"{path}: expected weightsManifest to be a list, got {type(manifest).__name__}")
+    for number, group in enumerate(manifest):
+        _check_group(f"{path}: weightsManifest[{number}]", group)
     return content
 
 
-def _is_group(group: Any) -> bool:
-    return (
+def _check_group(source: str, group: Any) -> None:
+    """Raise ValueError unless a group of constants has the form that `read_graph_model` reads."""
+    if not (
         isinstance(group, dict)
         and isinstance(group.get("paths"), list)
         and all(isinstance(name, str) for name in group["paths"])
         and isinstance(group.get("weights"), list)
-        and all(_is_entry(entry) for entry in group["weights"])
-    )
+    ):
+        raise ValueError(f"{source}: expected paths (file names) and weights (a list), got {_repr(group)}")
+    for number, entry in enumerate(group["weights"]):
+        if not _is_entry(entry):
+            raise ValueError(
+                f"{source}.weights[{number}]: expected a name, a shape (up to {MAX_DIMENSIONS} integers "
+                f">= 0) and a dtype, got {_repr(entry)}"
+            )
+
+
+def _repr(value: Any) -> str:
+    """A value of the json, shortened."""
+    return textwrap.shorten(repr(value), MAX_REPR, placeholder=" ...")
 
 
 def _is_entry(entry: Any) -> bool:
@@ -151,6 +182,7 @@ def _is_entry(entry: Any) -> bool:
         isinstance(entry, dict)
         and isinstance(entry.get("name"), str)
         and isinstance(entry.get("shape"), list)
+        and len(entry["shape"]) <= MAX_DIMENSIONS
         and all(type(side) is int and 0 <= side < 1 << 31 for side in entry["shape"])
         and isinstance(entry.get("dtype"), str)
         and isinstance(entry.get("quantization", {}), dict)
@@ -168,29 +200,33 @@ def _read_binary(path: Path, name: str) -> bytes:
     return file.read_bytes()
 
 
-def _read_constant(
-    path: Path, entry: Mapping[str, Any], data: bytes, offset: int
-) -> tuple[np.ndarray, int]:
+def _read_constant(path: Path, entry: Mapping[str, Any], data: bytes, offset: int) -> tuple[np.ndarray, int]:
     """One constant, and where the next begins."""
-    stored = entry.get("quantization", {}).get("dtype", entry["dtype"])
-    if stored not in DTYPES or (stored == "uint8" and "quantization" in entry):
-        raise ValueError(
-            f"{path}: {entry['name']}: expected dtype {', '.join(DTYPES)} (quantized: float16), got {stored}"
-        )
+    stored = entry["dtype"]
+    if "quantization" in entry:
+        quantized = entry["quantization"].get("dtype")
+        if (stored, quantized) != ("float32", "float16"):
+            raise ValueError(
+                f"{path}: {entry['name']}: expected float32 quantized as float16, got {stored} quantized as "
+                f"{quantized}; convert the model again with float16 quantization or with none"
+            )
+        stored = "float16"
+    if stored not in DTYPES:
+        raise ValueError(f"{path}: {entry['name']}: expected dtype {', '.join(DTYPES)}, got {stored}")
     dtype = np.dtype(DTYPES[stored])
     count = math.prod(entry["shape"])
     end = offset + count * dtype.itemsize
     if end > len(data):
         raise ValueError(
-            f"{path}: {entry['name']} needs bytes {offset:,} to {end:,}, the binary files hold {len(data):,}; "
-            "truncated?"
+            f"{path}: {entry['name']} needs bytes {offset:,} to {end:,}, the binary files hold {len(data):,};"
+            " truncated?"
         )
     array = np.frombuffer(data, dtype, count, offset).reshape(entry["shape"])
     return array.astype(np.float32) if dtype.kind == "f" else array, end
 
 
 def _to_torch(kernel: np.ndarray, depthwise: bool) -> Tensor:
-    """TensorFlow's H x W x in x out, or H x W x channels x 1 of a depthwise convolution; biases as they are."""
+    """From TensorFlow's H x W x in x out, or depthwise H x W x channels x 1; biases stay as they are."""
     if kernel.ndim == 4:
         kernel = kernel.transpose((2, 3, 0, 1) if depthwise else (3, 2, 0, 1))
     return torch.from_numpy(np.ascontiguousarray(kernel))
