@@ -8,6 +8,7 @@ and training are the published ones (arXiv:1911.10529 and its released code); th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,6 +36,11 @@ class Model:
     def __post_init__(self) -> None:
         at_least(1, self, "stacks", "stem_width", "width", "head_width", "reduction")
         at_least(0, self, "growth")
+        above(0, self, "encoder_multiplier")
+        require(
+            math.isfinite(self.encoder_multiplier),
+            f"finite encoder_multiplier expected, got {self.encoder_multiplier}",
+        )
         require(
             min(self.dilations, default=1) >= 1, f"dilations of at least 1 expected, got {self.dilations}"
         )
