@@ -39,9 +39,10 @@ def make_optimizer(network: nn.Module, settings: Train) -> Optimizer:
     groups = _parameter_groups(network, settings)
     if not groups:
         raise ValueError("train.freeze leaves no parameter to train; give patterns that match fewer")
-    if settings.fused and settings.amp_backend == "apex":
-        return _of_apex(groups, settings)
-    return _of_torch(groups, settings)
+    make = _of_apex if settings.fused and settings.amp_backend == "apex" else _of_torch
+    optimizer = make(groups, settings)
+    set_learning_rate(optimizer, settings.learning_rate)
+    return optimizer
 
 
 def set_learning_rate(optimizer: Optimizer, learning_rate: float) -> None:
