@@ -116,6 +116,8 @@ class IMHN(nn.Module):
         self.merges = nn.ModuleList(
             nn.ModuleList(Merge(channels, head_width, w) for w in widths) for _ in range(stacks - 1)
         )
+        if next(self.parameters()).is_meta:
+            return  # without values; torch would import its compiler to draw none
         self.apply(_initialise)
         if isinstance(self.stem, EncoderStem):
             self.stem.encoder.reset_parameters()
