@@ -30,12 +30,14 @@ class Model:
     head_width: int = 256  # channels of the features before the maps
     reduction: int = 16  # squeeze-excitation: head_width / reduction hidden units
     dilations: tuple[int, ...] = (3, 3, 4, 4, 5, 5)  # of the stem's 3x3 convolutions
+    scales: int = 5  # that have heads, from stride 4 on; the coarser ones only help training
     encoder: Literal["hourglass", "mobilenet_v2"] = "hourglass"  # the first hourglass's way down
     encoder_multiplier: float = 1.5  # mobilenet_v2: of its channels; MoveNet MultiPose has 1.5
 
     def __post_init__(self) -> None:
         at_least(1, self, "stacks", "stem_width", "width", "head_width", "reduction")
         at_least(0, self, "growth")
+        require(1 <= self.scales <= 5, f"scales from 1 to 5 expected, got {self.scales}")
         above(0, self, "encoder_multiplier")
         require(
             math.isfinite(self.encoder_multiplier),

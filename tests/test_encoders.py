@@ -233,3 +233,18 @@ def test_the_configuration_on_an_encoder_builds_and_freezes():
 def test_a_multiplier_that_is_no_positive_number_is_refused(value):
     with pytest.raises(ValueError, match="encoder_multiplier"):
         config.load(CONFIGS / "imhn_mobile.yaml", [f"model.encoder_multiplier={value}"])
+
+
+@pytest.mark.parametrize("stacks", [1, 2])
+def test_without_coarse_heads_the_finest_maps_stay(networks, stacks, tmp_path):
+    settings = Settings(model=config.Model(stacks=stacks, **SMALL, **ENCODER))
+    target = tmp_path / "small.safetensors"
+    checkpoints.save_released(tmp_path / "all.safetensors", Model(networks[stacks], settings, COCO))
+    assert door(convert.main, [str(tmp_path / "all.safetensors"), str(target), "--finest"]) == 0
+    small = checkpoints.load(target)
+    assert target.stat().st_size < (tmp_path / "all.safetensors").stat().st_size
+    images = images_of(64, 128)
+    found = small.network(images.permute(0, 3, 1, 2).float() / 255)
+    assert [len(maps) for maps in found] == [1] * stacks
+    assert torch.equal(plain_maps(networks[stacks], images), found[-1][0])
+    assert small.settings.loss.scale_weights == settings.loss.scale_weights[:1]

@@ -27,16 +27,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("target", type=Path, help="*.safetensors: ours; *.pth or *.pt: for the released code")
     parser.add_argument("--half", action="store_true", help="write float16 (half the size, safetensors only)")
+    parser.add_argument(
+        "--finest",
+        action="store_true",
+        help="keep only the heads of stride 4: smaller, with the same results (safetensors only)",
+    )
     options.add_weights(parser)
     args = parser.parse_args(argv)
     if args.target.suffix not in (".safetensors", ".pth", ".pt"):
         raise ValueError(f"target {args.target}: a name that ends in .safetensors, .pth or .pt expected")
     if args.source.suffix == ".json":
-        if args.half:
-            raise ValueError("--half: expected a network, got an encoder; leave --half out")
+        if args.half or args.finest:
+            raise ValueError("--half, --finest: expected a network, got an encoder; leave them out")
         return _import_encoder(args.source, args.target)
     model = checkpoints.load(args.source, weights=args.weights)
     if args.target.suffix == ".safetensors":
+        model = checkpoints.without_coarse_heads(model) if args.finest else model
         checkpoints.save_released(args.target, model, torch.float16 if args.half else torch.float32)
     elif (encoder := model.settings.model.encoder) != "hourglass":
         raise ValueError(

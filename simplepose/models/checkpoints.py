@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +113,22 @@ def read_weights(path: str | Path) -> Mapping[str, Tensor]:
         if header.get("format") == ENCODER_FORMAT:
             return state
     return load(path).network.state_dict()
+
+
+def without_coarse_heads(model: Model) -> Model:
+    """The same network with heads at stride 4 alone: smaller, with equal maps there.
+
+    The coarser heads only help training: what they find never reaches stride 4.
+    """
+    settings = replace(
+        model.settings,
+        model=replace(model.settings.model, scales=1),
+        loss=replace(model.settings.loss, scale_weights=model.settings.loss.scale_weights[:1]),
+    )
+    network = _unfilled(settings.model, model.skeleton.channels)
+    state = model.network.state_dict()
+    network.load_state_dict({name: state[name] for name in network.state_dict()})
+    return Model(network.eval(), settings, model.skeleton)
 
 
 def read_training(path: Path) -> dict[str, Any]:

@@ -83,7 +83,8 @@ class IMHN(nn.Module):
 
     Args:
         channels: maps at each scale; the COCO skeleton has 50.
-        stacks, stem_width, width, growth, head_width, reduction, dilations: see `config.Model`.
+        stacks, stem_width, width, growth, head_width, reduction, dilations, scales: see `config.Model`.
+        encoder, encoder_multiplier: likewise.
     """
 
     def __init__(
@@ -96,6 +97,7 @@ class IMHN(nn.Module):
         reduction: int = 16,
         dilations: tuple[int, ...] = (3, 3, 4, 4, 5, 5),
         channels: int = COCO.channels,
+        scales: int = SCALES,
         encoder: str = "hourglass",
         encoder_multiplier: float = 1.5,
     ) -> None:
@@ -111,10 +113,11 @@ class IMHN(nn.Module):
             Hourglass(widths, 1 if stack else encoded) for stack in range(stacks)
         )
         self.heads = nn.ModuleList(
-            nn.ModuleList(Head(w, head_width, reduction, channels) for w in widths) for _ in range(stacks)
+            nn.ModuleList(Head(w, head_width, reduction, channels) for w in widths[:scales])
+            for _ in range(stacks)
         )
         self.merges = nn.ModuleList(
-            nn.ModuleList(Merge(channels, head_width, w) for w in widths) for _ in range(stacks - 1)
+            nn.ModuleList(Merge(channels, head_width, w) for w in widths[:scales]) for _ in range(stacks - 1)
         )
         if next(self.parameters()).is_meta:
             return  # without values; torch would import its compiler to draw none
@@ -134,6 +137,7 @@ class IMHN(nn.Module):
             settings.reduction,
             settings.dilations,
             channels,
+            settings.scales,
             settings.encoder,
             settings.encoder_multiplier,
         )
@@ -145,18 +149,18 @@ class IMHN(nn.Module):
             images: (N, 3, H, W) float BGR in [0, 1]; H and W multiples of 64.
 
         Returns:
-            For each stack five maps (N, C, H / s, W / s) at strides s = 4, 8, 16, 32, 64.
+            For each stack maps (N, C, H / s, W / s) at strides s = 4, 8, 16, 32, 64, or the first `scales` of
+            them.
         """
         encoded = self.stem(images)
         caches: list[Tensor] = []
         outputs = []
         for stack, hourglass in enumerate(self.hourglasses):
-            features = hourglass(encoded)
+            scales = cast(nn.ModuleList, self.heads[stack])
+            features = hourglass(encoded)[: len(scales)]
             if caches:
                 features = [f + cache for f, cache in zip(features, caches, strict=True)]
-            heads = [
-                head(f) for head, f in zip(cast(nn.ModuleList, self.heads[stack]), features, strict=True)
-            ]
+            heads = [head(f) for head, f in zip(scales, features, strict=True)]
             outputs.append([maps for _, maps in heads])
             if stack < len(self.merges):
                 caches = [
