@@ -249,9 +249,14 @@ def test_an_unknown_model_is_named(tmp_path, capsys):
     assert "error: model 'imhn_gigantic'" in capsys.readouterr().err
 
 
+def test_the_network_that_left_names_its_successor(tmp_path, capsys):
+    assert door(demo.main, ["a.jpg", "--model", "imhn_tiny", "--output", str(tmp_path)]) == 2
+    assert "error: model 'imhn_tiny' was replaced by 'imhn_mobile'" in capsys.readouterr().err
+
+
 def test_weights_that_a_model_has_not_are_told(tmp_path, capsys):
     assert door(demo.main, ["a.jpg", "--weights", "ema", "--output", str(tmp_path)]) == 2
-    assert "imhn_tiny.safetensors has no ema weights; it has raw" in capsys.readouterr().err
+    assert "imhn_mobile.safetensors has no ema weights; it has raw" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("device", ["gpu", "cuda:99", "meta", "mtia"])

@@ -157,8 +157,8 @@ def run(drawn, output, *more, model=None, monkeypatch=None):
 
 
 def test_the_weights_that_are_asked_for_are_evaluated(drawn, tmp_path, capsys):
-    assert run(drawn, tmp_path / "out", "--model", "imhn_tiny", "--weights", "swa") == 2
-    assert "imhn_tiny.safetensors has no swa weights; it has raw" in capsys.readouterr().err
+    assert run(drawn, tmp_path / "out", "--model", "imhn_mobile", "--weights", "swa") == 2
+    assert "imhn_mobile.safetensors has no swa weights; it has raw" in capsys.readouterr().err
 
 
 def test_it_writes_rows_and_metrics_and_prints_the_table(drawn, tmp_path, capsys, monkeypatch):

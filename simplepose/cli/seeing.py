@@ -38,7 +38,7 @@ THREADS = max(1, min(4, cores() // 4))
 def add_network(parser: options.Parser, required: bool = False) -> None:
     """Add what network is used, and how; `required`: it must be named."""
     add = parser.add_argument
-    default = None if required else "imhn_tiny"
+    default = None if required else "imhn_mobile"
     told = "a network that ships, or a checkpoint" + ("" if required else f" (default: {default})")
     add("--model", required=required, default=default, metavar="NAME_OR_PATH", help=told)
     options.add_weights(parser)

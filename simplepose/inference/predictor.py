@@ -26,6 +26,9 @@ from simplepose.people import People
 ASSETS = Path(__file__).parent.parent / "assets"
 """Where the networks that ship with the package lie."""
 
+REPLACED = {"imhn_tiny": "imhn_mobile"}
+"""Networks that former versions shipped, and those that replaced them."""
+
 DEVICES = ("cpu", "cuda")
 """Kinds of devices that pictures are brought to, and maps are grouped on."""
 
@@ -249,10 +252,15 @@ def find(name_or_path: str | Path) -> Path:
     """The file of a network that ships with the package, or the file that a path names.
 
     Raises:
-        FileNotFoundError: there is neither.
+        FileNotFoundError: there is neither; of a network that former versions shipped, names its successor.
     """
     path = Path(name_or_path)
     shipped = ASSETS / f"{name_or_path}.safetensors"
+    if not path.is_file() and str(name_or_path) in REPLACED:
+        successor = REPLACED[str(name_or_path)]
+        raise FileNotFoundError(
+            f"model {str(name_or_path)!r} was replaced by {successor!r} and no longer ships; use {successor}"
+        )
     if not path.is_file() and not shipped.is_file():
         names = ", ".join(sorted(file.stem for file in ASSETS.glob("*.safetensors")))
         raise FileNotFoundError(
