@@ -33,8 +33,8 @@ setup(
     description="Bottom-up multi-person pose estimation: fast, complete, permissively licensed",
     long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
-    license="MIT",
-    license_files=["LICENSE"],
+    license="MIT AND Apache-2.0",  # the code; the embedded weights, see NOTICE
+    license_files=["LICENSE", "NOTICE", "LICENSES/Apache-2.0.txt"],
     python_requires=">=3.10",
     packages=["simplepose", *(f"simplepose.{room}" for room in ROOMS)],
     package_data={

@@ -1,6 +1,6 @@
 """The network alone: the plain path against the network for use, in one run.
 
-    OMP_NUM_THREADS=1 python benchmarks/network.py [--models tiny four] [--rounds 5] [--run eager compile]
+    OMP_NUM_THREADS=1 python benchmarks/network.py [--models mobile four] [--rounds 5] [--run eager compile]
 
 Plain: eager, contiguous NCHW, all heads, batch norms of their own, autocast in half precision. For use: what
 `simplepose.models.for_use` makes, to be run as --run says. Both begin at uint8 pictures where the network
@@ -45,7 +45,7 @@ class Workload:
 
 
 WORKLOADS = {
-    "tiny": Workload("imhn_tiny.yaml", (384, 512), (1, 4), (384, 512), (1, 8, 64)),
+    "mobile": Workload("imhn_mobile.yaml", (384, 512), (1, 4), (384, 512), (1, 8, 64)),
     "four": Workload("imhn4_384.yaml", (384, 384), (1,), (512, 512), (1, 8, 32)),
 }
 

@@ -1,6 +1,6 @@
 """The pipeline: each stage alone, and all together, in one run.
 
-    python benchmarks/pipeline.py [--model imhn_tiny] [--frames 40] [--rounds 5] [--jobs pictures video]
+    python benchmarks/pipeline.py [--model imhn_mobile] [--frames 40] [--rounds 5] [--jobs pictures video]
 
 640 x 480 frames of drawn people, as JPEG files and as a video, go through what tools/demo_image.py and
 tools/demo_video.py do: pictures are read, people found, drawn and written as JPEG with JSON lines; videos are
@@ -270,7 +270,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--model", default="imhn_tiny")
+    parser.add_argument("--model", default="imhn_mobile")
     parser.add_argument("--device", type=torch.device, default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--precision", default="fp32")
     parser.add_argument("--batch", type=int)

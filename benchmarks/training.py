@@ -1,6 +1,6 @@
 """The training step: the engine against a bare loop, and what each way to compute costs, in one run.
 
-    python benchmarks/training.py [--config configs/imhn_tiny.yaml] [--batch 16] [--rounds 5] [--device cuda]
+    python benchmarks/training.py [--config FILE.yaml] [--batch 16] [--rounds 5] [--device cuda]
 
 The bare loop has the same network, targets, loss, optimizer and batch, and nothing else; it and the engine
 take turns, and the median of the rounds' ratios is printed. Then, as ratios to the engine's plain step: the
@@ -41,8 +41,8 @@ RATE = 1e-6
 
 
 def settings_of(args: argparse.Namespace, *overrides: str) -> Settings:
-    """The config, in float32 and without a moving average unless overridden."""
-    plain = ["train.precision=fp32", "train.ema_decay=0", "train.loss_limit=1e30"]
+    """The config, in float32, with nothing frozen and without a moving average unless overridden."""
+    plain = ["train.precision=fp32", "train.freeze=[]", "train.ema_decay=0", "train.loss_limit=1e30"]
     return config.load(args.config, [*plain, *overrides])
 
 
@@ -178,7 +178,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     root = Path(__file__).parents[1]
-    parser.add_argument("--config", default=str(root / "configs/imhn_tiny.yaml"))
+    parser.add_argument("--config", default=str(root / "configs/imhn_mobile.yaml"))
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=5)
     default = "cuda" if torch.cuda.is_available() else "cpu"

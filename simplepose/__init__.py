@@ -1,6 +1,6 @@
 """SimplePose: bottom-up multi-person pose estimation.
 
-    predictor = simplepose.load("imhn_tiny")
+    predictor = simplepose.load("imhn_mobile")
     people = predictor(cv2.imread("picture.jpg"))
     people.keypoints  # (P, 17, 3): x, y in picture pixels, score
 

@@ -9,10 +9,11 @@ and training are the published ones (arXiv:1911.10529 and its released code); th
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from types import MappingProxyType
+from typing import Any, Literal
 
 from simplepose import typed_yaml
 from simplepose.config_augment import Augment
@@ -206,6 +207,16 @@ class Inference:
         require(len(self.scales) > 0 and min(self.scales) > 0, f"positive scales expected, got {self.scales}")
 
 
+PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+    {
+        "fast": {"height": 256, "scales": (1.0,), "flip": False},
+        "default": {},  # what the checkpoint's own settings state
+        "accurate": {"height": 512, "scales": (0.75, 1.0, 1.5), "flip": True},
+    }
+)
+"""Named points between speed and accuracy: the values of `Inference` that replace the checkpoint's."""
+
+
 @dataclass(frozen=True)
 class Tracking:
     """Who is who from frame to frame (simplepose.inference.tracking); times are in frames of the source."""
@@ -276,6 +287,21 @@ def from_text(
 ) -> Settings:
     """The settings in a YAML text; arguments and errors as in `typed_yaml.read`."""
     return typed_yaml.read(Settings, text, source, overrides, unknown)
+
+
+def apply_preset(settings: Settings, name: str) -> Settings:
+    """Replace the inference settings that a preset states; all others stay.
+
+    Args:
+        settings: a checkpoint's.
+        name: one of PRESETS.
+
+    Raises:
+        ValueError: the preset is unknown.
+    """
+    if name not in PRESETS:
+        raise ValueError(f"preset: expected one of {', '.join(PRESETS)}, got {name!r}")
+    return replace(settings, inference=replace(settings.inference, **PRESETS[name]))
 
 
 def to_text(settings: Settings) -> str:

@@ -54,7 +54,7 @@ def write_video(path: Path, frames: int) -> None:
 
 def soak(video: Path, output: Path, samples: set[int]) -> tuple[dict[int, float], int]:
     """Megabytes held after so many frames, and how many people there were."""
-    predictor = simplepose.load("imhn_tiny", "cpu", settings_overrides=SETTINGS)
+    predictor = simplepose.load("imhn_mobile", "cpu", settings_overrides=SETTINGS)
     tracker = Tracker(predictor.skeleton, predictor.settings.tracking)
     pipeline = Pipeline(
         predictor,

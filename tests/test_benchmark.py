@@ -75,7 +75,7 @@ def test_the_steps_make_up_the_whole(tmp_path):
     for number, size in enumerate([(90, 120), (200, 64)]):
         paths.append(tmp_path / f"{number}.jpg")
         cv2.imwrite(str(paths[-1]), np.full((*size, 3), 99, np.uint8))
-    predictor = simplepose.load("imhn_tiny", settings_overrides=SMALL[3:])
+    predictor = simplepose.load("imhn_mobile", settings_overrides=SMALL[3:])
     drawn = []
     timings = speed.latency(predictor, paths, lambda image, people: drawn.append(image.shape), CPU, 0.01)
     assert drawn[::2] == [(90, 120, 3)] * (len(drawn) // 2)

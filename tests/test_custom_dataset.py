@@ -37,9 +37,9 @@ def place(tmp_path_factory):
     folder = tmp_path_factory.mktemp("reader")
     shutil.copytree(ROOT / "tools", folder / "tools")
     (folder / "configs").mkdir()
-    tiny = (ROOT / "configs/imhn_tiny.yaml").read_text()
-    model = next(line for line in tiny.splitlines() if line.startswith("model:"))
-    (folder / "configs/imhn_tiny.yaml").write_text(f"{model}\n{SMALL}{TRAIN}")
+    mobile = (ROOT / "configs/imhn_mobile.yaml").read_text()
+    model = next(line for line in mobile.splitlines() if line.startswith("model:"))
+    (folder / "configs/imhn_mobile.yaml").write_text(f"{model}\n{SMALL}{TRAIN}")
     mine = folder / "mine"
     mine.mkdir()
     (mine / "body.yaml").write_text(block_of("yaml"))

@@ -16,6 +16,7 @@ from simplepose.cli import INTERRUPTED, demo, door
 from simplepose.data.samples import SCENES
 from simplepose.models.checkpoints import Model, save_released
 from simplepose.models.imhn import IMHN
+from simplepose.visual.contact_sheet import ROW_HEIGHT
 from simplepose.visual.film import MPEG4, FilmWriter
 
 
@@ -155,6 +156,68 @@ def test_without_paths_it_takes_the_samples(run, tmp_path):
     assert (tmp_path / "out/drawn_1.png").is_file()
 
 
+def test_the_samples_end_with_a_contact_sheet(run, tmp_path, capsys):
+    assert run(Nobody()) == 0
+    path = tmp_path / "out/contact_sheet.png"
+    assert capsys.readouterr().out.splitlines()[-1] == f"contact sheet: {path}"
+    sheet = cv2.imread(str(path))
+    assert sheet.shape[0] >= ROW_HEIGHT
+    assert sheet.std() > 20, "it shows images"
+    assert run(Nobody(), "--no-draw") == 0
+    assert "contact sheet" not in capsys.readouterr().out
+
+
+def test_own_images_are_on_a_contact_sheet_where_it_is_asked_for(run, drawn, tmp_path, capsys, monkeypatch):
+    shown = {}
+    monkeypatch.setattr(
+        demo, "contact_sheet", lambda images, captions: shown.update(zip(captions, images, strict=True))
+    )
+    monkeypatch.setattr(demo, "write_picture", lambda path, image: shown.update(path=path))
+    assert run(Nobody(), drawn[1]) == 0
+    assert not shown
+    assert "contact sheet" not in capsys.readouterr().out
+    interrupted, resumed = Oracle(*drawn, ending=2), Oracle(*drawn)
+    damaged = drawn[1] / "000000000002.jpg"
+    damaged.write_bytes(damaged.read_bytes()[:500])
+    assert run(interrupted, drawn[1], "--contact-sheet") == INTERRUPTED
+    assert not shown
+    assert run(resumed, drawn[1], "--contact-sheet") == 1
+    assert resumed.calls == 2, "the first image was done before"
+    assert shown.pop("path") == tmp_path / "out/contact_sheet.png"
+    names = [f"{number:012d}.jpg" for number in (1, 3, 4)]
+    assert [caption.partition(" - ")[2] for caption in shown] == names
+    people = people_json(tmp_path)
+    for (caption, image), name in zip(shown.items(), names, strict=True):
+        count = sum(row["file_name"] == name for row in people)
+        assert caption == f"{count} {'person' if count == 1 else 'people'} - {name}"
+        assert np.array_equal(image, cv2.imread(str(tmp_path / "out" / name)))
+
+
+def test_a_contact_sheet_overwrites_no_image(run, drawn, tmp_path):
+    own = drawn[1] / "contact_sheet.png"
+    cv2.imwrite(str(own), np.full((40, 40, 3), 77, np.uint8))
+    assert run(Nobody(), own, "--contact-sheet") == 0
+    assert cv2.imread(str(tmp_path / "out/contact_sheet.png")).shape == (40, 40, 3)
+    assert cv2.imread(str(tmp_path / "out/contact_sheet_2.png")).shape[0] >= ROW_HEIGHT
+
+
+def test_a_contact_sheet_has_a_limited_number_of_images(run, tmp_path, monkeypatch):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for number in range(5):
+        cv2.imwrite(str(folder / f"{number}.png"), np.zeros((8, 8, 3), np.uint8))
+    monkeypatch.setattr(demo, "MAX_SHEET_IMAGES", 3)
+    captions = []
+    monkeypatch.setattr(demo, "contact_sheet", lambda images, given: captions.extend(given) or next(images))
+    assert run(Nobody(), folder, "--contact-sheet") == 0
+    assert captions == [f"0 people - {number}.png" for number in range(3)]
+
+
+def test_a_contact_sheet_without_drawing_is_refused(run, drawn, capsys):
+    assert run(Nobody(), drawn[1], "--contact-sheet", "--no-draw") == 2
+    assert "--contact-sheet: expected drawn images, got --no-draw" in capsys.readouterr().err
+
+
 def test_a_real_network_from_a_file(tmp_path, rng):
     settings = config.from_text(
         "model: {stacks: 1, stem_width: 8, width: 16, growth: 8, head_width: 16, reduction: 4}\n"
@@ -186,9 +249,14 @@ def test_an_unknown_model_is_named(tmp_path, capsys):
     assert "error: model 'imhn_gigantic'" in capsys.readouterr().err
 
 
+def test_the_network_that_left_names_its_successor(tmp_path, capsys):
+    assert door(demo.main, ["a.jpg", "--model", "imhn_tiny", "--output", str(tmp_path)]) == 2
+    assert "error: model 'imhn_tiny' was replaced by 'imhn_mobile'" in capsys.readouterr().err
+
+
 def test_weights_that_a_model_has_not_are_told(tmp_path, capsys):
     assert door(demo.main, ["a.jpg", "--weights", "ema", "--output", str(tmp_path)]) == 2
-    assert "imhn_tiny.safetensors has no ema weights; it has raw" in capsys.readouterr().err
+    assert "imhn_mobile.safetensors has no ema weights; it has raw" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("device", ["gpu", "cuda:99", "meta", "mtia"])

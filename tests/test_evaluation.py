@@ -157,19 +157,20 @@ def run(drawn, output, *more, model=None, monkeypatch=None):
 
 
 def test_the_weights_that_are_asked_for_are_evaluated(drawn, tmp_path, capsys):
-    assert run(drawn, tmp_path / "out", "--model", "imhn_tiny", "--weights", "swa") == 2
-    assert "imhn_tiny.safetensors has no swa weights; it has raw" in capsys.readouterr().err
+    assert run(drawn, tmp_path / "out", "--model", "imhn_mobile", "--weights", "swa") == 2
+    assert "imhn_mobile.safetensors has no swa weights; it has raw" in capsys.readouterr().err
 
 
 def test_it_writes_rows_and_metrics_and_prints_the_table(drawn, tmp_path, capsys, monkeypatch):
     assert run(drawn, tmp_path / "out", model=Oracle(*drawn), monkeypatch=monkeypatch) == 0
     rows = json.loads((tmp_path / "out/results.json").read_text())
     metrics = json.loads((tmp_path / "out/metrics.json").read_text())
-    assert metrics == coco.evaluate_rows(drawn[0], rows)
+    scores = coco.evaluate_rows(drawn[0], rows)
+    assert metrics == {"preset": "default", **scores}
     assert metrics["AP"] == 1
     assert set(rows[0]) == {"image_id", "category_id", "keypoints", "score"}
     said = capsys.readouterr().out
-    assert coco.table(metrics) in said
+    assert coco.table(scores) in said
     assert f"5 pictures, {len(rows)} people" in said
 
 

@@ -37,7 +37,7 @@ def test_what_is_finished_is_done_and_what_is_beside_does_not_wait_for_more():
 @pytest.mark.parametrize("run", ["eager", "graphs"])
 def test_on_a_gpu_a_pipeline_finds_what_the_predictor_finds(run, rng):
     predictor = simplepose.load(
-        "imhn_tiny", "cuda", settings_overrides=["inference.height=128"], batch=4, run=run
+        "imhn_mobile", "cuda", settings_overrides=["inference.height=128"], batch=4, run=run
     )
     images = [draw_scene(rng, (128, 128 + 64 * (n % 3)), 2).image for n in range(60)]
     frames = [Frame(number, f"{number}.png", image) for number, image in enumerate(images)]

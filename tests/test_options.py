@@ -7,7 +7,7 @@ from simplepose import config
 from simplepose.cli import benchmark, demo, demo_video, draw_targets, evaluate, options, plot_schedule, train
 
 FILES = {
-    evaluate: ["--model", "imhn_tiny", "--annotations", "a.json", "--images", "i", "--output", "o"],
+    evaluate: ["--model", "imhn_mobile", "--annotations", "a.json", "--images", "i", "--output", "o"],
     demo_video: ["--source", "a.mp4"],
     draw_targets: ["--config", "c", "--samples", "s", "--output", "o"],
     train: ["--config", "c", "--train", "t", "--output", "o"],

@@ -99,7 +99,7 @@ def test_a_network_of_other_joints_is_refused_before_a_picture_is_read(route, ca
     _, drawn, body = route
     (tmp_path / "empty").mkdir()
     paths = ["--annotations", str(drawn[0]), "--images", str(tmp_path / "empty"), "--output", str(tmp_path)]
-    assert door(evaluate.main, ["--model", "imhn_tiny", *paths]) == 2
+    assert door(evaluate.main, ["--model", "imhn_mobile", *paths]) == 2
     told = capsys.readouterr().err
     assert f"its people have the keypoints {', '.join(body.annotated)}; nose, left_eye, " in told
 
@@ -121,21 +121,23 @@ def test_cocos_weights_begin_it_and_its_own_maps_begin_fresh(route, tmp_path, ca
     path = tmp_path / "body.yaml"
     path.write_text(body.to_text())
     settings = [f"skeleton={path}", "augment.size=[64,64]", "train.batch_size=2", "train.epochs=1"]
-    tiny = str(CONFIGS / "imhn_tiny.yaml")
-    begin = ("--init-from", "imhn_tiny")
+    config = str(CONFIGS / "imhn_mobile.yaml")
+    begin = ("--init-from", "imhn_mobile")
     with caplog.at_level("INFO"):
-        assert trained(folder / "samples.h5", tmp_path / "run", *settings, config=tiny, more=begin) == 0
+        assert trained(folder / "samples.h5", tmp_path / "run", *settings, config=config, more=begin) == 0
     told = f"heads.?.?.maps.* (50x64x1x1 there, {body.channels}x64x1x1 here)"
-    assert "imhn_tiny: " in caplog.text
+    assert "imhn_mobile: " in caplog.text
     assert told in caplog.text
 
 
 def test_weights_that_are_nowhere_are_told(samples_file, tmp_path, capsys):
     assert trained(samples_file, tmp_path / "run", more=("--init-from", "imhn_huge")) == 2
     assert (
-        "model 'imhn_huge': no such file, and not one of those that ship: imhn_tiny"
+        "model 'imhn_huge': no such file, and not one of those that ship: imhn_mobile"
         in capsys.readouterr().err
     )
+    assert trained(samples_file, tmp_path / "run", more=("--init-from", "imhn_tiny")) == 2
+    assert "model 'imhn_tiny' was replaced by 'imhn_mobile'" in capsys.readouterr().err
 
 
 # Mirroring and drawing
@@ -183,7 +185,8 @@ def test_the_command_judges_by_the_networks_own_sigmas(tmp_path, body, monkeypat
             json.loads((tmp_path / f"out/{name}.json").read_text()) for name in ("results", "metrics")
         )
         annotations = coco.read_annotations(drawn[0], body.annotated)
-        assert metrics == coco.evaluate_rows(annotations, rows, sigmas=judge.sigmas)
+        scores = coco.evaluate_rows(annotations, rows, sigmas=judge.sigmas)
+        assert metrics == {"preset": "default", **scores}
         found[judge] = metrics["AP"]
     assert found[strict] < found[body]
 
@@ -255,7 +258,7 @@ def test_pictures_held_out_are_those_that_are_judged(tmp_path, capsys):
     assert prepared(drawn, tmp_path / "val.h5", "coco", "--split", str(split), "--held-out") == 0
     assert SampleFile(tmp_path / "val.h5").pictures == [2, 4]
     paths = ["--annotations", str(drawn[0]), "--images", str(drawn[1]), "--output", str(tmp_path / "out")]
-    model = ["--model", "imhn_tiny", "--set", "inference.height=64"]
+    model = ["--model", "imhn_mobile", "--set", "inference.height=64"]
     for more, judged in (([], 4), (["--split", str(split)], 2), (["--split", "first:3", "--limit", "1"], 1)):
         assert door(evaluate.main, [*model, *paths, *more]) == 0
         assert f"{judged} picture" in capsys.readouterr().out

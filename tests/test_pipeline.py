@@ -194,7 +194,7 @@ def test_an_empty_source_gives_nothing():
 
 
 def test_it_finds_what_the_predictor_finds(tmp_path):
-    predictor = simplepose.load("imhn_tiny", settings_overrides=FAST, batch=2)
+    predictor = simplepose.load("imhn_mobile", settings_overrides=FAST, batch=2)
     pictures = [cv2.imread(str(path)) for path in map(Path, write_samples(tmp_path))]
     given = [Frame(n, str(n), image) for n, image in enumerate(pictures)]
     given.insert(1, BadFrame(9, "bad", "cut"))

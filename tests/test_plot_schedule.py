@@ -17,7 +17,7 @@ def ink(path) -> np.ndarray:
 
 def test_several_files_make_one_picture(tmp_path, capsys):
     path = tmp_path / "all.png"
-    others = [str(CONFIGS / "imhn_tiny.yaml"), CONFIG]
+    others = [str(CONFIGS / "imhn_mobile.yaml"), CONFIG]
     assert main(["plot-schedule", *others, "--output", str(path), "--world-size", "4"]) == 0
     assert capsys.readouterr().out == f"{path}: the learning rate of {', '.join(others)}\n"
     assert ink(path).mean() > 0.01

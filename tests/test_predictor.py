@@ -178,14 +178,29 @@ def test_a_saved_model_answers_the_same(predictor, rng, tmp_path):
 
 def test_one_setting_is_a_list_of_one():
     with pytest.raises(ValueError, match=r"a list of settings expected, \['inference.flip=false'\] perhaps"):
-        simplepose.load("imhn_tiny", settings_overrides="inference.flip=false")
+        simplepose.load("imhn_mobile", settings_overrides="inference.flip=false")
 
 
 def test_unknown_names_and_precisions_are_told():
-    with pytest.raises(FileNotFoundError, match="imhn_tiny"):
+    with pytest.raises(FileNotFoundError, match="imhn_mobile"):
         simplepose.load("imhn_huge")
     with pytest.raises(ValueError, match="fp32, bf16, fp16"):
-        simplepose.load("imhn_tiny", precision="int4")
+        simplepose.load("imhn_mobile", precision="int4")
+
+
+def test_the_network_that_left_names_its_successor(tmp_path, monkeypatch):
+    for load in (simplepose.load, predictor_module.find):
+        with pytest.raises(FileNotFoundError, match=r"model 'imhn_tiny' was replaced by 'imhn_mobile'"):
+            load("imhn_tiny")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "imhn_tiny").touch()  # a file of one's own is what its name says
+    assert predictor_module.find("imhn_tiny").samefile(tmp_path / "imhn_tiny")
+
+
+def test_every_successor_ships():
+    for name, successor in predictor_module.REPLACED.items():
+        assert not (predictor_module.ASSETS / f"{name}.safetensors").exists()
+        assert predictor_module.find(successor).is_file()
 
 
 def test_the_network_of_a_predictor_has_all_its_heads(predictor):

@@ -31,7 +31,7 @@ def pictures(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def predictor():
-    return simplepose.load("imhn_tiny", settings_overrides=FAST, batch=2)
+    return simplepose.load("imhn_mobile", settings_overrides=FAST, batch=2)
 
 
 def same(first, second):
@@ -66,13 +66,13 @@ def test_threads_do_not_disturb_each_other(predictor, pictures):
 
 
 def test_fewer_stacks_find_what_that_stack_finds(rng):
-    predictor = simplepose.load("imhn_tiny", settings_overrides=FAST, stacks=1)
+    predictor = simplepose.load("imhn_mobile", settings_overrides=FAST, stacks=1)
     image = rng.integers(0, 256, (128, 192, 3), dtype=np.uint8)
     with torch.inference_mode():
         plain = predictor.network(torch.from_numpy(image).permute(2, 0, 1)[None] / 255)[0][0][0].numpy()
     assert np.abs(predictor.maps(image).values - plain).max() < 1e-4
     with pytest.raises(ValueError, match="stacks 2: 1 to 1 expected"):
-        simplepose.load("imhn_tiny", stacks=2)
+        simplepose.load("imhn_mobile", stacks=2)
 
 
 @pytest.mark.parametrize("size", [(480, 640), (640, 480), (1, 1), (3000, 20), (20, 3000)])
@@ -94,11 +94,11 @@ def test_pictures_are_fitted_by_height_or_longest_side(size, fit):
 @pytest.mark.parametrize("batch", [0, -1])
 def test_a_batch_of_nothing_is_refused(batch):
     with pytest.raises(ValueError, match="at least 1 picture"):
-        simplepose.load(Path("imhn_tiny"), batch=batch)
+        simplepose.load(Path("imhn_mobile"), batch=batch)
 
 
 def test_a_device_that_nothing_is_brought_to_is_refused():
     """Each picture would fail there, one after the other."""
-    model = checkpoints.load(find("imhn_tiny"), "cpu", "auto")
+    model = checkpoints.load(find("imhn_mobile"), "cpu", "auto")
     with pytest.raises(ValueError, match="device 'mps': cpu or cuda expected"):
         Predictor(model, "mps")

@@ -89,8 +89,8 @@ def _heading(
     return (
         f"{on}\n"
         f"simplepose {machine['simplepose']}, torch {machine['torch']}, Python {machine['python']}\n"
-        f"{args.model}, {args.precision}, {args.run}; {pictures} pictures; the first, {columns} x {rows}, "
-        f"goes through the network as {width} x {height}, {flip}"
+        f"{args.model}, {args.precision}, {args.run}, preset {args.preset}; {pictures} pictures; the first, "
+        f"{columns} x {rows}, goes through the network as {width} x {height}, {flip}"
     )
 
 
@@ -139,6 +139,7 @@ def _values(
         "precision": args.precision,
         "stacks": args.stacks,
         "run": args.run,
+        "preset": args.preset,
         "settings": args.set,
         "picture_hw": list(image.shape[:2]),
         "network_hw": list(predictor.frame(image).padded[-1].shape[:2]),

@@ -10,7 +10,7 @@ import argparse
 import contextlib
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +18,23 @@ from simplepose import config, freed_memory, results
 from simplepose.cli import options, seeing
 from simplepose.data.samples import write_samples
 from simplepose.ending import Ending
+from simplepose.frames import BadFrame, Frame
 from simplepose.inference import running
 from simplepose.inference.pipeline import Pipeline, Seen
 from simplepose.inference.predictor import Predictor, find
-from simplepose.inference.running import Run
-from simplepose.inference.sources import PictureSource, SourceOptions, open_source
+from simplepose.inference.running import Run, counted
+from simplepose.inference.sources import PictureSource, SourceOptions, open_source, read
+from simplepose.people import People
+from simplepose.results.naming import FileNames
 from simplepose.results.parts import Parts
-from simplepose.results.pictures import PictureFolder
-from simplepose.results.writer import ResultWriter
+from simplepose.results.pictures import PictureFolder, write_picture
+from simplepose.results.writer import ResultWriter, Several
 from simplepose.training import distributed
 from simplepose.training.distributed import World
+from simplepose.visual.contact_sheet import contact_sheet
+
+MAX_SHEET_IMAGES = 60
+"""Images on a contact sheet."""
 
 START_MINUTES = 10.0
 """The processes of torchrun wait so long for each other, before they begin."""
@@ -49,6 +56,11 @@ def parser() -> options.Parser:
     add("--every", type=options.count(1), default=1, metavar="N", help="take each N-th")
     add("--max-frames", type=options.count(1), metavar="N", help="end after N pictures")
     seeing.add_results(parser)
+    add(
+        "--contact-sheet",
+        action="store_true",
+        help=f"also put the first {MAX_SHEET_IMAGES} drawn images on one (always done for sample pictures)",
+    )
     seeing.add_network(parser)
     return parser
 
@@ -59,6 +71,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     Of several processes the one that makes the results answers for the pictures of all.
     """
     args = parser().parse_args(argv)
+    if args.contact_sheet and not args.draw:
+        raise ValueError("--contact-sheet: expected drawn images, got --no-draw; leave one of them out")
+    args.contact_sheet |= not args.paths
     freed_memory.keep()
     seeing.hush_libraries()
     with contextlib.ExitStack() as kept:
@@ -157,7 +172,7 @@ def _run(
     stride = predictor.settings.targets.stride
     paint = seeing.painter(args, predictor.skeleton, stride)
     pipeline = Pipeline(predictor, None, paint, args.heatmaps is not None, seeing.THREADS)
-    drawn = PictureFolder(args.output, [picture.path for picture in pictures.pictures]) if paint else None
+    drawn = _drawn_images(args, pictures) if paint else None
     with parts.writer() as lines:
 
         def keep(seen: Seen) -> None:
@@ -168,6 +183,51 @@ def _run(
         return running.run(pipeline, share, ending.whole(keep), ending.whole(lines.skip), bar=world.is_first)
 
 
+def _drawn_images(args: argparse.Namespace, pictures: PictureSource) -> PictureFolder:
+    return PictureFolder(args.output, [picture.path for picture in pictures.pictures])
+
+
+class _PeopleCount(ResultWriter):
+    """Counts the people of the first images, for the captions of a contact sheet.
+
+    Attributes:
+        counts: how many people each image has that could be read, by its number.
+    """
+
+    def __init__(self) -> None:
+        self.counts: dict[int, int] = {}
+
+    def write(self, frame: Frame, people: People) -> None:
+        if len(self.counts) < MAX_SHEET_IMAGES:
+            self.counts[frame.number] = len(people)
+
+    def skip(self, bad: BadFrame) -> None:
+        """Such an image is not on the sheet."""
+
+    def close(self, keep: bool = True) -> None:
+        """Nothing is stored on disk."""
+
+
+def _write_contact_sheet(
+    args: argparse.Namespace, pictures: PictureSource, counts: Mapping[int, int]
+) -> Path | None:
+    """Put drawn images on one sheet; returns its file, None where nothing was drawn.
+
+    Args:
+        counts: people of the images by their number in `pictures`.
+    """
+    if not (args.contact_sheet and args.draw and counts):
+        return None
+    shown = {pictures.pictures[number]: count for number, count in counts.items()}
+    drawn = _drawn_images(args, pictures)
+    files = [drawn.path_of(source.path) for source in shown]
+    captions = [f"{counted(count, 'people')} - {source.name}" for source, count in shown.items()]
+    taken = [*files, *(source.path for source in pictures.pictures)]
+    path = FileNames(args.output, ".png", taken).of_picture(Path("contact_sheet"), ".png")
+    write_picture(path, contact_sheet(map(read, files), captions))
+    return path
+
+
 def _end(
     args: argparse.Namespace,
     predictor: Predictor,
@@ -176,10 +236,12 @@ def _end(
     run: Run,
     world: World,
 ) -> int:
-    def open_results() -> ResultWriter:
-        return results.open_writers(args.format, args.output, predictor.skeleton)
+    people = _PeopleCount()
 
-    made, bad = None, 0
+    def open_results() -> ResultWriter:
+        return Several([results.open_writers(args.format, args.output, predictor.skeleton), people])
+
+    made, bad, sheet = None, 0, None
     if not run.is_part:
         made = parts.finish(pictures.numbers, open_results)
         where = f"results are in {args.output}" if made else "this process's share; others do the rest"
@@ -192,4 +254,6 @@ def _end(
         failed = [why for why in made.values() if why is not None]
         bad = len(failed)
         seeing.require_some(bad, len(made), failed[0] if failed else "")
+        sheet = _write_contact_sheet(args, pictures, people.counts)
+    where += f"\ncontact sheet: {sheet}" if sheet else ""
     return seeing.conclude(args, run, where, bad, world.is_first)

@@ -77,7 +77,7 @@ def _evaluate(args: argparse.Namespace) -> int:
         metrics = coco.evaluate_rows(
             annotations, rows, [image["id"] for image in listed], predictor.skeleton.sigmas
         )
-        atomic.write_json(metrics_file, metrics)
+        atomic.write_json(metrics_file, {"preset": args.preset, **metrics})
         print(coco.table(metrics))
     else:
         atomic.write_json(for_server, rows)

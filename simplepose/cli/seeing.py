@@ -14,7 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 import simplepose
-from simplepose import atomic, results
+from simplepose import atomic, config, results
 from simplepose.cli import INTERRUPTED, options
 from simplepose.data.parallel import cores
 from simplepose.frames import Frame
@@ -38,7 +38,7 @@ THREADS = max(1, min(4, cores() // 4))
 def add_network(parser: options.Parser, required: bool = False) -> None:
     """Add what network is used, and how; `required`: it must be named."""
     add = parser.add_argument
-    default = None if required else "imhn_tiny"
+    default = None if required else "imhn_mobile"
     told = "a network that ships, or a checkpoint" + ("" if required else f" (default: {default})")
     add("--model", required=required, default=default, metavar="NAME_OR_PATH", help=told)
     options.add_weights(parser)
@@ -57,6 +57,12 @@ def add_network(parser: options.Parser, required: bool = False) -> None:
         default="eager",
         help="of the network: graphs (GPU) and compile cost time at the first picture of each shape",
     )
+    add(
+        "--preset",
+        choices=tuple(config.PRESETS),
+        default="default",
+        help="named inference settings, from the fastest to the most accurate; --set changes single ones",
+    )
     parser.add_set("inference.*, grouping.*, tracking.*; inference.flip=false takes half the time")
 
 
@@ -71,6 +77,7 @@ def load(args: argparse.Namespace) -> Predictor:
         stacks=args.stacks,
         batch=args.batch,
         run=args.run,
+        preset=args.preset,
     )
 
 

@@ -26,6 +26,9 @@ from simplepose.people import People
 ASSETS = Path(__file__).parent.parent / "assets"
 """Where the networks that ship with the package lie."""
 
+REPLACED = {"imhn_tiny": "imhn_mobile"}
+"""Networks that former versions shipped, and those that replaced them."""
+
 DEVICES = ("cpu", "cuda")
 """Kinds of devices that pictures are brought to, and maps are grouped on."""
 
@@ -96,6 +99,7 @@ class Predictor:
         stacks: int | None = None,
         batch: int | None = None,
         run: Run = "eager",
+        preset: str = "default",
     ) -> Predictor:
         """Load any file that `models.checkpoints.load` reads.
 
@@ -107,17 +111,20 @@ class Predictor:
             path: of the file.
             device: "cpu", "cuda", "cuda:1", ...
             precision: see the class.
-            overrides: settings as "key.key=value", for example "inference.scales=[0.5, 1, 1.5]".
+            overrides: settings as "key.key=value", for example "inference.scales=[0.5, 1, 1.5]". They replace
+                those of the preset.
             weights: of a training checkpoint: raw, ema, swa, or auto: the first that it has of swa, ema, raw.
             stacks, batch, run: see the class.
+            preset: fast, default or accurate: the inference settings that `config.PRESETS` names. They
+                replace those of the file.
 
         Raises:
             FileNotFoundError: there is no such file.
-            ValueError: the file or an override is not usable, and why.
+            ValueError: the file, an override or the preset is not usable, and why.
         """
         made = partial(cls, device=device, precision=precision, stacks=stacks, batch=batch, run=run)
         with ThreadPoolExecutor(1, "loads a network") as thread:
-            return thread.submit(lambda: made(_read(path, device, overrides, weights))).result()
+            return thread.submit(lambda: made(_read(path, device, overrides, weights, preset))).result()
 
     def maps(self, image: np.ndarray) -> Maps:
         """The network's maps of one picture, (H, W, 3) uint8 BGR.
@@ -185,12 +192,15 @@ class Predictor:
         return [people[number] for number in range(len(pictures))]
 
 
-def _read(path: str | Path, device: str | torch.device, overrides: Iterable[str], weights: str) -> Model:
-    """The model in a file, its settings overridden."""
+def _read(
+    path: str | Path, device: str | torch.device, overrides: Iterable[str], weights: str, preset: str
+) -> Model:
+    """The model in a file, its settings replaced by the preset's, and those by the overrides."""
     if isinstance(overrides, str):  # whose letters would be taken one by one
         raise ValueError(f"a list of settings expected, [{overrides!r}] perhaps; got {overrides!r}")
     model = checkpoints.load(path, device, weights)
-    settings = config.from_text(config.to_text(model.settings), str(path), overrides)
+    chosen = config.apply_preset(model.settings, preset)
+    settings = config.from_text(config.to_text(chosen), str(path), overrides)
     fixed = [part.name for part in fields(settings) if part.name not in OVERRIDABLE]
     changed = [name for name in fixed if getattr(settings, name) != getattr(model.settings, name)]
     if changed:
@@ -227,13 +237,14 @@ def load(
     stacks: int | None = None,
     batch: int | None = None,
     run: Run = "eager",
+    preset: str = "default",
 ) -> Predictor:
-    """A predictor from a network that ships with the package ("imhn_tiny") or from a file.
+    """A predictor from a network that ships with the package ("imhn_mobile") or from a file.
 
     Args and Raises as in `Predictor.from_checkpoint`.
     """
     return Predictor.from_checkpoint(
-        find(name_or_path), device, precision, settings_overrides, weights, stacks, batch, run
+        find(name_or_path), device, precision, settings_overrides, weights, stacks, batch, run, preset
     )
 
 
@@ -241,10 +252,15 @@ def find(name_or_path: str | Path) -> Path:
     """The file of a network that ships with the package, or the file that a path names.
 
     Raises:
-        FileNotFoundError: there is neither.
+        FileNotFoundError: there is neither; of a network that former versions shipped, names its successor.
     """
     path = Path(name_or_path)
     shipped = ASSETS / f"{name_or_path}.safetensors"
+    if not path.is_file() and str(name_or_path) in REPLACED:
+        successor = REPLACED[str(name_or_path)]
+        raise FileNotFoundError(
+            f"model {str(name_or_path)!r} was replaced by {successor!r} and no longer ships; use {successor}"
+        )
     if not path.is_file() and not shipped.is_file():
         names = ", ".join(sorted(file.stem for file in ASSETS.glob("*.safetensors")))
         raise FileNotFoundError(

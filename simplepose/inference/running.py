@@ -69,12 +69,12 @@ class Run:
 
     def __str__(self) -> str:
         """What came of it, in one line."""
-        found = f"{_counted(self.frames, self.unit)}, {_counted(self.people, 'people')}"
+        found = f"{counted(self.frames, self.unit)}, {counted(self.people, 'people')}"
         told = [f"{found} in {self.seconds:.1f} s: {self.frames_per_second:.1f} {self.unit} a second"]
         if self.dropped:
-            told.append(f"{_counted(self.dropped, 'frames')} dropped for newer ones")
+            told.append(f"{counted(self.dropped, 'frames')} dropped for newer ones")
         if self.bad:
-            told.append(f"{_counted(self.bad, self.unit)} could not be read")
+            told.append(f"{counted(self.bad, self.unit)} could not be read")
         if self.is_part:
             told.append(f"{'interrupted' if self.interrupted else 'failed'}, this is a part")
         return "; ".join(told)
@@ -121,7 +121,8 @@ def run(
     return outcome
 
 
-def _counted(count: int, things: str) -> str:
+def counted(count: int, things: str) -> str:
+    """A number with its noun, which is "people", "pictures" or "frames": "1 person", "2,000 people"."""
     one = {"people": "person", "pictures": "picture", "frames": "frame"}
     return f"{count:,} {one[things] if count == 1 else things}"
 

@@ -36,6 +36,10 @@ class PictureFolder:
         self._given = {path: self._names.of_picture(path, _ending(path)) for path in paths}
         Path(folder).mkdir(parents=True, exist_ok=True)
 
+    def path_of(self, source: Path) -> Path:
+        """The file that is drawn over one of the `sources`, written or not."""
+        return self._given[source]
+
     def write(self, frame: Frame, image: np.ndarray) -> Path:
         """Write what was drawn over a frame.
 
