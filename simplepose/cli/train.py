@@ -95,6 +95,8 @@ def run(args: argparse.Namespace, world: World, device: torch.device, data_paral
         newest = folder.newest_checkpoint() if folder else None
     newest = world.first_says(newest)
     with world.together():
+        if newest is None and args.init_from is None:
+            _warn_of_random_encoder(settings)
         model = _model(settings, body, None if newest else args.init_from)
     trainer = Trainer(model, device, world, data_parallel)
     if newest is not None:
@@ -109,6 +111,14 @@ def run(args: argparse.Namespace, world: World, device: torch.device, data_paral
         reporter.close()
     _tell_of_damage(world, [part for part in (samples, held_out) if part is not None])
     return _end(folder, trainer, finished)
+
+
+def _warn_of_random_encoder(settings: Settings) -> None:
+    if any(pattern.startswith("stem.encoder") for pattern in settings.train.freeze):
+        logger.warning(
+            "train.freeze: the encoder is frozen with random weights; expected --init-from with a pretrained "
+            "encoder (docs/models/imhn_mobile.md), or train.freeze=[]"
+        )
 
 
 def _model(settings: Settings, body: Skeleton, init_from: str | None) -> Model:
