@@ -48,6 +48,10 @@ setup(
         *("h5py>=3.10", "PyYAML>=6.0", "tqdm>=4.66", "safetensors>=0.4.3", "matplotlib>=3.8"),
         "scipy>=1.11",
     ],
-    extras_require={"tensorboard": ["tensorboard>=2.17"]},
+    extras_require={
+        "tensorboard": ["tensorboard>=2.17"],
+        "openvino": ["openvino>=2025.0", "onnx>=1.16"],
+        "onnx": ["onnxruntime>=1.20", "onnx>=1.16"],
+    },
     entry_points={"console_scripts": ["simplepose = simplepose.cli:main"]},
 )

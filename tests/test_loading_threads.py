@@ -18,7 +18,8 @@ def threads():
     return len(os.listdir("/proc/self/task"))
 
 before = threads()
-predictor = simplepose.load("imhn_mobile", settings_overrides=["inference.height=64"])
+settings = ["inference.height=64"]
+predictor = simplepose.load("imhn_mobile", settings_overrides=settings, runtime="torch")
 if sys.argv[1] == "look":
     with ThreadPoolExecutor(1) as thread:
         thread.submit(predictor, np.zeros((64, 64, 3), np.uint8)).result()

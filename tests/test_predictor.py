@@ -19,6 +19,7 @@ from simplepose.inference.framing import PADDING, framed
 from simplepose.inference.maps import MapMaker, Maps
 from simplepose.inference.predictor import Predictor
 from simplepose.models import IMHN, checkpoints
+from simplepose.models.backends import Backend
 from simplepose.models.checkpoints import Model
 from simplepose.skeleton import COCO
 
@@ -79,7 +80,8 @@ def picture(rng, height, width):
     "size", [(1, 1), (1, 300), (300, 1), (97, 203), (240, 320), (12000, 200), (200, 12000)]
 )
 def test_any_size_of_picture_gives_its_people(size, monkeypatch):
-    monkeypatch.setattr(predictor_module, "for_use", lambda *_, **__: standing)
+    backend = Backend(standing, "torch", "fp32")
+    monkeypatch.setattr(predictor_module, "build_backend", lambda *_, **__: backend)
     predictor = Predictor(Model(None, config.load(CONFIGS / "smoke.yaml"), COCO))
     image = np.full((*size, 3), 255, np.uint8)
     people = predictor(image)

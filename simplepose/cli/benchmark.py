@@ -89,8 +89,9 @@ def _heading(
     return (
         f"{on}\n"
         f"simplepose {machine['simplepose']}, torch {machine['torch']}, Python {machine['python']}\n"
-        f"{args.model}, {args.precision}, {args.run}, preset {args.preset}; {pictures} pictures; the first, "
-        f"{columns} x {rows}, goes through the network as {width} x {height}, {flip}"
+        f"{args.model}, {predictor.runtime}, {predictor.precision}, {args.run}, preset {args.preset}; "
+        f"{pictures} pictures; the first, {columns} x {rows}, goes through the network as "
+        f"{width} x {height}, {flip}"
     )
 
 
@@ -136,7 +137,8 @@ def _values(
         "device": str(args.device),
         "threads": torch.get_num_threads(),
         "model": args.model,
-        "precision": args.precision,
+        "runtime": predictor.runtime,
+        "precision": predictor.precision,
         "stacks": args.stacks,
         "run": args.run,
         "preset": args.preset,

@@ -42,7 +42,7 @@ def ap_of(
 
     def measure(model: Model) -> tuple[float, float]:
         model.network.eval()
-        predictor = Predictor(model, device, settings.train.precision)
+        predictor = Predictor(model, device, settings.train.precision, runtime="torch")
         shared = sources[world.rank :: world.size]
         found, run = coco_rows(predictor, shared, bar=world.is_first)
         run.raise_failure()

@@ -24,7 +24,7 @@ from simplepose.inference.maps import Maps
 from simplepose.inference.pipeline import Draw
 from simplepose.inference.predictor import Predictor
 from simplepose.inference.running import Run
-from simplepose.models import recording
+from simplepose.models import backends, recording
 from simplepose.models.precision import DTYPES
 from simplepose.people import People
 from simplepose.skeleton import Skeleton
@@ -43,7 +43,19 @@ def add_network(parser: options.Parser, required: bool = False) -> None:
     add("--model", required=required, default=default, metavar="NAME_OR_PATH", help=told)
     options.add_weights(parser)
     options.add_device(parser)
-    add("--precision", choices=tuple(DTYPES), default="fp32", help="of the network (default: fp32)")
+    add(
+        "--runtime",
+        choices=get_args(backends.Runtime),
+        default="auto",
+        help="what runs the network; auto (the default): on a CPU openvino, else onnx, where it is "
+        "installed, else torch; on a GPU torch",
+    )
+    add(
+        "--precision",
+        choices=tuple(DTYPES),
+        help="of the network (default: fp32; bf16 where --runtime auto uses torch on a CPU with bf16 "
+        "instructions)",
+    )
     add(
         "--stacks",
         type=options.count(1, "stacks"),
@@ -78,6 +90,7 @@ def load(args: argparse.Namespace) -> Predictor:
         batch=args.batch,
         run=args.run,
         preset=args.preset,
+        runtime=args.runtime,
     )
 
 

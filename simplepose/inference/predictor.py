@@ -17,8 +17,8 @@ from simplepose.inference.framing import Framed, framed
 from simplepose.inference.maps import MapMaker, Maps
 from simplepose.inference.passes import passes
 from simplepose.models import checkpoints
+from simplepose.models.backends import Runtime, build_backend
 from simplepose.models.checkpoints import Model
-from simplepose.models.for_use import for_use
 from simplepose.models.precision import DTYPES
 from simplepose.models.recording import Run
 from simplepose.people import People
@@ -45,18 +45,21 @@ class Predictor:
     Args:
         model: a network in float32 with its settings and skeleton, on `device`.
         device: where the network lies: "cpu", "cuda", "cuda:1", ...
-        precision: fp32, bf16 or fp16: what the network for use has its weights and runs in.
+        precision: fp32, bf16 or fp16; None: fp32, or what `runtime` "auto" makes of it.
         stacks: how many of the network's stacks are run, fewer are faster; None: all.
         batch: pictures of one shape that go through the network together, at most; None: 8 on a GPU, 1 on a
             CPU, which more do not help.
         run: how the network is run, as `models.for_use` says; others than eager take a while at the first
             picture of each shape.
+        runtime: "torch", "openvino", "onnx", or "auto": the fastest that is installed, as
+            `models.backends.build_backend` says.
 
     Attributes:
         network: the plain network in float32 with all its heads.
         settings: as the checkpoint states them, with overrides.
         skeleton: the joints; `People` come in its annotated order.
         device, batch: as above.
+        runtime, precision: that the network runs in.
         passes: so many calls of `see` at once, each in a thread with its share of the cores
             (`passes.share`), get most done.
     """
@@ -65,12 +68,13 @@ class Predictor:
         self,
         model: Model,
         device: str | torch.device = "cpu",
-        precision: str = "fp32",
+        precision: str | None = None,
         stacks: int | None = None,
         batch: int | None = None,
         run: Run = "eager",
+        runtime: Runtime = "auto",
     ) -> None:
-        if precision not in DTYPES:
+        if precision is not None and precision not in DTYPES:
             raise ValueError(f"precision {precision!r}: one of {', '.join(DTYPES)} expected")
         self.device = device = torch.device(device)
         if device.type not in DEVICES:
@@ -80,8 +84,10 @@ class Predictor:
         self.network, self.settings, self.skeleton = model.network, model.settings, model.skeleton
         self.batch = batch or BATCH.get(device.type, 1)
         self.passes = passes(device)
+        backend = build_backend(model.network, runtime, precision, stacks=stacks, device=device, run=run)
+        self.runtime, self.precision = backend.runtime, backend.precision
         self._make = MapMaker(
-            for_use(model.network, stacks=stacks, dtype=DTYPES[precision], device=device, run=run),
+            backend.network,
             self.skeleton,
             self.settings.inference,
             self.settings.targets.stride,
@@ -93,13 +99,14 @@ class Predictor:
         cls,
         path: str | Path,
         device: str | torch.device = "cpu",
-        precision: str = "fp32",
+        precision: str | None = None,
         overrides: Iterable[str] = (),
         weights: str = "auto",
         stacks: int | None = None,
         batch: int | None = None,
         run: Run = "eager",
         preset: str = "default",
+        runtime: Runtime = "auto",
     ) -> Predictor:
         """Load any file that `models.checkpoints.load` reads.
 
@@ -114,7 +121,7 @@ class Predictor:
             overrides: settings as "key.key=value", for example "inference.scales=[0.5, 1, 1.5]". They replace
                 those of the preset.
             weights: of a training checkpoint: raw, ema, swa, or auto: the first that it has of swa, ema, raw.
-            stacks, batch, run: see the class.
+            stacks, batch, run, runtime: see the class.
             preset: fast, default or accurate: the inference settings that `config.PRESETS` names. They
                 replace those of the file.
 
@@ -122,7 +129,9 @@ class Predictor:
             FileNotFoundError: there is no such file.
             ValueError: the file, an override or the preset is not usable, and why.
         """
-        made = partial(cls, device=device, precision=precision, stacks=stacks, batch=batch, run=run)
+        made = partial(
+            cls, device=device, precision=precision, stacks=stacks, batch=batch, run=run, runtime=runtime
+        )
         with ThreadPoolExecutor(1, "loads a network") as thread:
             return thread.submit(lambda: made(_read(path, device, overrides, weights, preset))).result()
 
@@ -231,20 +240,30 @@ def _check(image: object) -> None:
 def load(
     name_or_path: str | Path,
     device: str | torch.device = "cpu",
-    precision: str = "fp32",
+    precision: str | None = None,
     settings_overrides: Iterable[str] = (),
     weights: str = "auto",
     stacks: int | None = None,
     batch: int | None = None,
     run: Run = "eager",
     preset: str = "default",
+    runtime: Runtime = "auto",
 ) -> Predictor:
     """A predictor from a network that ships with the package ("imhn_mobile") or from a file.
 
     Args and Raises as in `Predictor.from_checkpoint`.
     """
     return Predictor.from_checkpoint(
-        find(name_or_path), device, precision, settings_overrides, weights, stacks, batch, run, preset
+        find(name_or_path),
+        device,
+        precision,
+        settings_overrides,
+        weights,
+        stacks,
+        batch,
+        run,
+        preset,
+        runtime,
     )
 
 
