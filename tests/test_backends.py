@@ -274,4 +274,4 @@ def test_each_command_has_the_option(command, capsys):
 def test_benchmark_reports_the_runtime(runtime, capsys):
     arguments = ["--device", "cpu", "--runtime", runtime, "--seconds", "0.01", "--batch", "1"]
     assert benchmark.main([*arguments, "--set", "inference.height=64", "inference.flip=false"]) == 0
-    assert f", {runtime}, fp32, eager;" in capsys.readouterr().out
+    assert f", {runtime}, fp32, eager, preset default;" in capsys.readouterr().out
