@@ -288,8 +288,9 @@ def test_the_command_writes_an_encoder_that_training_can_begin_with(movenet, mov
 def test_what_the_command_cannot_do_is_reported(movenet_file, tmp_path, capsys):
     assert door(convert.main, [str(movenet_file), str(tmp_path / "encoder.pth")]) == 2
     assert "expected a name that ends in .safetensors for an encoder" in capsys.readouterr().err
-    assert door(convert.main, [str(movenet_file), str(tmp_path / "e.safetensors"), "--half"]) == 2
-    assert "--half: expected a network, got an encoder" in capsys.readouterr().err
+    for option in ("--half", "--finest"):
+        assert door(convert.main, [str(movenet_file), str(tmp_path / "e.safetensors"), option]) == 2
+        assert f"{option}: expected a network, got an encoder; leave it out" in capsys.readouterr().err
     model = json.loads(movenet_file.read_text())
     movenet_file.write_text(json.dumps({**model, "weightsManifest": []}))
     assert door(convert.main, [str(movenet_file), str(tmp_path / "e.safetensors")]) == 2

@@ -37,8 +37,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.target.suffix not in (".safetensors", ".pth", ".pt"):
         raise ValueError(f"target {args.target}: a name that ends in .safetensors, .pth or .pt expected")
     if args.source.suffix == ".json":
-        if args.half or args.finest:
-            raise ValueError("--half, --finest: expected a network, got an encoder; leave them out")
+        option = "--half" if args.half else "--finest" if args.finest else None
+        if option is not None:
+            raise ValueError(f"{option}: expected a network, got an encoder; leave it out")
         return _import_encoder(args.source, args.target)
     model = checkpoints.load(args.source, weights=args.weights)
     if args.target.suffix == ".safetensors":
