@@ -1,4 +1,4 @@
-"""The loader over files as they are: several, damaged, of nobody; by fork and by spawn; and its memory."""
+"""The loader over files as they are: several, damaged, of nobody; by processes begun in two ways; and its memory."""
 
 import gc
 import itertools
@@ -54,12 +54,9 @@ def with_nobody(tmp_path_factory):
     return path
 
 
-@pytest.fixture(params=["fork", "spawn"])
-def start_method(request):
-    before = multiprocessing.get_start_method(allow_none=True)
-    multiprocessing.set_start_method(request.param, force=True)
-    yield request.param
-    multiprocessing.set_start_method(before, force=True)
+@pytest.fixture(params=["forkserver", "spawn"])
+def start_method(request, monkeypatch):
+    monkeypatch.setattr(multiprocessing, "get_all_start_methods", lambda: [request.param])
 
 
 def batches_of(samples, epoch=0, rank=0, size=1):

@@ -6,8 +6,10 @@ anew for each batch, as torch does, the kernel would have to clear and map all i
 
 from __future__ import annotations
 
+import multiprocessing
 import signal
 from collections.abc import Iterable, Iterator, Sequence
+from multiprocessing.context import BaseContext
 from typing import NamedTuple
 
 import cv2
@@ -90,8 +92,6 @@ class Loader:
     def __init__(self, samples: TrainingSamples, places: Iterable[Place]) -> None:
         train = samples.settings.train
         self._shelf = Shelf(samples.settings, train.batch_size, train.workers) if train.workers else None
-        if self._shelf:
-            cv2.setNumThreads(1)  # here: a forked process that does it waits for ever for this one's threads
         self._batches: DataLoader[Sample] = DataLoader(
             samples,
             batch_size=train.batch_size,
@@ -99,6 +99,7 @@ class Loader:
             num_workers=train.workers,
             collate_fn=self._shelf.lay if self._shelf else collate,
             prefetch_factor=AHEAD if self._shelf else None,
+            multiprocessing_context=_context() if self._shelf else None,
             persistent_workers=self._shelf is not None,
             worker_init_fn=_start_worker,
         )
@@ -117,12 +118,21 @@ def own(part: Tensor) -> Tensor:
     return torch.empty_like(part, pin_memory=torch.cuda.is_available()).copy_(part)
 
 
+def _context() -> BaseContext:
+    """How workers are begun: not by a fork of this process.
+
+    A forked process takes over the locks that this one's threads (of PyTorch, OpenCV, OpenVINO, NCCL) hold at that
+    moment but not the threads that would release them, and can wait for ever.
+    """
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    return context
+
+
 def _start_worker(_: int) -> None:
     """One core a worker, and its memory kept; Ctrl-C is the main process's to answer."""
     freed_memory.keep()
-    if cv2.getNumThreads() != 1:  # a spawned process; a forked one has it from its parent
-        cv2.setNumThreads(1)
+    cv2.setNumThreads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(
-        signal.SIGTERM, signal.SIG_DFL
-    )  # a forked process has the main one's, which waits for a step
