@@ -15,7 +15,7 @@ from simplepose.cli import benchmark, demo, demo_video, door, evaluate
 from simplepose.data.synthetic import draw_scene
 from simplepose.inference import passes
 from simplepose.models import backends
-from simplepose.models.backends import PACKAGES, build_backend, has_fast_bf16
+from simplepose.models.backends import PACKAGES, build_backend
 from simplepose.models.for_use import for_use
 from simplepose.models.imhn import IMHN
 
@@ -197,35 +197,6 @@ def test_auto_is_torch_on_a_gpu_compiled_and_in_fp16(monkeypatch):
     assert [str(options["dtype"])[6:] for options in built] == ["float32", "float32", "float16"]
 
 
-@pytest.mark.parametrize(
-    ("arguments", "precision"),
-    [
-        ({}, "bf16"),
-        ({"precision": "fp32"}, "fp32"),
-        ({"runtime": "torch"}, "fp32"),
-        ({"run": "compile"}, "fp32"),
-        ({"device": "cuda"}, "fp32"),
-    ],
-)
-def test_only_auto_chooses_bf16_where_the_cpu_has_it(arguments, precision, monkeypatch, absent):
-    absent("openvino", "onnxruntime")
-    monkeypatch.setattr(backends, "for_use", lambda *_, **options: options)
-    monkeypatch.setattr(backends, "has_fast_bf16", lambda: True)
-    backend = build_backend(None, **arguments)
-    assert backend.precision == precision
-    assert backend.network["dtype"] == (torch.bfloat16 if precision == "bf16" else torch.float32)
-
-
-@pytest.mark.parametrize(
-    ("flags", "fast"), [("sse2 avx2 avx512f", False), ("avx2 avx512_bf16", True), ("amx_bf16 amx_int8", True)]
-)
-def test_bf16_instructions_are_read_from_cpuinfo(flags, fast, tmp_path):
-    cpuinfo = tmp_path / "cpuinfo"
-    assert not has_fast_bf16(cpuinfo)
-    cpuinfo.write_text(f"processor\t: 0\nflags\t\t: fpu {flags}\nbogomips\t: 1\n")
-    assert has_fast_bf16(cpuinfo) == fast
-
-
 @pytest.mark.parametrize("runtime", PACKAGES)
 @pytest.mark.parametrize(
     ("arguments", "message"),
@@ -265,7 +236,7 @@ def test_a_requested_runtime_that_is_not_installed_is_refused(runtime, package, 
 def test_each_command_has_the_option(command, capsys):
     parse = command.parser().parse_args
     assert parse(OPTIONS[command]).runtime == "auto"
-    assert parse(OPTIONS[command]).precision is None
+    assert parse(OPTIONS[command]).precision == "fp32"
     assert parse([*OPTIONS[command], "--runtime", "onnx"]).runtime == "onnx"
     with pytest.raises(SystemExit):
         parse([*OPTIONS[command], "--runtime", "tf"])

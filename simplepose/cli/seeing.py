@@ -53,8 +53,8 @@ def add_network(parser: options.Parser, required: bool = False) -> None:
     add(
         "--precision",
         choices=tuple(DTYPES),
-        help="of the network (default: fp32; bf16 where --runtime auto uses torch on a CPU with bf16 "
-        "instructions)",
+        default="fp32",
+        help="of the network (default: fp32)",
     )
     add(
         "--stacks",

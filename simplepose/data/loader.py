@@ -121,8 +121,8 @@ def own(part: Tensor) -> Tensor:
 def _context() -> BaseContext:
     """How workers are begun: not by a fork of this process.
 
-    A forked process takes over the locks that this one's threads (of PyTorch, OpenCV, OpenVINO, NCCL) hold at that
-    moment but not the threads that would release them, and can wait for ever.
+    A forked process takes over the locks that this one's threads (of PyTorch, OpenCV, OpenVINO, NCCL) hold
+    at that moment, but not the threads that would release them, and can wait for ever.
     """
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")

@@ -45,7 +45,7 @@ class Predictor:
     Args:
         model: a network in float32 with its settings and skeleton, on `device`.
         device: where the network lies: "cpu", "cuda", "cuda:1", ...
-        precision: fp32, bf16 or fp16; None: fp32, or what `runtime` "auto" makes of it.
+        precision: fp32, bf16 or fp16.
         stacks: how many of the network's stacks are run, fewer are faster; None: all.
         batch: pictures of one shape that go through the network together, at most; None: 8 on a GPU, 1 on a
             CPU, which more do not help.
@@ -68,13 +68,13 @@ class Predictor:
         self,
         model: Model,
         device: str | torch.device = "cpu",
-        precision: str | None = None,
+        precision: str = "fp32",
         stacks: int | None = None,
         batch: int | None = None,
         run: Run = "eager",
         runtime: Runtime = "auto",
     ) -> None:
-        if precision is not None and precision not in DTYPES:
+        if precision not in DTYPES:
             raise ValueError(f"precision {precision!r}: one of {', '.join(DTYPES)} expected")
         self.device = device = torch.device(device)
         if device.type not in DEVICES:
@@ -99,7 +99,7 @@ class Predictor:
         cls,
         path: str | Path,
         device: str | torch.device = "cpu",
-        precision: str | None = None,
+        precision: str = "fp32",
         overrides: Iterable[str] = (),
         weights: str = "auto",
         stacks: int | None = None,
@@ -240,7 +240,7 @@ def _check(image: object) -> None:
 def load(
     name_or_path: str | Path,
     device: str | torch.device = "cpu",
-    precision: str | None = None,
+    precision: str = "fp32",
     settings_overrides: Iterable[str] = (),
     weights: str = "auto",
     stacks: int | None = None,

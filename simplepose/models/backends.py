@@ -10,12 +10,10 @@ import functools
 import importlib
 import io
 import logging
-import re
 import threading
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar, get_args
 
 import torch
@@ -72,7 +70,7 @@ class Backend:
 def build_backend(
     network: IMHN,
     runtime: Runtime = "auto",
-    precision: str | None = None,
+    precision: str = "fp32",
     *,
     stacks: int | None = None,
     device: str | torch.device = "cpu",
@@ -85,7 +83,7 @@ def build_backend(
         runtime: "torch", "openvino" or "onnx" (ONNX Runtime). "auto" uses on a CPU the first of OpenVINO,
             ONNX Runtime and torch that is installed, and torch on a GPU or with a `run` other than "eager".
         precision: "fp32", "bf16" or "fp16". With "bf16", OpenVINO uses half precision only where the CPU is
-            fast at it. None: fp32, but bf16 where "auto" uses torch on a CPU with bf16 instructions.
+            fast at it.
         stacks, device, run: see `for_use`.
 
     Raises:
@@ -104,23 +102,11 @@ def build_backend(
         if fused is None:
             fused = for_use(network, stacks=stacks)
         try:
-            return Backend(_convert(fused, name, precision or "fp32"), name, precision or "fp32")
+            return Backend(_convert(fused, name, precision), name, precision)
         except Exception as error:
             _raise_or_warn(name, error, required=runtime != "auto")
-    if precision is None:
-        bf16 = runtime == "auto" and device.type == "cpu" and run == "eager" and has_fast_bf16()
-        precision = "bf16" if bf16 else "fp32"
     fused = for_use(network, stacks=stacks, dtype=DTYPES[precision], device=device, run=run)
     return Backend(fused, "torch", precision)
-
-
-def has_fast_bf16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
-    """Whether this CPU has bf16 instructions (AMX or AVX-512); False where Linux does not report it."""
-    try:
-        flags = re.search(r"^flags\s*:(.*)$", cpuinfo.read_text(), re.MULTILINE)
-    except OSError:
-        return False
-    return flags is not None and not {"amx_bf16", "avx512_bf16"}.isdisjoint(flags[1].split())
 
 
 def export_onnx(fused: nn.Module) -> bytes:
@@ -234,14 +220,14 @@ NETWORKS: dict[str, Callable[[bytes, str], Network]] = {
 }
 
 
-def _check(runtime: str, precision: str | None, device: torch.device, run: str) -> None:
+def _check(runtime: str, precision: str, device: torch.device, run: str) -> None:
     """Raises ValueError for a runtime that is unknown or does not support the other arguments."""
     if runtime not in get_args(Runtime):
         raise ValueError(f"runtime: expected one of {', '.join(get_args(Runtime))}, got {runtime!r}")
     if runtime not in PACKAGES:
         return
     given = (("device", device.type, ("cpu",)), ("run", run, ("eager",)))
-    for name, value, supported in (*given, ("precision", precision or "fp32", PRECISIONS[runtime])):
+    for name, value, supported in (*given, ("precision", precision, PRECISIONS[runtime])):
         if value not in supported:
             raise ValueError(
                 f"runtime {runtime!r}: expected {name} {' or '.join(supported)}, got {value}; "
@@ -249,11 +235,11 @@ def _check(runtime: str, precision: str | None, device: torch.device, run: str) 
             )
 
 
-def _usable_runtimes(precision: str | None, device: torch.device, run: str) -> list[str]:
+def _usable_runtimes(precision: str, device: torch.device, run: str) -> list[str]:
     """The optional runtimes that support the arguments, fastest first."""
     if device.type != "cpu" or run != "eager":
         return []
-    return [name for name in PACKAGES if precision is None or precision in PRECISIONS[name]]
+    return [name for name in PACKAGES if precision in PRECISIONS[name]]
 
 
 def _import_packages(name: str, required: bool) -> bool:
