@@ -1,4 +1,4 @@
-"""The loader over files as they are: several, damaged, of nobody; by both ways to begin a process; and its memory."""
+"""The loader over files as they are: several, damaged, of nobody; by both kinds of worker; and its memory."""
 
 import gc
 import itertools
