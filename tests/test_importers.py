@@ -291,6 +291,8 @@ def test_what_the_command_cannot_do_is_reported(movenet_file, tmp_path, capsys):
     for option in ("--half", "--finest"):
         assert door(convert.main, [str(movenet_file), str(tmp_path / "e.safetensors"), option]) == 2
         assert f"{option}: expected a network, got an encoder; leave it out" in capsys.readouterr().err
+    assert door(convert.main, [str(movenet_file), str(tmp_path / "none" / "e.safetensors")]) == 2
+    assert f"expected an existing folder, got {tmp_path / 'none'}; create it" in capsys.readouterr().err
     model = json.loads(movenet_file.read_text())
     movenet_file.write_text(json.dumps({**model, "weightsManifest": []}))
     assert door(convert.main, [str(movenet_file), str(tmp_path / "e.safetensors")]) == 2

@@ -36,6 +36,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if args.target.suffix not in (".safetensors", ".pth", ".pt"):
         raise ValueError(f"target {args.target}: a name that ends in .safetensors, .pth or .pt expected")
+    if not args.target.parent.is_dir():
+        raise ValueError(
+            f"target {args.target}: expected an existing folder, got {args.target.parent}; create it"
+        )
     if args.source.suffix == ".json":
         option = "--half" if args.half else "--finest" if args.finest else None
         if option is not None:
