@@ -209,9 +209,9 @@ class Inference:
 
 PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
-        "fast": {"height": 256, "scales": (1.0,), "flip": False},
+        "fast": {"height": 288, "scales": (1.0,), "flip": False},
         "default": {},  # what the checkpoint's own settings state
-        "accurate": {"height": 512, "scales": (0.75, 1.0, 1.5), "flip": True},
+        "accurate": {"height": 384, "scales": (0.5, 0.75, 1.333), "flip": True},
     }
 )
 """Named points between speed and accuracy: the values of `Inference` that replace the checkpoint's."""
