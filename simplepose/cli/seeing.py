@@ -75,7 +75,7 @@ def add_network(parser: options.Parser, required: bool = False) -> None:
         default="default",
         help="named inference settings, from the fastest to the most accurate; --set changes single ones",
     )
-    parser.add_set("inference.*, grouping.*, tracking.*; inference.flip=false takes half the time")
+    parser.add_set("inference.*, grouping.*, tracking.*; inference.height=256 is fast")
 
 
 def load(args: argparse.Namespace) -> Predictor:
