@@ -63,7 +63,7 @@ def lines(output):
 def test_two_processes_killed_and_started_again_do_each_picture_once(pictures, alone, tmp_path):
     command = runs.torchrun(2, script=TOOL) + arguments(pictures, tmp_path)
     first = runs.start(command)
-    runs.wait_for(lambda: len(lines(tmp_path)) >= 8, first)
+    runs.wait_for(lambda: len(lines(tmp_path)) > 8, first)  # one of them may be the broken picture
     for process in (first.pid, *runs.children(first)):  # the launcher first, which would tell the others
         os.kill(process, signal.SIGKILL)
     first.communicate()
