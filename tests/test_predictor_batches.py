@@ -15,7 +15,7 @@ from simplepose.inference.framing import MULTIPLE, PADDING, framed
 from simplepose.inference.predictor import Predictor, find
 from simplepose.models import checkpoints
 
-FAST = ["inference.height=128", "inference.flip=false"]
+FAST = ["inference.height=128", "inference.flip=false", "inference.scales=[1]"]
 
 
 @pytest.fixture(scope="module")
