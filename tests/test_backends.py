@@ -19,7 +19,7 @@ from simplepose.models.backends import PACKAGES, build_backend
 from simplepose.models.for_use import for_use
 from simplepose.models.imhn import IMHN
 
-SHAPES = [(1, 64, 64), (3, 64, 128), (2, 192, 64), (1, 128, 192), (1, 64, 64)]
+SHAPES = [(1, 64, 64), (3, 64, 128), (2, 192, 64), (1, 128, 192), (1, 96, 160), (1, 64, 64)]
 SMALL = ["inference.height=128"]
 OPTIONS = {
     demo: [],

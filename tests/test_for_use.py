@@ -16,7 +16,7 @@ from simplepose.models.for_use import for_use
 from simplepose.models.layers import ConvBlock
 
 SMALL = {"stem_width": 4, "width": 16, "growth": 6, "head_width": 12, "reduction": 4, "dilations": (2, 3)}
-SIZES = [(2, 64, 64), (1, 64, 192), (3, 192, 128)]
+SIZES = [(2, 64, 64), (1, 64, 192), (3, 192, 128), (1, 96, 160)]
 
 
 def scattered(network: nn.Module) -> nn.Module:

@@ -44,6 +44,11 @@ def test_shapes_for_any_stacks_and_sizes(stacks):
     ] * stacks
 
 
+def test_sizes_that_stride_64_does_not_divide_are_rounded_up_there():
+    (outputs,) = IMHN(stacks=1, channels=7, **SMALL)(torch.rand(1, 3, 96, 160))
+    assert [tuple(maps.shape[2:]) for maps in outputs] == [(24, 40), (12, 20), (6, 10), (3, 5), (2, 3)]
+
+
 def test_every_parameter_takes_part():
     network = IMHN(stacks=2, **SMALL)
     outputs = network(torch.rand(2, 3, 64, 64))

@@ -11,7 +11,7 @@ import torch
 import simplepose
 from simplepose.config import Inference
 from simplepose.data.samples import write_samples
-from simplepose.inference.framing import MULTIPLE, PADDING, framed
+from simplepose.inference.framing import LEAST, MULTIPLE, PADDING, framed
 from simplepose.inference.predictor import Predictor, find
 from simplepose.models import checkpoints
 
@@ -85,7 +85,9 @@ def test_pictures_are_fitted_by_height_or_longest_side(size, fit):
     else:
         assert max(rows, columns) == 256
     (padded,) = picture.padded
-    assert padded.shape[0] % MULTIPLE == padded.shape[1] % MULTIPLE == 0
+    for padded_side, side in zip(padded.shape, picture.frame, strict=False):
+        assert padded_side % MULTIPLE == 0
+        assert LEAST <= padded_side < max(LEAST, side) + MULTIPLE
     assert (padded[:rows, :columns] == 7).all()
     assert (padded[rows:] == PADDING).all()
     assert (padded[:, columns:] == PADDING).all()

@@ -121,7 +121,7 @@ def test_the_benchmark_measures_and_states_the_preset(checkpoint, tmp_path, caps
     assert door(benchmark.main, [*arguments, "--batch", "1", "--json", str(report), "--preset", "fast"]) == 0
     values = json.loads(report.read_text())
     assert values["preset"] == "fast"
-    assert values["network_hw"][0] == 64 * math.ceil(PRESETS["fast"]["height"] / 64)  # padded
+    assert values["network_hw"][0] == 32 * math.ceil(PRESETS["fast"]["height"] / 32)  # padded
     output = capsys.readouterr().out
     assert "preset fast" in output
     assert "without mirroring" in output

@@ -10,8 +10,11 @@ import numpy as np
 from simplepose import geometry
 from simplepose.config import Inference
 
-MULTIPLE = 64
-"""The network takes heights and widths that are multiples of this, its coarsest stride."""
+MULTIPLE = 32
+"""The network takes heights and widths that are multiples of this; less padding is less work."""
+
+LEAST = 64
+"""Rows and columns of the network's input at least: its coarsest stride."""
 
 PADDING = 128
 """Grey that a picture is padded with, right and below."""
@@ -57,7 +60,8 @@ def resized_size(picture: tuple[int, int], scale: float, settings: Inference) ->
 
 
 def _resized_and_padded(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    padded = np.empty((*geometry.padded_size(size, MULTIPLE), 3), np.uint8)
+    rows, columns = geometry.padded_size(size, MULTIPLE)
+    padded = np.empty((max(rows, LEAST), max(columns, LEAST), 3), np.uint8)
     padded[size[0] :] = PADDING
     padded[: size[0], size[1] :] = PADDING
     inside = padded[: size[0], : size[1]]

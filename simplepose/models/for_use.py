@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from simplepose.models import recording
 from simplepose.models.folding import added, as_affine, chained, convolution, fold, transposed
-from simplepose.models.hourglass import Hourglass, Level
+from simplepose.models.hourglass import Hourglass, Level, cropped
 from simplepose.models.imhn import IMHN, EncoderStem, Head, Merge, Stem
 from simplepose.models.layers import NEGATIVE_SLOPE, ConvBlock, Residual
 from simplepose.models.recording import Run
@@ -95,17 +95,19 @@ class FoldedLevel(nn.Module):
         self.below = FoldedLevel(plain, depth + 1) if innermost is None else FoldedResidual(innermost)
         self.back = FoldedResidual(level.back)
         self.merge: nn.Module
+        self.enlarge: nn.Module = nn.Identity()
         if depth < ENLARGING_DEPTHS:
             self.merge = Activated(transposed(fold(level.merge)))
         else:
-            self.merge = nn.Sequential(nn.Upsample(scale_factor=2), _folded(level.merge))
+            self.enlarge, self.merge = nn.Upsample(scale_factor=2), _folded(level.merge)
 
     def forward(self, encoded: Sequence[Tensor]) -> Tensor:
         """(N, C, H, W) and the coarser features that are given -> (N, C, H, W)."""
         x = encoded[0]
-        low = encoded[1:] if self.down is None else [self.down(functional.max_pool2d(x, 2))]
-        found = self.below(low) if isinstance(self.below, FoldedLevel) else self.below(low[0])
-        return self.merge(self.back(found)).add_(self.up(x))
+        low = encoded[1:] if self.down is None else [self.down(functional.max_pool2d(x, 2, ceil_mode=True))]
+        innermost = not isinstance(self.below, FoldedLevel)
+        enlarged = self.enlarge(self.back(self.below(low[0] if innermost else low)))
+        return self.merge(cropped(enlarged, x) if innermost else enlarged).add_(self.up(x))
 
 
 class NetworkForUse(nn.Module):
@@ -128,7 +130,7 @@ class NetworkForUse(nn.Module):
         """Find limbs and keypoints.
 
         Args:
-            images: (N, H, W, 3) uint8 BGR on the network's device; H and W multiples of 64.
+            images: (N, H, W, 3) uint8 BGR on the network's device; H and W multiples of 32, at least 64.
 
         Returns:
             (N, C, H / 4, W / 4) in the network's dtype; channels_last in memory.

@@ -18,6 +18,11 @@ SCALES = DEPTH + 1
 """Resolutions that the network is supervised at: strides 4, 8, 16, 32 and 64."""
 
 
+def cropped(enlarged: Tensor, like: Tensor) -> Tensor:
+    """(N, C, H, W) without the last row or column that `like`, (N, C', h, w), does not have."""
+    return enlarged[..., : like.shape[2], : like.shape[3]]
+
+
 class Level(nn.Module):
     """One depth of an hourglass, all but what lies below it."""
 
@@ -47,7 +52,7 @@ class Hourglass(nn.Module):
         )
 
     def forward(self, encoded: Sequence[Tensor]) -> list[Tensor]:
-        """Run the hourglass.
+        """Run the hourglass. The size at stride 32 may be odd; the one at stride 64 is then rounded up.
 
         Args:
             encoded: the features that are given, (N, widths[j], H / 2^j, W / 2^j) for j = 0, ...
@@ -59,10 +64,11 @@ class Hourglass(nn.Module):
 
     def _run(self, x: Tensor, encoded: Sequence[Tensor], depth: int) -> list[Tensor]:
         level = cast(Level, self.levels[depth])
-        low = encoded[0] if level.down is None else level.down(functional.max_pool2d(x, 2))
+        low = encoded[0] if level.down is None else level.down(functional.max_pool2d(x, 2, ceil_mode=True))
         if level.innermost is not None:
             below = [level.innermost(low)]
         else:
             below = self._run(low, encoded[1:], depth + 1)
-        back = level.merge(functional.interpolate(level.back(below[0]), scale_factor=2.0, mode="nearest"))
+        enlarged = functional.interpolate(level.back(below[0]), scale_factor=2.0, mode="nearest")
+        back = level.merge(cropped(enlarged, x) if level.innermost is not None else enlarged)
         return [level.up(x) + back, *below]

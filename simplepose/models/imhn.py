@@ -146,11 +146,11 @@ class IMHN(nn.Module):
         """Find limbs and keypoints.
 
         Args:
-            images: (N, 3, H, W) float BGR in [0, 1]; H and W multiples of 64.
+            images: (N, 3, H, W) float BGR in [0, 1]; H and W multiples of 32, at least 64.
 
         Returns:
-            For each stack maps (N, C, H / s, W / s) at strides s = 4, 8, 16, 32, 64, or the first `scales` of
-            them.
+            For each stack maps (N, C, H / s, W / s), rounded up, at strides s = 4, 8, 16, 32, 64, or the
+            first `scales` of them.
         """
         encoded = self.stem(images)
         caches: list[Tensor] = []
