@@ -66,7 +66,7 @@ def test_without_arguments_it_measures_the_samples(tmp_path):
     assert rates[str(values["best_batch"])] == max(rates.values())
     assert f"--batch {values['best_batch']}\n" in done.stdout
     assert values["machine"]["torch"] == torch.__version__
-    assert values["network_hw"] == [128, 128]
+    assert values["network_hw"] == [128, 96]
 
 
 def test_the_steps_make_up_the_whole(tmp_path):
