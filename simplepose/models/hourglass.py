@@ -70,5 +70,4 @@ class Hourglass(nn.Module):
         else:
             below = self._run(low, encoded[1:], depth + 1)
         enlarged = functional.interpolate(level.back(below[0]), scale_factor=2.0, mode="nearest")
-        back = level.merge(cropped(enlarged, x) if level.innermost is not None else enlarged)
-        return [level.up(x) + back, *below]
+        return [level.up(x) + level.merge(cropped(enlarged, x)), *below]
