@@ -23,7 +23,7 @@ bench: $(INSTALLED)
 	for script in benchmarks/*.py; do $(PYTHON) $$script || exit 1; done
 
 soak: $(INSTALLED)
-	$(PYTHON) tests/soak.py
+	$(PYTHON) tests/helpers/soak.py
 
 $(INSTALLED): $(SOURCES)
 	test -x $(PYTHON) || python3 -m venv .venv

@@ -5,11 +5,9 @@ import re
 from pathlib import Path
 
 from pybind11.setup_helpers import Pybind11Extension, build_ext
-from setuptools import setup
+from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
-ROOMS = ["cli", "data", "data.drawn", "evaluation", "grouping", "inference", "inference.sources"]
-ROOMS += ["inference.tracking", "models", "results", "training", "visual"]
 CSRC = Path("simplepose/grouping/csrc")
 
 version = re.search(r'__version__ = "(.+)"', (HERE / "simplepose/__init__.py").read_text(encoding="utf-8"))
@@ -36,7 +34,7 @@ setup(
     license="MIT AND Apache-2.0",  # the code; the embedded weights, see NOTICE
     license_files=["LICENSE", "NOTICE", "LICENSES/Apache-2.0.txt"],
     python_requires=">=3.10",
-    packages=["simplepose", *(f"simplepose.{room}" for room in ROOMS)],
+    packages=find_packages(include=["simplepose", "simplepose.*"]),
     package_data={
         "simplepose": ["assets/*", "py.typed"],
         "simplepose.grouping": ["csrc/*.h"],

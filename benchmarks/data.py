@@ -27,16 +27,20 @@ import plain_pipeline
 import torch
 from stage_clock import clocked
 
-from simplepose import freed_memory, targets
-from simplepose.cli import prepare
+from simplepose import targets
+from simplepose.cli import prepare_coco
 from simplepose.config import Settings
-from simplepose.data import augment, batch, drawn_set, hdf5_own, mask_runs
+from simplepose.data import batch
 from simplepose.data.batch import collate
 from simplepose.data.dataset import TrainingSamples
-from simplepose.data.hdf5 import SampleFile
+from simplepose.data.hdf5 import layout
+from simplepose.data.hdf5.reader import SampleFile
 from simplepose.data.loader import Loader
-from simplepose.data.synthetic import draw_scene
+from simplepose.data.transforms import augment
 from simplepose.skeleton import COCO
+from simplepose.synthetic import coco_export
+from simplepose.synthetic.scenes import draw_scene
+from simplepose.utils import malloc
 
 PUBLISHED = (
     "the published pipeline: 70 a second on one core, from raw HDF5 (published figure, not measured here)"
@@ -47,8 +51,8 @@ WARM_UP = 4
 
 STAGES = {  # name: whose function, which one
     "read": (SampleFile, "__getitem__"),
-    "decode": (hdf5_own, "decode_picture"),
-    "masks unpacked": (mask_runs, "unpack"),
+    "decode": (layout, "decode_picture"),
+    "masks unpacked": (layout, "unpack"),
     "tint": (augment, "tint"),
     "warp": (augment, "_warp_picture"),
     "masks": (augment, "_warp_mask_miss"),
@@ -65,12 +69,12 @@ def files(args: argparse.Namespace, folder: Path) -> list[Path]:
     annotations, images = args.annotations, args.images
     if annotations is None:
         scenes = (draw_scene(np.random.default_rng(n), (480, 640), 4) for n in range(args.pictures))
-        annotations, images = drawn_set.write_coco(folder, scenes), folder / drawn_set.IMAGES
+        annotations, images = coco_export.write_coco(folder, scenes), folder / coco_export.IMAGES
     paths = []
     for store in ("raw", "compressed"):
         paths.append(folder / f"{store}.h5")
         made = ["--annotations", annotations, "--images", images, "--output", paths[-1], "--store", store]
-        prepare.main([str(part) for part in made])
+        prepare_coco.main([str(part) for part in made])
     return paths
 
 
@@ -169,7 +173,7 @@ def main() -> None:
     args = parser.parse_args()
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
-    freed_memory.keep()  # as the loader's workers do
+    malloc.keep()  # as the loader's workers do
     with tempfile.TemporaryDirectory() as folder:
         for path in (paths := files(args, Path(folder))):
             measure(path, args)

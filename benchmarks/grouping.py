@@ -23,9 +23,9 @@ import torch
 
 from simplepose import targets
 from simplepose.config import Targets
-from simplepose.data.synthetic import draw_scene
 from simplepose.grouping import Settings, group
 from simplepose.skeleton import COCO
+from simplepose.synthetic.scenes import draw_scene
 
 PUBLISHED_MS = {1: 311, 2: 283, 3: 286, 5: 323, 8: 364, 12: 460, 20: 656, 30: 1139}
 
@@ -68,7 +68,7 @@ def main() -> None:
     args = parser.parse_args()
     if args.reference and not (args.reference / "scenes.py").is_file():
         parser.error(f"{args.reference} holds no scenes.py; give the reference folder's path")
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests/helpers"))
     import grouping_twin
 
     ours, twins = defaultdict(list), defaultdict(list)

@@ -87,7 +87,7 @@ def table(title: str, scenes: list[Scene], named: Iterable[tuple[str, Settings]]
 
 def alternatives(scenes: list[Scene], score: Any) -> None:
     """Prints a row for each step that is done otherwise."""
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests/helpers"))
     import grouping_twin
 
     for name, changed in ROWS.items():

@@ -3,7 +3,7 @@
     OMP_NUM_THREADS=1 python benchmarks/network.py [--models mobile four] [--rounds 5] [--run eager compile]
 
 Plain: eager, contiguous NCHW, all heads, batch norms of their own, autocast in half precision. For use: what
-`simplepose.models.for_use` makes, to be run as --run says. Both begin at uint8 pictures where the network
+`simplepose.models.fused` makes, to be run as --run says. Both begin at uint8 pictures where the network
 lies and end at the finest maps; they take turns, and the medians over rounds are printed, with the median of
 the rounds' ratios. FLOP are counted by torch (2 a product), so that a transposed convolution counts what it
 does. On a GPU the share of the measured rate of a matrix product is told too. Last, what each stack costs.
@@ -24,9 +24,9 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from simplepose import config
-from simplepose.models.for_use import for_use
+from simplepose.models.fused import for_use
 from simplepose.models.imhn import IMHN
-from simplepose.models.precision import DTYPES
+from simplepose.models.layers import DTYPES
 from simplepose.skeleton import COCO
 
 CONFIGS = Path(__file__).parents[1] / "configs"

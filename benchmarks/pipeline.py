@@ -33,23 +33,25 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from synthetic_video import Film
 
 import simplepose
-from simplepose import freed_memory, results
-from simplepose.cli.seeing import THREADS
-from simplepose.data.drawn_film import Film
+from simplepose import writers
+from simplepose.cli import benchmark
+from simplepose.cli.common import THREADS
 from simplepose.frames import Frame, FrameSource
-from simplepose.inference import passes, running, speed
-from simplepose.inference.framing import Framed
-from simplepose.inference.maps import Maps
+from simplepose.inference import concurrency, runner
+from simplepose.inference.heatmaps import Maps
 from simplepose.inference.pipeline import Pipeline, Seen
 from simplepose.inference.predictor import Predictor
-from simplepose.inference.sources import SourceOptions, open_source
-from simplepose.inference.tracking import Tracker
+from simplepose.inference.preprocess import Framed
 from simplepose.people import People
-from simplepose.results.pictures import PictureFolder
-from simplepose.visual.drawing import draw
-from simplepose.visual.film import FilmWriter
+from simplepose.sources import SourceOptions, open_source
+from simplepose.tracking import Tracker
+from simplepose.utils import malloc
+from simplepose.visualize.drawing import draw
+from simplepose.writers.drawn_images import PictureFolder
+from simplepose.writers.drawn_video import FilmWriter
 
 SIZE_HW = (480, 640)
 PEOPLE = 5
@@ -90,7 +92,7 @@ class Job:
 
     def keeping(self, kept: ExitStack, predictor: Predictor) -> Callable[[Seen], None]:
         """What is done with what comes out of a pipeline, until `kept` is closed."""
-        lines = kept.enter_context(results.open_writers(["jsonl"], self.output, predictor.skeleton))
+        lines = kept.enter_context(writers.open_writers(["jsonl"], self.output, predictor.skeleton))
         film = (
             kept.enter_context(FilmWriter(self.output / "film.mp4", RATE)) if self.kind == "video" else None
         )
@@ -163,7 +165,7 @@ def each(work: Callable[..., object], *columns: Sequence[object]) -> Callable[[]
 
 def cost_of_passes(predictor: Predictor, batches: Sequence[Sequence[Framed]]) -> Cost:
     """What a frame costs the network where several passes go on at once, as in the pipeline."""
-    with passes.threads(predictor.passes) as threads:
+    with concurrency.threads(predictor.passes) as threads:
         begun = threading.Barrier(predictor.passes)
         list(threads.map(lambda _: (predictor.see(batches[0]), begun.wait()), range(predictor.passes)))
         return cost(lambda: list(threads.map(predictor.see, batches)), sum(map(len, batches)))
@@ -184,7 +186,7 @@ def stages_alone(
 
     def see() -> None:
         each(predictor.see, batches)()
-        speed.wait_for(device)
+        benchmark.wait_for(device)
 
     costs["see"] = cost(see, count)
     if predictor.passes > 1:
@@ -217,7 +219,7 @@ def together(job: Job, predictor: Predictor | Known, whole: Predictor) -> Cost:
             keep(seen)
             marks.append((time.perf_counter(), time.process_time()))
 
-        outcome = running.run(pipeline, job.open(), note, bar=False)
+        outcome = runner.run(pipeline, job.open(), note, bar=False)
         outcome.raise_failure()
     first = min(2 * predictor.batch + 4, len(marks) // 2)
     spent = (1e3 * (last - begin) for begin, last in zip(marks[first], marks[-1], strict=True))
@@ -259,7 +261,7 @@ def tell(job: Job, measured: list[dict[str, Cost]], gpu: bool) -> None:
 
 def tell_latency(job: Job, predictor: Predictor, device: torch.device) -> None:
     paths = sorted(job.source.iterdir())[:DISTINCT]
-    timings = speed.latency(
+    timings = benchmark.latency(
         predictor, paths, lambda image, people: draw(image, people, predictor.skeleton), device, 5
     )
     p50, p95 = (1e3 * timings["total"].percentile(share) for share in (0.5, 0.95))
@@ -280,7 +282,7 @@ def main() -> None:
     parser.add_argument("--jobs", nargs="+", choices=("pictures", "video"), default=("pictures", "video"))
     args = parser.parse_args()
     gpu = args.device.type == "cuda"
-    freed_memory.keep()
+    malloc.keep()
     predictor = simplepose.load(args.model, args.device, args.precision, batch=args.batch, run=args.run)
     print(f"{args.model}, {args.precision}, batch {predictor.batch}, {args.device}, 640 x 480")
     for kind in args.jobs:

@@ -1,4 +1,4 @@
-"""The steps of `simplepose.data.augment` in plain NumPy: what `benchmarks/data.py` compares with."""
+"""The steps of `data.transforms.augment` in plain NumPy: what `benchmarks/data.py` compares with."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import numpy as np
 
 from simplepose import geometry
 from simplepose.config import Settings
-from simplepose.data import augment
-from simplepose.data.augment import FILL_BGR, Parameters, Sample
 from simplepose.data.record import Record
+from simplepose.data.transforms import augment
+from simplepose.data.transforms.augment import FILL_BGR, Parameters, Sample
 from simplepose.skeleton import Skeleton
 
 

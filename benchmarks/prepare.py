@@ -21,11 +21,11 @@ from pathlib import Path
 
 import numpy as np
 
-from simplepose.cli.prepared import TRAIN2017
-from simplepose.data import drawn_set
-from simplepose.data.hdf5 import SampleFile
-from simplepose.data.preparation import Plan, Preparation
-from simplepose.data.synthetic import draw_scene
+from simplepose.cli.prepare_coco import TRAIN2017
+from simplepose.data.hdf5.preparation import Plan, Preparation
+from simplepose.data.hdf5.reader import SampleFile
+from simplepose.synthetic import coco_export
+from simplepose.synthetic.scenes import draw_scene
 
 DRAWN = 160
 SIZE_HW = (480, 640)
@@ -36,7 +36,7 @@ def draw(folder: Path) -> tuple[Path, Path]:
     """A json of drawn people and the folder of their pictures."""
     rng = np.random.default_rng(0)
     scenes = (draw_scene(rng, SIZE_HW, int(rng.integers(1, 6))) for _ in range(DRAWN))
-    return drawn_set.write_coco(folder, scenes), folder / drawn_set.IMAGES
+    return coco_export.write_coco(folder, scenes), folder / coco_export.IMAGES
 
 
 def repeated(annotations: Path, times: int, folder: Path) -> Path:

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from simplepose.inference import passes
+from simplepose.inference import concurrency
 from simplepose.inference.predictor import find
 from simplepose.models import checkpoints
 from simplepose.models.backends import PACKAGES, Backend, build_backend
@@ -89,7 +89,7 @@ def infer_many(pool: ThreadPoolExecutor, backend: Backend, images: Tensor, count
 def compare_throughput(backends: list[Backend], images: Tensor, threads: int, rounds: int) -> None:
     torch.set_num_threads(threads)
     ways = [(backend, count) for backend in backends for count in (1, 2, 4) if count <= threads]
-    pools = [passes.threads(count) for _, count in ways]
+    pools = [concurrency.threads(count) for _, count in ways]
     costs = [
         [
             measure(infer_many, pool, backend, images, count)

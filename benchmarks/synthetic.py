@@ -20,23 +20,22 @@ import cv2
 import numpy as np
 from stage_clock import clocked
 
-from simplepose.data import synthetic
-from simplepose.data.drawn import backdrops, bodies, painter, poses
+from simplepose.synthetic import backdrops, bodies, painter, poses, scenes
 
 STAGES = {  # name: whose function, which one
-    "light, sizes, places, joints": (synthetic, "draw_scene"),
+    "light, sizes, places, joints": (scenes, "draw_scene"),
     "backdrop": (backdrops, "draw_backdrop"),
     "poses": (poses, "draw_figure"),
     "bodies and clothes": (bodies, "draw_body"),
     "cut-outs": (painter, "cut_out"),
     "laid over the picture": (painter.Painter, "_lay"),
-    "camera": (synthetic, "_photograph"),
+    "camera": (scenes, "_photograph"),
 }
 
 
 def draw(number: int, args: argparse.Namespace, **more: Any) -> np.ndarray:
     """Picture `number`."""
-    return synthetic.draw_scene(np.random.default_rng(number), tuple(args.size), args.people, **more).image
+    return scenes.draw_scene(np.random.default_rng(number), tuple(args.size), args.people, **more).image
 
 
 def seconds(call: Callable[[int], object], count: int) -> float:

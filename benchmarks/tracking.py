@@ -18,15 +18,15 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import fields
 
+import finding
 import numpy as np
+from synthetic_video import AREA, Film, Shot
 
 from simplepose.config import Tracking
-from simplepose.data.drawn import finding
-from simplepose.data.drawn_film import AREA, Film, Shot
-from simplepose.evaluation.tracking import Judged, TrackScores, oks, track_scores
-from simplepose.inference.tracking import Tracker
+from simplepose.evaluation.tracking_metrics import Judged, TrackScores, oks, track_scores
 from simplepose.people import NO_ID, People
 from simplepose.skeleton import COCO
+from simplepose.tracking import Tracker
 
 SIGMAS = np.array(COCO.sigmas)
 LEAST_JOINTS = 3

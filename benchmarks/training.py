@@ -30,10 +30,10 @@ from simplepose.data.batch import Batch
 from simplepose.losses import MultiScaleLoss
 from simplepose.models.checkpoints import Model
 from simplepose.models.imhn import IMHN
-from simplepose.models.precision import DTYPES
+from simplepose.models.layers import DTYPES
 from simplepose.skeleton import COCO
-from simplepose.training.engine import Trainer
-from simplepose.training.optimizers import make_optimizer
+from simplepose.training.optim import make_optimizer
+from simplepose.training.trainer import Trainer
 
 STEPS = 3  # of a round
 PEOPLE = 4
@@ -156,20 +156,22 @@ def matrix_product_rate(dtype: torch.dtype, device: torch.device) -> float:
 
 def data_wait(args: argparse.Namespace) -> float:
     """The share of time that a run of two epochs waits for samples of drawn people."""
-    sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+    sys.path.insert(0, str(Path(__file__).parents[1] / "tests/helpers"))
     from drawn_coco import write_drawn_coco
 
-    from simplepose.cli import prepare, train
-    from simplepose.training import journal
+    from simplepose.cli import prepare_coco, train
+    from simplepose.training import loggers
 
     with tempfile.TemporaryDirectory() as folder:
         run, samples = Path(folder) / "run", Path(folder) / "drawn.h5"
         annotations, images = write_drawn_coco(Path(folder) / "coco", pictures=8 * args.batch)
-        prepare.main(["--annotations", str(annotations), "--images", str(images), "--output", str(samples)])
+        prepare_coco.main(
+            ["--annotations", str(annotations), "--images", str(images), "--output", str(samples)]
+        )
         command = ["--config", args.config, "--train", str(samples), "--output", str(run)]
         command += ["--device", str(args.device), "--set", "train.epochs=2", "train.log_steps=4"]
         train.main([*command, f"train.batch_size={args.batch}", "train.loss_limit=1e30"])
-        lines = [line for line in journal.read(run / "journal.jsonl") if line["kind"] == "step"]
+        lines = [line for line in loggers.read(run / "journal.jsonl") if line["kind"] == "step"]
         return statistics.median(line["data_wait"] for line in lines[1:])
 
 

@@ -1,9 +1,9 @@
 """Every setting of the project: its name, unit and default, in one place.
 
-Settings are frozen dataclasses, handed from the outside in; there is no global state.
-A YAML file states only what differs from the defaults. Those of the network, targets, loss, augmentation
-and training are the published ones (arXiv:1911.10529 and its released code); those of the grouping are ours
-(docs/deviations.md), with the published rules as a setting.
+Settings are frozen dataclasses that are passed as arguments; there is no global state. A YAML file states
+only what differs from the defaults. The defaults of the network, targets, loss, augmentation and training are
+the published ones (arXiv:1911.10529 and its released code). The defaults of the grouping are ours
+(docs/deviations.md); the published rules are available as a setting.
 """
 
 from __future__ import annotations
@@ -15,9 +15,112 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
-from simplepose import typed_yaml
-from simplepose.config_augment import Augment
-from simplepose.setting_checks import above, at_least, require
+from simplepose import yaml_config
+
+
+def at_least(least: float, settings: object, *names: str) -> None:
+    """Raise ValueError where one of these settings is below `least`, or NaN."""
+    for name in names:
+        value = getattr(settings, name)
+        require(value >= least, f"{name} of at least {least} expected, got {value}")
+
+
+def above(bound: float, settings: object, *names: str) -> None:
+    """Raise ValueError where one of these settings is not above `bound`, or NaN."""
+    for name in names:
+        value = getattr(settings, name)
+        require(value > bound, f"{name} above {bound} expected, got {value}")
+
+
+def share(settings: object, *names: str) -> None:
+    """Raise ValueError where one of these settings is not from 0 to 1."""
+    for name in names:
+        value = getattr(settings, name)
+        require(0 <= value <= 1, f"{name} from 0 to 1 expected, got {value}")
+
+
+def span(settings: object, *names: str, least: float = float("-inf"), most: float = float("inf")) -> None:
+    """Raise ValueError where one of these pairs falls, or leaves `least` to `most`."""
+    for name in names:
+        low, high = getattr(settings, name)
+        require(low <= high, f"{name}: the first value must not exceed the second, got {low}, {high}")
+        require(least <= low, f"{name}: values of at least {least:g} expected, got {low}")
+        require(high <= most, f"{name}: values of at most {most:g} expected, got {high}")
+
+
+def require(condition: bool, message: str) -> None:
+    """Raise ValueError with that message unless the condition holds."""
+    if not condition:
+        raise ValueError(message)
+
+
+@dataclass(frozen=True)
+class Augment:
+    """How a training sample is cut from its picture, and changed by chance.
+
+    Each pair is the range that a value is drawn from. From `half_body_probability` on nothing is of the
+    published recipe, and each probability is 0.
+    """
+
+    size: tuple[int, int] = (512, 512)  # height, width of a sample, pixels, multiples of 64
+    framing: Literal["person", "picture"] = "person"  # centre a person; or lay the picture as inference does
+    person_height: float = 0.6  # framing by person: its box height as a share of the sample's
+    scale: tuple[float, float] = (0.7, 1.3)  # random factor on top
+    scale_probability: float = 0.8
+    rotation: float = 40.0  # degrees, either way
+    shift: int = 50  # pixels, either way, in x and in y
+    flip_probability: float = 0.5
+    tint_probability: float = 0.2
+    hue: tuple[int, int] = (-10, 10)  # of 180
+    saturation: tuple[int, int] = (-20, 60)  # of 255
+    value: tuple[int, int] = (-20, 40)  # of 255
+    published_crop: int = 512  # files in the published layout: pixels of height that their scales refer to
+    half_body_probability: float = 0.0  # framing by person: frame its upper or its lower body's joints
+    lower_body: tuple[str, ...] = ("hip", "knee", "ankle", "heel", "foot", "toe")  # in their joints' names
+    copy_paste_probability: float = 0.0  # people of other samples, cut out, are pasted onto this one
+    copy_paste_people: tuple[int, int] = (1, 2)  # how many are tried; of a crowd nobody can be cut out
+    copy_paste_height: tuple[float, float] = (0.25, 0.75)  # box height as a share of the sample's
+    copy_paste_rotation: float = 20.0  # degrees, either way
+    erase_probability: float = 0.0  # a rectangle of one colour hides what lies under it
+    erase_area: tuple[float, float] = (0.02, 0.12)  # share of the sample
+    erase_aspect: tuple[float, float] = (0.4, 2.5)  # width by height
+    jitter_probability: float = 0.0  # brightness, contrast, saturation and hue, together
+    jitter_brightness: tuple[float, float] = (0.6, 1.4)  # factor
+    jitter_contrast: tuple[float, float] = (0.6, 1.4)  # factor, about the mean
+    jitter_saturation: tuple[float, float] = (0.5, 1.5)  # factor; 0: grey
+    jitter_hue: tuple[int, int] = (-9, 9)  # of 180, round and round; `hue` stops at both ends, as published
+    blur_probability: float = 0.0  # Gaussian
+    blur_sigma: tuple[float, float] = (0.5, 2.5)  # pixels
+    motion_blur_probability: float = 0.0  # along a line of any direction
+    motion_blur_length: tuple[float, float] = (3.0, 15.0)  # pixels
+    noise_probability: float = 0.0  # Gaussian, of each pixel and channel
+    noise_sigma: tuple[float, float] = (2.0, 15.0)  # of 255
+    jpeg_probability: float = 0.0  # artefacts of JPEG
+    jpeg_quality: tuple[int, int] = (30, 90)  # of 100
+    grey_probability: float = 0.0
+
+    def __post_init__(self) -> None:
+        require(
+            all(s > 0 and s % 64 == 0 for s in self.size),
+            f"size in multiples of 64 expected, got {self.size}",
+        )
+        span(self, "hue", "saturation", "value", "jitter_hue")
+        span(self, "scale")
+        require(self.scale[0] > 0, "scale must be positive")
+        above(0, self, "person_height")
+        at_least(0, self, "rotation", "shift", "copy_paste_rotation")
+        at_least(1, self, "published_crop")
+        share(self, "scale_probability", "flip_probability", "tint_probability", "half_body_probability")
+        share(self, "copy_paste_probability", "erase_probability", "jitter_probability", "grey_probability")
+        share(self, "blur_probability", "motion_blur_probability", "noise_probability", "jpeg_probability")
+        span(self, "copy_paste_people", least=1, most=100)
+        span(self, "copy_paste_height", "erase_aspect", least=0.01, most=100)
+        span(self, "erase_area", least=0, most=1)
+        span(self, "jitter_brightness", "jitter_contrast", "jitter_saturation", least=0, most=100)
+        span(self, "blur_sigma", least=0, most=100)
+        span(self, "noise_sigma", least=0, most=255)
+        span(self, "motion_blur_length", least=1, most=500)
+        span(self, "jpeg_quality", least=1, most=100)
 
 
 @dataclass(frozen=True)
@@ -219,7 +322,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
 
 @dataclass(frozen=True)
 class Tracking:
-    """Who is who from frame to frame (simplepose.inference.tracking); times are in frames of the source."""
+    """Who is who from frame to frame (simplepose.tracking); times are in frames of the source."""
 
     sure_score: float = (
         0.15  # people below this only go on with known tracks that surer ones left, or get no id
@@ -286,7 +389,7 @@ def from_text(
     text: str, source: str, overrides: Iterable[str] = (), unknown: Literal["refuse", "warn"] = "refuse"
 ) -> Settings:
     """The settings in a YAML text; arguments and errors as in `typed_yaml.read`."""
-    return typed_yaml.read(Settings, text, source, overrides, unknown)
+    return yaml_config.read(Settings, text, source, overrides, unknown)
 
 
 def apply_preset(settings: Settings, name: str) -> Settings:
@@ -306,4 +409,4 @@ def apply_preset(settings: Settings, name: str) -> Settings:
 
 def to_text(settings: Settings) -> str:
     """Settings as YAML, every value stated, so that a checkpoint explains itself."""
-    return typed_yaml.write(settings)
+    return yaml_config.write(settings)

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from simplepose import typed_yaml
+from simplepose import yaml_config
 
 Pairs = tuple[tuple[str, str], ...]
 
@@ -162,7 +162,7 @@ class Skeleton:
 
     def to_text(self) -> str:
         """The skeleton as the text of its YAML file, joints by name."""
-        return typed_yaml.write(self)
+        return yaml_config.write(self)
 
     @classmethod
     def from_text(cls, text: str, source: str) -> Skeleton:
@@ -171,7 +171,7 @@ class Skeleton:
         Raises:
             ValueError: a part is missing, unknown, of the wrong kind, or does not fit the others.
         """
-        return typed_yaml.read(cls, text, source)
+        return yaml_config.read(cls, text, source)
 
 
 def _flip_order(names: tuple[str, ...], mirror: Any) -> np.ndarray:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from drawn_coco import write_drawn_coco
 
-from simplepose.cli import prepare
+from simplepose.cli import prepare_coco
 
 SHARED = Path(os.environ.get("SIMPLEPOSE_SHARED", Path(__file__).resolve().parents[2] / "shared"))
 
@@ -40,5 +40,5 @@ def samples_file(tmp_path_factory) -> Path:
     annotations, images = write_drawn_coco(folder, pictures=6)
     path = folder / "drawn.h5"
     args = ["--annotations", str(annotations), "--images", str(images), "--output", str(path)]
-    assert prepare.main(args) == 0
+    assert prepare_coco.main(args) == 0
     return path

@@ -2,7 +2,7 @@
 
 import sys
 
-from simplepose.cli import convert, door
+from simplepose.cli import convert_checkpoint, door
 
 if __name__ == "__main__":
-    sys.exit(door(convert.main))
+    sys.exit(door(convert_checkpoint.main))

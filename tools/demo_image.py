@@ -2,7 +2,7 @@
 
 import sys
 
-from simplepose.cli import demo, door
+from simplepose.cli import demo_image, door
 
 if __name__ == "__main__":
-    sys.exit(door(demo.main))
+    sys.exit(door(demo_image.main))

@@ -2,7 +2,7 @@
 
 import sys
 
-from simplepose.cli import door, prepare
+from simplepose.cli import door, prepare_coco
 
 if __name__ == "__main__":
-    sys.exit(door(prepare.main))
+    sys.exit(door(prepare_coco.main))

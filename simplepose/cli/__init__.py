@@ -21,6 +21,9 @@ VERBS = {
     "convert": "published checkpoints <-> safetensors",
 }
 
+MODULES = {"prepare": "prepare_coco", "demo": "demo_image", "convert": "convert_checkpoint"}
+"""Commands whose module has another name, that of their tool."""
+
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as shells have it."""
 
@@ -35,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args[0] not in VERBS:
         print(f"simplepose: unknown verb {args[0]!r}; one of {', '.join(VERBS)} expected", file=sys.stderr)
         return 2
-    module = importlib.import_module(f"simplepose.cli.{args[0].replace('-', '_')}")
+    module = importlib.import_module(f"simplepose.cli.{MODULES.get(args[0], args[0].replace('-', '_'))}")
     return door(module.main, args[1:])
 
 

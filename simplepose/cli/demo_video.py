@@ -6,20 +6,21 @@ import argparse
 import contextlib
 from collections.abc import Sequence
 
-from simplepose import freed_memory, results
-from simplepose.cli import options, seeing
-from simplepose.ending import Ending
+from simplepose import writers
+from simplepose.cli import arguments, common
 from simplepose.frames import BadFrame, Frame, FrameSource
-from simplepose.inference import running
+from simplepose.inference import runner
 from simplepose.inference.pipeline import Pipeline, Seen, Track
 from simplepose.inference.predictor import Predictor
-from simplepose.inference.running import Run
-from simplepose.inference.sources import SourceOptions, open_source
-from simplepose.inference.tracking import Tracker
+from simplepose.inference.runner import Run
 from simplepose.people import People
-from simplepose.results.naming import film_path
-from simplepose.visual.film import FilmWriter
-from simplepose.visual.window import Window
+from simplepose.sources import SourceOptions, open_source
+from simplepose.tracking import Tracker
+from simplepose.utils import malloc
+from simplepose.utils.signals import Ending
+from simplepose.visualize.window import Window
+from simplepose.writers.drawn_video import FilmWriter
+from simplepose.writers.naming import film_path
 
 RATE = 25.0
 """Frames a second of what is drawn, where the source does not say."""
@@ -28,9 +29,9 @@ PAUSE = 1.0
 """Seconds between two frames of a live source; beyond, it was away, and people went on meanwhile."""
 
 
-def parser() -> options.Parser:
+def parser() -> arguments.Parser:
     """The verb's options."""
-    parser = options.Parser(prog="demo-video", description=__doc__)
+    parser = arguments.Parser(prog="demo-video", description=__doc__)
     add = parser.add_argument
     add(
         "--source",
@@ -38,13 +39,13 @@ def parser() -> options.Parser:
         help="a video, a camera's number (0), a stream's address, - for raw frames on standard input; or a "
         "folder, pattern or list (@list.txt) of pictures that follow each other",
     )
-    add("--start", type=options.count(0, "frames"), default=0, metavar="N", help="the first frame, from 0")
-    add("--every", type=options.count(1, "frames"), default=1, metavar="N", help="take each N-th")
-    add("--max-frames", type=options.count(1, "frames"), metavar="N", help="end after N frames")
+    add("--start", type=arguments.count(0, "frames"), default=0, metavar="N", help="the first frame, from 0")
+    add("--every", type=arguments.count(1, "frames"), default=1, metavar="N", help="take each N-th")
+    add("--max-frames", type=arguments.count(1, "frames"), metavar="N", help="end after N frames")
     add("--timeout", type=float, default=10.0, metavar="S", help="seconds a stream may take to go on (10)")
     add(
         "--reconnect",
-        type=options.count(0, "tries"),
+        type=arguments.count(0, "tries"),
         default=5,
         metavar="N",
         help="tries to reach a stream again that broke off (5); 0: its end is the end",
@@ -53,8 +54,8 @@ def parser() -> options.Parser:
     add("--raw-fps", type=float, default=RATE, metavar="F", help=f"of those ({RATE:g})")
     add("--track", action=argparse.BooleanOptionalAction, default=True, help="give people ids over frames")
     add("--show", action="store_true", help="show it in a window; q or Esc ends")
-    seeing.add_results(parser)
-    seeing.add_network(parser)
+    common.add_results(parser)
+    common.add_network(parser)
     return parser
 
 
@@ -65,20 +66,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise ValueError("frames on standard input have no header; give their size by --raw-size WxH")
     if args.show:
         Window.require()
-    freed_memory.keep()
-    seeing.hush_libraries()
-    predictor = seeing.load(args)
-    paint = seeing.painter(args, predictor.skeleton, predictor.settings.targets.stride)
-    source = open_source(args.source, _asked_for(args), seeing.tell)
+    malloc.keep()
+    common.hush_libraries()
+    predictor = common.load(args)
+    paint = common.painter(args, predictor.skeleton, predictor.settings.targets.stride)
+    source = open_source(args.source, _asked_for(args), common.tell)
     try:
         tracker = Tracker(predictor.skeleton, predictor.settings.tracking)
         track = tracking(tracker, source) if args.track else None
-        pipeline = Pipeline(predictor, track, paint, args.heatmaps is not None, seeing.THREADS)
+        pipeline = Pipeline(predictor, track, paint, args.heatmaps is not None, common.THREADS)
         run, codec = _run(args, predictor, pipeline, source)
     finally:
         source.close()
     film = f"; the film is {codec}" if codec else ""
-    return seeing.conclude(args, run, f"results are in {args.output}{film}", run.bad)
+    return common.conclude(args, run, f"results are in {args.output}{film}", run.bad)
 
 
 def _run(
@@ -87,9 +88,9 @@ def _run(
     """What became of it, and the film's codec."""
     with contextlib.ExitStack() as kept:
         ending = kept.enter_context(Ending())
-        kept.enter_context(seeing.writing_to(args.output))
+        kept.enter_context(common.writing_to(args.output))
         film = kept.enter_context(_film(args, source)) if args.draw else None
-        lines = kept.enter_context(results.open_writers(args.format, args.output, predictor.skeleton))
+        lines = kept.enter_context(writers.open_writers(args.format, args.output, predictor.skeleton))
         screen = kept.enter_context(Window(source.name)) if args.show else None
         kept.callback(ending.finish)
 
@@ -105,7 +106,7 @@ def _run(
             if film is not None and not source.live:
                 film.miss()
 
-        run = running.run(pipeline, source, ending.whole(keep), ending.whole(skip))
+        run = runner.run(pipeline, source, ending.whole(keep), ending.whole(skip))
         if run.failure is not None and not run.frames + run.bad:
             lines.close(keep=False)  # those of an earlier run are worth more
         return run, film.codec if film is not None else None
@@ -120,7 +121,7 @@ def _asked_for(args: argparse.Namespace) -> SourceOptions:
         start=args.start,
         every=args.every,
         max_frames=args.max_frames,
-        readers=seeing.THREADS,
+        readers=common.THREADS,
         timeout=args.timeout,
         reconnect_attempts=args.reconnect,
         raw_size=args.raw_size,

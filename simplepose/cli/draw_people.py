@@ -9,24 +9,23 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from simplepose.cli import options
-from simplepose.data import drawn_set
-from simplepose.data.drawn import backdrops, poses
-from simplepose.data.drawn.backdrops import Backdrop, PictureFolder
-from simplepose.data.drawn.figures import Figure
-from simplepose.data.drawn.given_poses import PoseFile
-from simplepose.data.synthetic import Scene, draw_scene
+from simplepose.cli import arguments
+from simplepose.synthetic import backdrops, coco_export, poses
+from simplepose.synthetic.backdrops import Backdrop, PictureFolder
+from simplepose.synthetic.coco_poses import PoseFile
+from simplepose.synthetic.figures import Figure
+from simplepose.synthetic.scenes import Scene, draw_scene
 
 
 def parser() -> argparse.ArgumentParser:
     """The verb's options."""
     parser = argparse.ArgumentParser(prog="draw-people", description=__doc__)
     add = parser.add_argument
-    add("--count", type=options.count(1), required=True, metavar="N", help="how many pictures")
+    add("--count", type=arguments.count(1), required=True, metavar="N", help="how many pictures")
     add("--output", type=Path, required=True, metavar="DIR", help="for person_keypoints.json and images/")
     add(
         "--people",
-        type=options.count(0, "people"),
+        type=arguments.count(0, "people"),
         nargs="+",
         default=[0, 8],
         metavar="P",
@@ -34,7 +33,7 @@ def parser() -> argparse.ArgumentParser:
     )
     add(
         "--size",
-        type=options.count(1, "pixels"),
+        type=arguments.count(1, "pixels"),
         nargs=2,
         default=(512, 512),
         metavar=("HEIGHT", "WIDTH"),
@@ -57,9 +56,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     backdrop = PictureFolder(args.backgrounds) if args.backgrounds else backdrops.draw_backdrop
     scenes = _scenes(args, figure, backdrop)
     shown = tqdm(scenes, total=args.count, desc=f"drawing {args.output.name}", unit=" pictures")
-    written = drawn_set.write_coco(args.output, shown)
+    written = coco_export.write_coco(args.output, shown)
     print(
-        f"wrote {args.count:,} pictures to {written.parent / drawn_set.IMAGES} and their people to {written}"
+        f"wrote {args.count:,} pictures to {written.parent / coco_export.IMAGES} "
+        f"and their people to {written}"
     )
     return 0
 

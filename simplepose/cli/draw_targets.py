@@ -9,29 +9,29 @@ from pathlib import Path
 import numpy as np
 
 from simplepose import config, skeleton, targets
-from simplepose.cli import options
+from simplepose.cli import arguments
 from simplepose.config import Settings
 from simplepose.data.batch import collate
 from simplepose.data.dataset import EpochSampler, TrainingSamples
 from simplepose.data.sample import Sample
-from simplepose.results.pictures import write_picture
 from simplepose.skeleton import Skeleton
-from simplepose.visual import maps, teaching
+from simplepose.visualize import maps, training_samples
+from simplepose.writers.drawn_images import write_picture
 
 FORMATS = (".png", ".jpg", ".jpeg")
 
 
-def parser() -> options.Parser:
+def parser() -> arguments.Parser:
     """The verb's options."""
-    parser = options.Parser(prog="draw-targets", description=__doc__)
+    parser = arguments.Parser(prog="draw-targets", description=__doc__)
     add = parser.add_argument
     add("--config", required=True, help="settings, for example configs/imhn4_512.yaml")
     add("--samples", required=True, type=Path, metavar="FILE.h5", help="made by prepare")
     add("--output", required=True, type=Path, metavar="FILE.png", help="the sheet; its folder must be there")
-    add("--count", type=options.count(1, "samples"), default=4, metavar="N", help="(default: 4)")
-    add("--epoch", type=options.count(0, "epochs"), default=0, help="whose first N samples (default: 0)")
+    add("--count", type=arguments.count(1, "samples"), default=4, metavar="N", help="(default: 4)")
+    add("--epoch", type=arguments.count(0, "epochs"), default=0, help="whose first N samples (default: 0)")
     add("--plain", action="store_true", help="without augmentation, as in validation")
-    add("--height", type=options.count(1, "pixels"), default=256, help="of each part (default: 256)")
+    add("--height", type=arguments.count(1, "pixels"), default=256, help="of each part (default: 256)")
     parser.add_set("win over the file's")
     return parser
 
@@ -60,7 +60,7 @@ def _row(sample: Sample, settings: Settings, body: Skeleton, height: int) -> lis
     batch = collate([sample])
     target = targets.draw(batch.joints, batch.person_mask.float() / 255, body, settings.targets)[0].numpy()
     stride = settings.targets.stride
-    shown = teaching.row(
+    shown = training_samples.row(
         sample.image, sample.mask_miss, sample.person_mask, sample.joints, target, stride, body
     )
     size = max(1, round(height * sample.image.shape[1] / sample.image.shape[0])), height

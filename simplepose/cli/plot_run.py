@@ -6,9 +6,9 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from simplepose.training import journal
-from simplepose.training.run_folder import JOURNAL
-from simplepose.visual import run_curves
+from simplepose.training import loggers
+from simplepose.training.run_dir import JOURNAL
+from simplepose.visualize import plots
 
 
 def parser() -> argparse.ArgumentParser:
@@ -28,10 +28,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     names = [run.resolve().name if len(short) == len(args.runs) else str(run) for run in args.runs]
     runs = {}
     for name, folder in zip(names, args.runs, strict=True):
-        runs[name] = journal.read(folder / JOURNAL)
+        runs[name] = loggers.read(folder / JOURNAL)
         if not runs[name]:
             raise ValueError(f"{folder / JOURNAL} tells of no step yet; wait for its first line")
     output = args.output or args.runs[0] / "curves.png"
-    run_curves.write(runs, output, args.along)
+    plots.write_runs(runs, output, args.along)
     print(f"wrote {output}")
     return 0

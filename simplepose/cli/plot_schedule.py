@@ -7,18 +7,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from simplepose import config
-from simplepose.cli import options
+from simplepose.cli import arguments
 from simplepose.config import Train
-from simplepose.training.schedule import lr_at
-from simplepose.visual import curves
+from simplepose.training.optim import lr_at
+from simplepose.visualize import plots
 
 STEPS_PER_EPOCH = 100
 """Points drawn for each epoch: schedules count epochs, however many steps these have."""
 
 
-def parser() -> options.Parser:
+def parser() -> arguments.Parser:
     """The verb's options."""
-    parser = options.Parser(prog="plot-schedule", description=__doc__)
+    parser = arguments.Parser(prog="plot-schedule", description=__doc__)
     add = parser.add_argument
     add("configs", nargs="+", metavar="CONFIG", help="settings files, for example configs/imhn4_512.yaml")
     add("--output", type=Path, default=Path("schedule.png"), metavar="FILE.png", help="what to write")
@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     idle = [path for path, (_, rates) in drawn.items() if max(rates) == 0]
     if idle:
         raise ValueError(f"{', '.join(idle)}: a train.learning_rate above 0 expected, there is none to draw")
-    curves.write(args.output, drawn, "epoch", "learning rate", log_y=True)
+    plots.write_schedules(args.output, drawn, "epoch", "learning rate", log_y=True)
     print(f"{args.output}: the learning rate of {', '.join(drawn)}")
     return 0
 

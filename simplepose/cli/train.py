@@ -1,50 +1,68 @@
-"""`simplepose train`: a network from a file of training samples, in one process."""
+"""Train a network on HDF5 files of training samples, in one process."""
 
 from __future__ import annotations
 
 import argparse
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 
 import simplepose
-from simplepose import config, skeleton
-from simplepose.cli import INTERRUPTED, options
-from simplepose.cli.measuring import ap_of
-from simplepose.cli.training_pictures import drawer
+from simplepose import config, grouping, skeleton
+from simplepose.cli import INTERRUPTED, arguments
+from simplepose.cli.ap import ap_of
 from simplepose.config import Settings
 from simplepose.data.dataset import TrainingSamples
-from simplepose.data.hdf5 import BadRecord
+from simplepose.data.hdf5.reader import BadRecord
 from simplepose.inference import predictor
 from simplepose.models import checkpoints
 from simplepose.models.checkpoints import Model
 from simplepose.models.imhn import IMHN
 from simplepose.models.transfer import transfer
 from simplepose.skeleton import Skeleton
-from simplepose.training import environment, resuming
-from simplepose.training.distributed import World
-from simplepose.training.engine import Trainer
-from simplepose.training.journal import Journal
+from simplepose.training import checkpointing
+from simplepose.training.loggers import Board, Journal, Reporter
 from simplepose.training.loop import Watch, train
-from simplepose.training.reporter import Reporter
-from simplepose.training.run_folder import RunFolder
-from simplepose.training.tensorboard import Board
+from simplepose.training.run_dir import RunFolder
+from simplepose.training.trainer import Trainer
+from simplepose.utils import environment
+from simplepose.utils.distributed import World
+from simplepose.visualize import maps
+
+
+def drawer(
+    settings: Settings, skeleton: Skeleton
+) -> Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]:
+    """A function for the training loop, which is handed what rooms above it do.
+
+    Returns:
+        (H, W, 3) uint8 BGR input of the network, (C, h, w) float target maps, (C, h, w) float maps that
+        the network gave -> `visual.maps.comparison` with the people that grouping finds in the latter.
+    """
+
+    def draw(image: np.ndarray, target: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+        people = grouping.group(np.ascontiguousarray(predicted, np.float32), skeleton, settings.grouping)
+        return maps.comparison(image, target, predicted, people, settings.targets.stride, skeleton)
+
+    return draw
+
 
 logger = logging.getLogger(__name__)
 
 
-def parser(prog: str = "train", description: str | None = __doc__) -> options.Parser:
+def parser(prog: str = "train", description: str | None = __doc__) -> arguments.Parser:
     """The verb's options."""
-    parser = options.Parser(prog=prog, description=description)
+    parser = arguments.Parser(prog=prog, description=description)
     add = parser.add_argument
     add("--config", required=True, help="settings, for example configs/imhn4_512.yaml")
     add(
         "--train",
         required=True,
-        type=options.source,
+        type=arguments.source,
         nargs="+",
         metavar="FILE.h5[=WEIGHT]",
         help="samples to learn from, made by prepare; an epoch has WEIGHT (default 1) times a file's samples",
@@ -64,7 +82,7 @@ def parser(prog: str = "train", description: str | None = __doc__) -> options.Pa
         metavar="NAME_OR_PATH",
         help="begin with what fits of a network that ships, or of a checkpoint (not when a run goes on)",
     )
-    options.add_device(parser)
+    arguments.add_device(parser)
     parser.add_set("win over the file's")
     return parser
 
@@ -134,8 +152,8 @@ def _model(settings: Settings, body: Skeleton, init_from: str | None) -> Model:
 def _go_on(trainer: Trainer, path: Path) -> None:
     """Load a checkpoint, if it is of a run with the same settings."""
     values = checkpoints.read_training(path)
-    resuming.check(config.from_text(values["settings"], str(path)), trainer.model.settings)
-    resuming.check_skeleton(Skeleton.from_text(values["skeleton"], str(path)), trainer.model.skeleton)
+    checkpointing.check_resumable(config.from_text(values["settings"], str(path)), trainer.model.settings)
+    checkpointing.check_skeleton(Skeleton.from_text(values["skeleton"], str(path)), trainer.model.skeleton)
     trainer.load_state(values, str(path))
 
 

@@ -8,7 +8,7 @@ import torch
 
 from simplepose import config
 from simplepose.cli import train
-from simplepose.training import distributed
+from simplepose.utils import distributed
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,23 +1,78 @@
-"""HDF5 samples -> augmented samples. Each sample's chance depends on (seed, epoch, index) alone,
-so an epoch can be entered anywhere and is the same with any number of workers."""
+"""HDF5 samples -> augmented samples.
+
+The randomness of each sample depends on (seed, epoch, index) alone, so an epoch can be resumed anywhere and
+is the same with any number of workers. A damaged record does not stop an epoch: unless `train.strict` is set,
+another sample replaces it.
+"""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 from torch.utils.data import Dataset, Sampler
 
 from simplepose.config import Augment, Settings
-from simplepose.data import augment
-from simplepose.data.augment import Parameters
-from simplepose.data.bad_records import GoodRecords
-from simplepose.data.hdf5 import SampleFile
+from simplepose.data.hdf5.reader import BadRecord, SampleFile
 from simplepose.data.mixing import Mixture, Source
 from simplepose.data.record import Record
 from simplepose.data.sample import Sample
+from simplepose.data.transforms import augment
+from simplepose.data.transforms.augment import Parameters
 from simplepose.skeleton import Skeleton
+
+logger = logging.getLogger(__name__)
+
+IN_A_ROW = 100
+"""So many damaged samples in a row are a damaged file."""
+
+
+class GoodRecords:
+    """The records of a file, a damaged one replaced by the next that can be read: the same one at each time.
+
+    Each damaged picture is logged once and counted once, whatever the number of processes that read it: they
+    share what is known of damage, so this is to be made before a loader starts its workers.
+
+    Args:
+        file: what is read.
+        stop: raise BadRecord instead.
+    """
+
+    def __init__(self, file: SampleFile, stop: bool = False) -> None:
+        self.file, self.stop = file, stop
+        self._told = torch.zeros(len(file), dtype=torch.bool).share_memory_()  # as many pictures at most
+
+    @property
+    def damaged_pictures(self) -> int:
+        """How many were met so far, by all processes."""
+        return int(self._told.sum())
+
+    def __getitem__(self, index: int) -> Record:
+        """Sample `index`, or the next that can be read.
+
+        Raises:
+            BadRecord: it cannot be read, and either nothing may stand in, or none of the next IN_A_ROW can.
+        """
+        tries = min(IN_A_ROW, len(self.file))
+        for step in range(tries):
+            try:
+                return self.file[(index + step) % len(self.file)]
+            except BadRecord as error:
+                if self.stop:
+                    raise
+                fault = error
+                self._tell(error)
+        raise BadRecord(f"{tries} samples in a row: {fault}", fault.index, fault.image_id)
+
+    def _tell(self, error: BadRecord) -> None:
+        picture = int(self.file.sample_pictures[error.index])
+        if not self._told[picture]:
+            self._told[picture] = True
+            logger.warning("another sample stands in: %s", error)
+
 
 Place = tuple[int, int]
 """(epoch, index of a sample)."""

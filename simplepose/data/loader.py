@@ -18,11 +18,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, get_worker_info
 
-from simplepose import freed_memory
 from simplepose.config import Settings
 from simplepose.data.batch import Batch, collate, fill, pad_joints
 from simplepose.data.dataset import Place, TrainingSamples
 from simplepose.data.sample import Sample
+from simplepose.utils import malloc
 
 AHEAD = 4
 """Batches that a worker makes before they are asked for."""
@@ -133,6 +133,6 @@ def _context() -> BaseContext:
 
 def _start_worker(_: int) -> None:
     """One core a worker, and its memory kept; Ctrl-C is the main process's to answer."""
-    freed_memory.keep()
+    malloc.keep()
     cv2.setNumThreads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from simplepose.decoding import decode
+from simplepose.image_io import decode
 
 NOBODY = -1
 """The main person of a picture that shows nobody."""

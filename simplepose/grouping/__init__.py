@@ -51,9 +51,9 @@ def group(maps: np.ndarray | torch.Tensor, skeleton: Skeleton, settings: Setting
     _check(maps, skeleton)
     if _is_tensor(maps):
         if maps.device.type != "cpu" and settings.rules == "ours":
-            from simplepose.grouping import on_device
+            from simplepose.grouping import torch_ops
 
-            keypoints, scores = on_device.group(maps.detach(), skeleton, settings)
+            keypoints, scores = torch_ops.group(maps.detach(), skeleton, settings)
             return People(skeleton.to_annotated(keypoints), scores)
         maps = maps.detach().float().cpu().numpy()
     keypoints, scores = _group(

@@ -17,13 +17,11 @@ import numpy as np
 from torch import Tensor
 
 from simplepose.frames import BadFrame, Frame, FrameSource
-from simplepose.inference.framing import Framed
-from simplepose.inference.gpu_queues import Queues
-from simplepose.inference.line import Line, Step
-from simplepose.inference.maps import Maps
-from simplepose.inference.passes import share
+from simplepose.inference.concurrency import Queues, share
+from simplepose.inference.heatmaps import Maps
 from simplepose.inference.predictor import Predictor
-from simplepose.inference.timing import Timing
+from simplepose.inference.preprocess import Framed
+from simplepose.inference.stages import Line, Step, Timing
 from simplepose.people import People
 
 T = TypeVar("T")

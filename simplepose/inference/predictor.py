@@ -13,14 +13,14 @@ import numpy as np
 import torch
 
 from simplepose import config, geometry, grouping
-from simplepose.inference.framing import Framed, framed
-from simplepose.inference.maps import MapMaker, Maps
-from simplepose.inference.passes import passes
+from simplepose.inference.concurrency import passes
+from simplepose.inference.heatmaps import MapMaker, Maps
+from simplepose.inference.preprocess import Framed, framed
 from simplepose.models import checkpoints
 from simplepose.models.backends import Runtime, build_backend
 from simplepose.models.checkpoints import Model
-from simplepose.models.precision import DTYPES
-from simplepose.models.recording import Run
+from simplepose.models.layers import DTYPES
+from simplepose.models.run_modes import Run
 from simplepose.people import People
 
 ASSETS = Path(__file__).parent.parent / "assets"

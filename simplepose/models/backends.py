@@ -19,10 +19,10 @@ from typing import Any, Generic, Literal, TypeVar, get_args
 import torch
 from torch import Tensor, nn
 
-from simplepose.models.for_use import for_use
+from simplepose.models.fused import for_use
 from simplepose.models.imhn import IMHN
-from simplepose.models.precision import DTYPES
-from simplepose.models.recording import Run
+from simplepose.models.layers import DTYPES
+from simplepose.models.run_modes import Run
 
 logger = logging.getLogger(__name__)
 

@@ -17,12 +17,13 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from simplepose import atomic, config
+from simplepose import config
 from simplepose.config import Settings
-from simplepose.models import published
+from simplepose.models import importers
 from simplepose.models.imhn import IMHN
 from simplepose.models.importers import ImportedEncoder
 from simplepose.skeleton import COCO, Skeleton
+from simplepose.utils import atomic
 
 TRAINING_FORMAT = "simplepose-training-2"
 TRAINING_VALUES = (
@@ -213,15 +214,15 @@ def _read_pickled(path: Path, weights: str) -> Model:
         return _build(values["settings"], values["skeleton"], state, path)
     if "format" in values:
         raise ValueError(f"{path}: {values['format']!r} cannot be read; {TRAINING_FORMAT!r} expected")
-    if published.WEIGHTS not in values:
+    if importers.WEIGHTS not in values:
         raise ValueError(
-            f"{path}: no {published.WEIGHTS!r} in it, as a checkpoint has; found {_first_names(values)}"
+            f"{path}: no {importers.WEIGHTS!r} in it, as a checkpoint has; found {_first_names(values)}"
         )
-    state = _chosen({"raw": values[published.WEIGHTS]}, weights, path)
+    state = _chosen({"raw": values[importers.WEIGHTS]}, weights, path)
     _require_tensors(state, str(path))
     settings = Settings()
     network = _unfilled(settings.model, COCO.channels)
-    fill(network, published.to_ours(state, network), str(path))
+    fill(network, importers.to_ours(state, network), str(path))
     return Model(network, settings, COCO)
 
 

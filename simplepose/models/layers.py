@@ -1,9 +1,13 @@
-"""The blocks that the networks are built of."""
+"""The building blocks of the networks, and the names of their number types."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+"""fp32 is the weights' own. Training runs the others under autocast; a network for use has its weights so."""
+
 
 NEGATIVE_SLOPE = 0.01
 """Of every LeakyReLU in the network."""

@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from simplepose.data.batch import Batch
 from simplepose.data.dataset import EpochSampler, TrainingSamples
 from simplepose.data.loader import Loader
-from simplepose.ending import Ending
 from simplepose.models.checkpoints import Model
-from simplepose.training import averaging
-from simplepose.training.distributed import Vote
-from simplepose.training.engine import Trainer
-from simplepose.training.reporter import Reporter
-from simplepose.training.run_folder import RunFolder, SaveFailed
-from simplepose.training.schedule import lr_at
+from simplepose.training import ema
+from simplepose.training.loggers import Reporter
+from simplepose.training.optim import lr_at
+from simplepose.training.run_dir import RunFolder, SaveFailed
+from simplepose.training.trainer import Trainer
+from simplepose.utils.distributed import Vote
+from simplepose.utils.signals import Ending
 
 STATISTICS_BATCHES = 200
 """Batch norm statistics of averaged weights are taken over so many batches, or all of an epoch."""
@@ -170,7 +170,7 @@ class _Loop:
         if progress.step % settings.log_steps:
             self._read_meter(self._rate((progress.epoch + 1) * self.steps_per_epoch - 1))
         progress.epoch, progress.samples = progress.epoch + 1, 0
-        if averaging.is_due(progress.epoch, settings):
+        if ema.is_due(progress.epoch, settings):
             self.sampler.epoch, self.sampler.start = progress.epoch, 0
             self.trainer.average_weights(itertools.islice(self.loader, STATISTICS_BATCHES))
         return self._watch(ending)

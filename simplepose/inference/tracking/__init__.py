@@ -1,5 +1,0 @@
-"""Who is who from frame to frame: people found in the frames of a video -> the same people with ids."""
-
-from simplepose.inference.tracking.tracker import Tracker
-
-__all__ = ["Tracker"]

@@ -1,0 +1,127 @@
+"""Presets: named inference settings between those of the checkpoint and --set."""
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from drawn_coco import write_drawn_coco
+from oracle import Nobody
+
+import simplepose
+from simplepose import config
+from simplepose.cli import benchmark, demo_image, demo_video, door, evaluate
+from simplepose.config import PRESETS, Inference, Settings
+from simplepose.inference.predictor import Predictor
+from simplepose.models.checkpoints import Model, save_released
+from simplepose.models.imhn import IMHN
+
+COMMANDS = {
+    demo_image: [],
+    demo_video: ["--source", "video.mp4"],
+    evaluate: ["--model", "model", "--annotations", "a.json", "--images", "images", "--output", "output"],
+    benchmark: [],
+}
+CHECKPOINT = Inference(height=96, scales=(0.5, 1.0), max_width=1000)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory) -> Path:
+    """A small network whose inference settings differ from the defaults."""
+    settings = config.from_text(
+        "model: {stacks: 1, stem_width: 8, width: 16, growth: 8, head_width: 16, reduction: 4}", "test"
+    )
+    settings = replace(settings, inference=CHECKPOINT)
+    torch.manual_seed(0)
+    network = IMHN.from_settings(settings.model, simplepose.COCO.channels)
+    path = tmp_path_factory.mktemp("presets") / "model.safetensors"
+    save_released(path, Model(network, settings, simplepose.COCO))
+    return path
+
+
+def test_there_are_three_presets():
+    assert list(PRESETS) == ["fast", "default", "accurate"]
+    for values in PRESETS.values():
+        assert set(values) <= {"height", "scales", "flip"}
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_replaces_the_inference_settings_that_it_states_and_no_others(name):
+    settings = replace(Settings(), inference=CHECKPOINT)
+    changed = config.apply_preset(settings, name)
+    assert changed.inference == replace(CHECKPOINT, **PRESETS[name])
+    assert changed.inference.max_width == CHECKPOINT.max_width
+    assert replace(changed, inference=CHECKPOINT) == settings
+    assert config.from_text(config.to_text(changed), "test") == changed, "the values have the fields' types"
+
+
+def test_fast_costs_less_than_accurate():
+    """The network's cost is proportional to the pixels that it processes."""
+
+    def pixels(name: str) -> float:
+        inference = config.apply_preset(Settings(), name).inference
+        return (1 + inference.flip) * inference.height**2 * sum(scale**2 for scale in inference.scales)
+
+    assert pixels("fast") < pixels("accurate") / 4
+
+
+@pytest.mark.parametrize("load", [simplepose.load, Predictor.from_checkpoint])
+def test_a_preset_replaces_the_settings_of_the_checkpoint(load, checkpoint):
+    assert load(checkpoint).settings.inference == CHECKPOINT
+    assert load(checkpoint, preset="default").settings.inference == CHECKPOINT
+    for name, values in PRESETS.items():
+        assert load(checkpoint, preset=name).settings.inference == replace(CHECKPOINT, **values)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_overrides_replace_the_settings_of_a_preset(name, checkpoint):
+    overrides = ["inference.height=64", "inference.max_width=500"]
+    predictor = simplepose.load(checkpoint, settings_overrides=overrides, preset=name)
+    expected = replace(CHECKPOINT, **{**PRESETS[name], "height": 64, "max_width": 500})
+    assert predictor.settings.inference == expected
+
+
+@pytest.mark.parametrize("name", ["", "Fast", "slow", "height"])
+def test_an_unknown_preset_is_reported_with_the_choices(name, checkpoint):
+    with pytest.raises(ValueError, match=f"preset: expected one of fast, default, accurate, got {name!r}"):
+        simplepose.load(checkpoint, preset=name)
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.__name__.rpartition(".")[2])
+def test_each_command_that_runs_a_network_has_the_option(command, capsys):
+    parser = command.parser()
+    assert parser.parse_args(COMMANDS[command]).preset == "default"
+    for name in PRESETS:
+        assert parser.parse_args([*COMMANDS[command], "--preset", name]).preset == name
+    with pytest.raises(SystemExit, match="2"):
+        parser.parse_args([*COMMANDS[command], "--preset", "slow"])
+    message = capsys.readouterr().err
+    assert "argument --preset: invalid choice: 'slow'" in message
+    assert all(name in message for name in PRESETS)
+
+
+def test_metrics_state_the_preset(checkpoint, tmp_path, monkeypatch):
+    requested = {}
+    monkeypatch.setattr(simplepose, "load", lambda *_, **options: requested.update(options) or Nobody())
+    annotations, images = write_drawn_coco(tmp_path / "coco", pictures=1)
+    files = ["--annotations", str(annotations), "--images", str(images), "--output", str(tmp_path / "out")]
+    assert door(evaluate.main, ["--model", "any", *files, "--preset", "accurate"]) == 0
+    assert requested["preset"] == "accurate"
+    metrics = json.loads((tmp_path / "out/metrics.json").read_text())
+    assert metrics["preset"] == "accurate"
+    assert metrics["AP"] == 0
+
+
+def test_the_benchmark_measures_and_states_the_preset(checkpoint, tmp_path, capsys):
+    image = write_drawn_coco(tmp_path / "coco", pictures=1)[1] / "000000000001.jpg"
+    report = tmp_path / "report.json"
+    arguments = [str(image), "--model", str(checkpoint), "--device", "cpu", "--seconds", "0.01"]
+    assert door(benchmark.main, [*arguments, "--batch", "1", "--json", str(report), "--preset", "fast"]) == 0
+    values = json.loads(report.read_text())
+    assert values["preset"] == "fast"
+    assert values["network_hw"][0] == 32 * math.ceil(PRESETS["fast"]["height"] / 32)  # padded
+    output = capsys.readouterr().out
+    assert "preset fast" in output
+    assert "without mirroring" in output

@@ -1,0 +1,248 @@
+"""Inference runtimes: the same maps and people as torch, what `auto` chooses, what is refused."""
+
+import functools
+import logging
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import torch
+from test_fused import scattered
+
+import simplepose
+from simplepose.cli import benchmark, demo_image, demo_video, door, evaluate
+from simplepose.inference import concurrency
+from simplepose.models import backends
+from simplepose.models.backends import PACKAGES, build_backend
+from simplepose.models.fused import for_use
+from simplepose.models.imhn import IMHN
+from simplepose.synthetic.scenes import draw_scene
+
+SHAPES = [(1, 64, 64), (3, 64, 128), (2, 192, 64), (1, 128, 192), (1, 96, 160), (1, 64, 64)]
+SMALL = ["inference.height=128"]
+OPTIONS = {
+    demo_image: [],
+    benchmark: [],
+    demo_video: ["--source", "a.mp4"],
+    evaluate: ["--model", "m", "--annotations", "a.json", "--images", "i", "--output", "o"],
+}
+
+
+def installed(runtime):
+    """A runtime as a test's parameter; the test is skipped where the runtime is not installed."""
+    for package in PACKAGES[runtime]:
+        pytest.importorskip(package, reason=f"{package} is not installed: pip install -r requirements.txt")
+    return runtime
+
+
+@pytest.fixture(params=PACKAGES)
+def runtime(request):
+    return installed(request.param)
+
+
+@pytest.fixture
+def absent(monkeypatch):
+    """absent("openvino", ...): these packages are not installed."""
+
+    def absent(*packages):
+        for package in packages:
+            monkeypatch.setitem(sys.modules, package, None)
+
+    backends._warn_once.cache_clear()
+    return absent
+
+
+NETWORKS = {"stem": {"stacks": 2}, "encoder": {"stacks": 1, "encoder": "mobilenet_v2"}}
+"""With each kind of layer that the package has."""
+
+
+@functools.cache
+def network_of(kind):
+    torch.manual_seed(0)
+    return scattered(IMHN(**NETWORKS[kind], width=16, growth=8, head_width=16, reduction=4)).eval()
+
+
+@functools.cache
+def backend_of(kind, runtime):
+    """Converted once for all tests: each takes a second or two."""
+    return build_backend(network_of(kind), runtime)
+
+
+@pytest.fixture
+def stand_ins(monkeypatch):
+    """In place of the runtimes' networks, which take a second to convert."""
+
+    def build(fused, *_):
+        return fused
+
+    monkeypatch.setattr(backends, "export_onnx", lambda fused: fused)
+    monkeypatch.setattr(backends, "NETWORKS", dict.fromkeys(PACKAGES, build))
+
+
+def images_of(count, height, width):
+    generator = torch.Generator().manual_seed(height + width)
+    return torch.randint(0, 256, (count, height, width, 3), dtype=torch.uint8, generator=generator)
+
+
+def difference(found, expected):
+    """The largest, relative to the largest value."""
+    assert found.shape == expected.shape
+    assert found.dtype == expected.dtype
+    return ((found - expected).abs().max() / expected.abs().max()).item()
+
+
+@pytest.mark.parametrize("kind", NETWORKS)
+def test_maps_equal_those_of_torch_for_all_shapes(kind, runtime):
+    """From several threads at once, too, each with all cores or with its share of them."""
+    backend = backend_of(kind, runtime)
+    assert (backend.runtime, backend.precision) == (runtime, "fp32")
+    fused = for_use(network_of(kind))
+    cases = [(images_of(*shape), fused(images_of(*shape))) for shape in SHAPES]
+    for images, expected in cases:
+        assert difference(backend.network(images), expected) < 1e-4
+    for threads in (ThreadPoolExecutor(3), concurrency.threads(3)):
+        with threads:
+            all_maps = list(threads.map(backend.network, [images for images, _ in 2 * cases]))
+            for maps, (_, expected) in zip(all_maps, 2 * cases, strict=True):
+                assert difference(maps, expected) < 1e-4
+
+
+def test_maps_stay_as_they_are_after_the_next_call(runtime):
+    network = backend_of("stem", runtime).network
+    first = network(images_of(1, 64, 64))
+    before = first.clone()
+    network(255 - images_of(1, 64, 64))
+    assert torch.equal(first, before)
+
+
+def test_images_may_be_a_view(runtime):
+    network, images = backend_of("stem", runtime).network, images_of(1, 64, 128)
+    view = images.transpose(1, 2)
+    assert torch.equal(network(view), network(view.contiguous()))
+
+
+def test_fewer_stacks(runtime):
+    network, images = network_of("stem"), images_of(1, 64, 64)
+    found = build_backend(network, runtime, stacks=1).network(images)
+    assert difference(found, for_use(network, stacks=1)(images)) < 1e-4
+
+
+def test_people_equal_those_of_torch(runtime):
+    image = draw_scene(np.random.default_rng(546), (480, 640), 3).image
+    overrides = ["inference.height=256"]
+    expected = simplepose.load("imhn_mobile", settings_overrides=overrides, runtime="torch")
+    predictor = simplepose.load("imhn_mobile", settings_overrides=overrides, runtime=runtime)
+    assert (predictor.runtime, predictor.precision) == (runtime, "fp32")
+    maps, wanted = predictor.maps(image).values, expected.maps(image).values
+    assert np.abs(maps - wanted).max() < 1e-4 * np.abs(wanted).max()
+    found, people = predictor(image), expected(image)
+    assert len(found) == len(people) > 0
+    assert found.keypoints == pytest.approx(people.keypoints, abs=0.01)
+    assert found.scores == pytest.approx(people.scores, abs=1e-4)
+
+
+def test_openvino_takes_bf16():
+    installed("openvino")
+    network, images = network_of("stem"), images_of(1, 64, 64)
+    backend = build_backend(network, "openvino", "bf16")
+    assert backend.precision == "bf16"
+    assert difference(backend.network(images), for_use(network)(images)) < 0.04
+
+
+def test_auto_chooses_the_fastest_that_is_installed(stand_ins, absent, caplog):
+    installed("openvino"), installed("onnx")
+    for missing, expected in ([], "openvino"), (["openvino"], "onnx"), (["onnxruntime"], "torch"):
+        absent(*missing)
+        assert build_backend(network_of("stem")).runtime == expected
+    assert not caplog.records
+
+
+def test_auto_needs_no_optional_package(absent, caplog):
+    absent("openvino", "onnxruntime", "onnx")
+    network, images = network_of("stem"), images_of(1, 64, 64)
+    backend = build_backend(network, precision="fp32")
+    assert (backend.runtime, backend.precision) == ("torch", "fp32")
+    assert torch.equal(backend.network(images), for_use(network)(images))
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("fault", ["import", "maps"])
+def test_auto_warns_once_of_a_broken_package_and_goes_on(fault, monkeypatch, stand_ins, absent, caplog):
+    installed("openvino")
+    network = network_of("stem")
+    absent("onnxruntime")
+
+    def fail(*_):
+        raise OSError("libfoo.so: no such file\nmore of it")
+
+    build = fail if fault == "import" else lambda *_: lambda images: torch.zeros(1, 1)
+    monkeypatch.setitem(backends.NETWORKS, "openvino", build)
+    with caplog.at_level(logging.WARNING):
+        assert [build_backend(network).runtime for _ in range(3)] == ["torch"] * 3
+    (record,) = caplog.records
+    why = "OSError: libfoo.so: no such file;" if fault == "import" else "ValueError: expected torch's maps"
+    assert f"runtime 'openvino' does not work here: {why}" in record.message
+    with pytest.raises(
+        ValueError, match=r"'openvino' does not work here.*'simplepose\[openvino\]', or choose"
+    ):
+        build_backend(network, "openvino")
+
+
+def test_auto_is_torch_on_a_gpu_compiled_and_in_fp16(monkeypatch):
+    built = []
+    monkeypatch.setattr(backends, "for_use", lambda *_, **options: built.append(options))
+    arguments = [{"device": "cuda"}, {"run": "compile"}, {"precision": "fp16"}]
+    assert [build_backend(None, **argument).runtime for argument in arguments] == ["torch"] * 3
+    assert [str(options["dtype"])[6:] for options in built] == ["float32", "float32", "float16"]
+
+
+@pytest.mark.parametrize("runtime", PACKAGES)
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"device": "cuda:1"}, "expected device cpu, got cuda; choose that, or runtime torch"),
+        ({"run": "compile"}, "expected run eager, got compile; choose"),
+        ({"run": "graphs"}, "expected run eager, got graphs; choose"),
+        ({"precision": "fp16"}, "expected precision fp32.*, got fp16; choose"),
+    ],
+)
+def test_what_a_runtime_does_not_support_is_refused(runtime, arguments, message):
+    with pytest.raises(ValueError, match=f"runtime '{runtime}': {message}"):
+        build_backend(None, runtime, **arguments)
+
+
+def test_onnx_runtime_has_no_bf16():
+    with pytest.raises(ValueError, match="runtime 'onnx': expected precision fp32, got bf16"):
+        build_backend(None, "onnx", "bf16")
+
+
+def test_an_unknown_runtime_is_refused():
+    with pytest.raises(ValueError, match="runtime: expected one of auto, torch, openvino, onnx, got 'tf'"):
+        build_backend(None, "tf")
+
+
+@pytest.mark.parametrize(("runtime", "package"), [("openvino", "openvino"), ("onnx", "onnxruntime")])
+def test_a_requested_runtime_that_is_not_installed_is_refused(runtime, package, absent, capsys):
+    absent(package)
+    arguments = ["--device", "cpu", "--runtime", runtime, "--set", *SMALL]
+    assert door(benchmark.main, arguments) == 2
+    err = capsys.readouterr().err
+    assert f"'{runtime}': expected the packages {package} and onnx, got no {package}; run: pip" in err
+    assert f"'simplepose[{runtime}]'" in err
+
+
+@pytest.mark.parametrize("command", OPTIONS, ids=lambda command: command.__name__.rpartition(".")[2])
+def test_each_command_has_the_option(command, capsys):
+    parse = command.parser().parse_args
+    assert parse(OPTIONS[command]).runtime == "auto"
+    assert parse(OPTIONS[command]).precision == "fp32"
+    assert parse([*OPTIONS[command], "--runtime", "onnx"]).runtime == "onnx"
+    with pytest.raises(SystemExit):
+        parse([*OPTIONS[command], "--runtime", "tf"])
+
+
+def test_benchmark_reports_the_runtime(runtime, capsys):
+    arguments = ["--device", "cpu", "--runtime", runtime, "--seconds", "0.01", "--batch", "1"]
+    assert benchmark.main([*arguments, "--set", "inference.height=64", "inference.flip=false"]) == 0
+    assert f", {runtime}, fp32, eager, preset default;" in capsys.readouterr().out
