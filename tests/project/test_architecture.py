@@ -1,6 +1,11 @@
-"""Imports go down only, so that each room can be read without the ones above it."""
+"""The architecture: imports go down only, base names are unique, and few modules have a single importer."""
 
 import ast
+import json
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
 
 import pytest
 from places import ROOT
@@ -10,49 +15,45 @@ FACTS = {
     "skeleton",
     "people",
     "config",
-    "typed_yaml",
+    "yaml_config",
     "geometry",
-    "atomic",
-    "decoding",
+    "image_io",
     "coco_json",
-    "freed_memory",
-    "holding",
-    "ending",
     "frames",
+    "utils",
 }
-SETTINGS = {"typed_yaml", "setting_checks", "config_augment"}
 MAY_IMPORT = {
-    "skeleton": {"typed_yaml"},
+    "utils": set(),
+    "yaml_config": set(),
+    "config": {"yaml_config"},
+    "skeleton": {"yaml_config"},
     "geometry": set(),
-    "typed_yaml": set(),
-    "atomic": set(),
-    "freed_memory": set(),
-    "holding": set(),
-    "ending": set(),
-    "decoding": set(),
+    "image_io": set(),
     "people": set(),
     "frames": set(),
     "coco_json": {"people"},
-    "config": SETTINGS,
-    "config_augment": {"setting_checks"},
-    "setting_checks": set(),
     "data": FACTS,
+    "synthetic": FACTS | {"data"},
     "models": FACTS,
     "losses": FACTS,
     "targets": FACTS,
     "grouping": FACTS,
-    "visual": FACTS,
-    "results": FACTS,
+    "sources": FACTS,
+    "tracking": FACTS,
+    "visualize": FACTS,
+    "writers": FACTS,
     "evaluation": FACTS,
-    "inference": FACTS | {"models", "grouping"},
+    "inference": FACTS | {"models", "grouping", "sources"},
     "training": FACTS | {"data", "models", "losses", "targets"},
     "__init__": FACTS | {"inference"},
 }
-MAY_IMPORT["cli"] = set(MAY_IMPORT)  # wires all rooms; nobody imports it, or tools
+MAY_IMPORT["cli"] = set(MAY_IMPORT)  # joins all packages; nothing imports it, or tools
+MAX_SINGLE_IMPORTERS = 20
+MAX_LOADED_MODULES = 40
 
 
 def imported(source: str) -> set[str]:
-    """The rooms that a source imports, and `tools`; the package's own names are of room `__init__`."""
+    """The packages that a source imports, and `tools`; the names of `simplepose` itself are of `__init__`."""
     modules = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
@@ -61,12 +62,32 @@ def imported(source: str) -> set[str]:
             modules += [f"{node.module}.{alias.name}" for alias in node.names]
     paths = [module.split(".") for module in modules]
     named = {"".join(path[1:2]) for path in paths if path[0] == "simplepose"}
-    rooms = {name if name in MAY_IMPORT else "__init__" for name in named}
-    return rooms | {path[0] for path in paths if path[0] == "tools"}
+    packages = {name if name in MAY_IMPORT else "__init__" for name in named}
+    return packages | {path[0] for path in paths if path[0] == "tools"}
+
+
+def module_importers() -> dict[str, set[str]]:
+    """Each module of the package by its dotted name, and the modules that import it or a name of it."""
+    files = {module_name(path): path for path in PACKAGE.rglob("*.py")}
+    importers: dict[str, set[str]] = {name: set() for name in files}
+    for name, path in files.items():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("simplepose"):
+                for alias in node.names:
+                    submodule = f"{node.module}.{alias.name}"
+                    target = submodule if submodule in files else node.module
+                    importers.setdefault(target, set()).add(name)
+    return importers
+
+
+def module_name(path: Path) -> str:
+    """The dotted name of a file of the package."""
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
 @pytest.mark.parametrize(
-    ("source", "rooms"),
+    ("source", "packages"),
     [
         ("import simplepose", {"__init__"}),
         ("import os, simplepose as sp", {"__init__"}),
@@ -78,17 +99,43 @@ def imported(source: str) -> set[str]:
         ("import torch\nfrom simpleposed import cli", set()),
     ],
 )
-def test_every_way_to_import_is_seen(source, rooms):
-    assert imported(source) == rooms
+def test_every_form_of_import_is_found(source, packages):
+    assert imported(source) == packages
 
 
 @pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_imports_go_down_only(path):
-    room = path.relative_to(PACKAGE).with_suffix("").parts[0]
-    above = imported(path.read_text()) - MAY_IMPORT[room] - {room}
-    assert not above, f"{path.name} in {room} imports {sorted(above)}"
+    package = path.relative_to(PACKAGE).with_suffix("").parts[0]
+    above = imported(path.read_text()) - MAY_IMPORT[package] - {package}
+    assert not above, f"{path.name} in {package} imports {sorted(above)}"
 
 
 def test_no_relative_imports():
     files = {p: ast.walk(ast.parse(p.read_text())) for p in PACKAGE.rglob("*.py")}
     assert not [p for p, nodes in files.items() for n in nodes if isinstance(n, ast.ImportFrom) and n.level]
+
+
+def test_no_two_modules_share_a_base_name():
+    names = Counter(path.stem for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")
+    packages = {path.parent.name for path in PACKAGE.rglob("__init__.py")}
+    assert not [name for name, count in names.items() if count > 1 or name in packages - {"grouping"}]
+
+
+def test_few_modules_have_a_single_importer():
+    """A module that one other module imports usually belongs inside it. Commands have no importer."""
+    single = [name for name, importers in module_importers().items() if len(importers) == 1]
+    single.remove("simplepose.grouping._grouping")  # the C++ extension
+    assert len(single) <= MAX_SINGLE_IMPORTERS, "\n".join(sorted(single))
+
+
+def test_few_modules_are_loaded_for_a_prediction():
+    script = (
+        "import json, sys, simplepose; simplepose.load('imhn_mobile', runtime='torch'); "
+        "print(json.dumps(sorted(m for m in sys.modules if m.startswith('simplepose'))))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    loaded = json.loads(done.stdout)
+    print(f"{len(loaded)} modules of simplepose behind simplepose.load")
+    assert len(loaded) <= MAX_LOADED_MODULES, "\n".join(loaded)
