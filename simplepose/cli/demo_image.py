@@ -27,7 +27,7 @@ from simplepose.synthetic.demo_images import write_samples
 from simplepose.utils import distributed, malloc
 from simplepose.utils.distributed import World
 from simplepose.utils.signals import Ending
-from simplepose.visualize.contact_sheet import contact_sheet
+from simplepose.visualize.drawing import contact_sheet
 from simplepose.writers.base import ResultWriter, Several
 from simplepose.writers.drawn_images import PictureFolder, write_picture
 from simplepose.writers.naming import FileNames

@@ -1,10 +1,16 @@
-"""Find, follow and draw the people in a video, a camera or a stream."""
+"""Find, track and draw the people in a video, camera or stream."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import os
+import re
+import sys
 from collections.abc import Sequence
+
+import cv2
+import numpy as np
 
 from simplepose import writers
 from simplepose.cli import arguments, common
@@ -18,9 +24,47 @@ from simplepose.sources import SourceOptions, open_source
 from simplepose.tracking import Tracker
 from simplepose.utils import malloc
 from simplepose.utils.signals import Ending
-from simplepose.visualize.window import Window
 from simplepose.writers.drawn_video import FilmWriter
 from simplepose.writers.naming import film_path
+
+KEYS = (27, ord("q"))
+"""Esc and q end the run."""
+
+
+class Window:
+    """A window that shows one picture after the other; its keys act as Ctrl-C does.
+
+    Args:
+        title: of the window.
+
+    Raises:
+        ValueError: there is no screen, or OpenCV was built without windows.
+    """
+
+    def __init__(self, title: str) -> None:
+        self.require()
+        self._title = title
+
+    @staticmethod
+    def require() -> None:
+        """Raises ValueError where no window can be shown; OpenCV itself would end the process."""
+        if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+            raise ValueError("no screen to show a window on (neither DISPLAY nor WAYLAND_DISPLAY is set)")
+        if re.search(r"GUI:\s+NONE", cv2.getBuildInformation()):
+            raise ValueError("this OpenCV was built without windows; install opencv-python instead")
+
+    def show(self, image: np.ndarray) -> None:
+        """Show (H, W, 3) uint8 BGR. Raises KeyboardInterrupt when a key that ends the run was pressed."""
+        cv2.imshow(self._title, image)
+        if cv2.waitKey(1) & 0xFF in KEYS:
+            raise KeyboardInterrupt
+
+    def __enter__(self) -> Window:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        cv2.destroyAllWindows()
+
 
 RATE = 25.0
 """Frames a second of what is drawn, where the source does not say."""

@@ -12,8 +12,8 @@ from tqdm import tqdm
 from simplepose.cli import arguments
 from simplepose.synthetic import backdrops, coco_export, poses
 from simplepose.synthetic.backdrops import Backdrop, PictureFolder
-from simplepose.synthetic.coco_poses import PoseFile
 from simplepose.synthetic.figures import Figure
+from simplepose.synthetic.poses import PoseFile
 from simplepose.synthetic.scenes import Scene, draw_scene
 
 

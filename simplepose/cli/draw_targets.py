@@ -15,7 +15,7 @@ from simplepose.data.batch import collate
 from simplepose.data.dataset import EpochSampler, TrainingSamples
 from simplepose.data.sample import Sample
 from simplepose.skeleton import Skeleton
-from simplepose.visualize import maps, training_samples
+from simplepose.visualize import maps
 from simplepose.writers.drawn_images import write_picture
 
 FORMATS = (".png", ".jpg", ".jpeg")
@@ -60,8 +60,6 @@ def _row(sample: Sample, settings: Settings, body: Skeleton, height: int) -> lis
     batch = collate([sample])
     target = targets.draw(batch.joints, batch.person_mask.float() / 255, body, settings.targets)[0].numpy()
     stride = settings.targets.stride
-    shown = training_samples.row(
-        sample.image, sample.mask_miss, sample.person_mask, sample.joints, target, stride, body
-    )
+    shown = maps.row(sample.image, sample.mask_miss, sample.person_mask, sample.joints, target, stride, body)
     size = max(1, round(height * sample.image.shape[1] / sample.image.shape[0])), height
     return [maps.titled(tile, size, title) for title, tile in shown.items()]

@@ -10,8 +10,7 @@ from simplepose.people import NO_ID, People
 from simplepose.skeleton import COCO, Skeleton
 from simplepose.tracking import appearance, motion
 from simplepose.tracking.association import evidence, near_pairs, similarity
-from simplepose.tracking.motion import Forecast
-from simplepose.tracking.one_euro import one_euro
+from simplepose.tracking.motion import Forecast, one_euro
 from simplepose.tracking.tracks import Sights
 
 LEAST_ALIKE = 0.05

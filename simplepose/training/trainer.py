@@ -25,11 +25,10 @@ from simplepose.models import checkpoints
 from simplepose.models.checkpoints import Model
 from simplepose.models.imhn import IMHN
 from simplepose.training import amp, batch_norm, checkpointing
-from simplepose.training.batch_norm import Statistics
+from simplepose.training.batch_norm import Statistics, synchronise
 from simplepose.training.ema import MovingAverage, RunningMean
 from simplepose.training.metrics import Meter
 from simplepose.training.optim import freeze, make_optimizer, set_learning_rate
-from simplepose.training.sync_batchnorm import synchronise
 from simplepose.utils.distributed import World
 
 

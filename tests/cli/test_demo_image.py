@@ -16,7 +16,7 @@ from simplepose.cli import INTERRUPTED, demo_image, door
 from simplepose.models.checkpoints import Model, save_released
 from simplepose.models.imhn import IMHN
 from simplepose.synthetic.demo_images import SCENES
-from simplepose.visualize.contact_sheet import ROW_HEIGHT
+from simplepose.visualize.drawing import ROW_HEIGHT
 from simplepose.writers.drawn_video import MPEG4, FilmWriter
 
 

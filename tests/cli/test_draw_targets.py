@@ -8,7 +8,7 @@ from places import CONFIGS
 from simplepose.cli import door, draw_targets
 from simplepose.data.hdf5.reader import SampleFile
 from simplepose.skeleton import COCO
-from simplepose.visualize import training_samples
+from simplepose.visualize import maps
 from simplepose.visualize.drawing import person_colour
 
 GREY = np.full((96, 128, 3), 100, np.uint8)
@@ -25,7 +25,7 @@ def people(*places, v=2.0):
 
 def row(joints=None, mask_miss=None, person_mask=None, target=None):
     """The pictures of a sample in which nothing is but what is given."""
-    pictures = training_samples.row(
+    pictures = maps.row(
         GREY,
         np.full((24, 32), 255, np.uint8) if mask_miss is None else mask_miss,
         np.zeros((24, 32), np.uint8) if person_mask is None else person_mask,
@@ -61,7 +61,7 @@ def test_a_bone_to_a_hidden_joint_is_dotted():
     drawn = []
     for v in (2, 1):
         keypoints[0, elbow, 2] = v
-        shown = training_samples.draw_joints(GREY, keypoints)
+        shown = maps.draw_joints(GREY, keypoints)
         drawn.append((shown[50, 25:105] != shown[0, 0]).any(1))
     assert drawn[0].all()
     assert 0.3 < drawn[1].mean() < 0.8

@@ -8,7 +8,7 @@ from records import blank
 from stick_body import upright
 
 from simplepose.config import Augment
-from simplepose.data.transforms import augment, geometric
+from simplepose.data.transforms import augment
 from simplepose.data.transforms.augment import Parameters
 from simplepose.skeleton import COCO
 
@@ -32,7 +32,7 @@ def test_the_half_lies_in_the_middle_and_fills_the_frame(half, members):
     places = COCO.to_annotated(joints)[0, members, :2]
     low, high = places.min(0), places.max(0)
     assert (low + high) / 2 == pytest.approx((191.5, 127.5), abs=0.1)
-    assert (high - low).max() == pytest.approx(PLAIN.person_height * 255 / geometric.MARGIN, rel=1e-3)
+    assert (high - low).max() == pytest.approx(PLAIN.person_height * 255 / augment.MARGIN, rel=1e-3)
     assert len(joints) == 1
     assert (joints[0, :, 2] == 2).all()  # the other half is taught wherever it lies
 
@@ -40,19 +40,19 @@ def test_the_half_lies_in_the_middle_and_fills_the_frame(half, members):
 @pytest.mark.parametrize("half", ["upper", "lower"])
 def test_a_half_with_too_few_joints_gives_way_to_the_other_then_to_the_whole(half):
     upper_only = person(~LOWER)
-    moved = geometric.half_body(upper_only, half, WORDS, COCO)
-    assert moved.center_xy == geometric.half_body(upper_only, "upper", WORDS, COCO).center_xy
+    moved = augment.half_body(upper_only, half, WORDS, COCO)
+    assert moved.center_xy == augment.half_body(upper_only, "upper", WORDS, COCO).center_xy
     assert moved.center_xy != upper_only.center_xy
     for record in (person(np.arange(17) < 2), person(np.zeros(17, bool)), blank(), blank((8, 8))):
-        assert geometric.half_body(record, half, WORDS, COCO) is record
+        assert augment.half_body(record, half, WORDS, COCO) is record
 
 
 def test_joints_in_one_place_are_not_enlarged_without_end():
     record = person()
     record.keypoints[0, :, :2] = 50, 60
-    moved = geometric.half_body(record, "upper", WORDS, COCO)
+    moved = augment.half_body(record, "upper", WORDS, COCO)
     assert moved.center_xy == (50, 60)
-    assert moved.height == geometric.LEAST_SHARE * record.height
+    assert moved.height == augment.LEAST_SHARE * record.height
 
 
 def test_a_white_pixel_goes_where_its_keypoint_goes(rng):
@@ -90,14 +90,14 @@ def test_a_framed_picture_has_no_halves():
 
 def test_halves_are_drawn_as_often_as_the_setting_says():
     rng = np.random.default_rng(0)
-    drawn = Counter(geometric.draw(rng, Augment(half_body_probability=0.4)) for _ in range(1000))
+    drawn = Counter(augment.sample_half_body(rng, Augment(half_body_probability=0.4)) for _ in range(1000))
     assert 330 < drawn["upper"] + drawn["lower"] < 470
     assert abs(drawn["upper"] - drawn["lower"]) < 80
-    assert geometric.draw(rng, Augment()) is None
+    assert augment.sample_half_body(rng, Augment()) is None
 
 
 def test_a_skeleton_without_such_names_has_no_lower_body():
     record = person()
-    moved = geometric.half_body(record, "lower", ("wing",), COCO)
+    moved = augment.half_body(record, "lower", ("wing",), COCO)
     low, high = record.keypoints[0, :, :2].min(0), record.keypoints[0, :, :2].max(0)
     assert moved.center_xy == pytest.approx(tuple((low + high) / 2))

@@ -7,8 +7,8 @@ import pytest
 
 from simplepose.skeleton import COCO
 from simplepose.synthetic import poses
-from simplepose.synthetic.coco_poses import PoseFile, lift
 from simplepose.synthetic.figures import FACE, FOREARM, SHIN, THIGH, UPPER_ARM
+from simplepose.synthetic.poses import PoseFile, lift
 from simplepose.synthetic.scenes import draw_scene
 
 ROW = {name: row for row, name in enumerate(COCO.annotated)}

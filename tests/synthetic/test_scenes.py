@@ -10,9 +10,8 @@ import pytest
 from simplepose.skeleton import COCO
 from simplepose.synthetic import bodies, body_parts, poses
 from simplepose.synthetic.clothes import Paint
-from simplepose.synthetic.cutout import Light, cut_out
 from simplepose.synthetic.demo_images import PORTRAIT, SCENES, write_samples
-from simplepose.synthetic.painter import OWN_GROUP, Painter
+from simplepose.synthetic.painter import OWN_GROUP, Light, Painter, cut_out
 from simplepose.synthetic.scenes import draw_scene
 
 SIZE_HW = (180, 240)

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from simplepose.visualize.contact_sheet import (
+from simplepose.visualize.drawing import (
     BACKGROUND,
     CAPTION_HEIGHT,
     MARGIN,

@@ -1,12 +1,15 @@
-"""Augmentation in two halves: `draw` decides by chance, `apply` carries out, always the same.
+"""Augmentation of one training sample in two steps: sample the parameters, then apply them.
 
-One affine matrix moves the picture, both masks and the joints; people that are pasted have one of their own.
+Applying is deterministic. One affine matrix transforms the image, both masks and the joints; pasted people
+have matrices of their own. A half-body sample frames a person's upper or lower body as others frame the
+whole.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -15,11 +18,50 @@ from simplepose import geometry
 from simplepose.config import Augment
 from simplepose.data.record import Record
 from simplepose.data.sample import FILL_BGR, Sample, move_joints, placing, to_cells
-from simplepose.data.transforms import geometric, occlusion, photometric
-from simplepose.data.transforms.geometric import Half
+from simplepose.data.transforms import occlusion, photometric
 from simplepose.data.transforms.occlusion import Paste, Rectangle
 from simplepose.data.transforms.photometric import Appearance
 from simplepose.skeleton import Skeleton
+
+Half = Literal["upper", "lower"]
+
+LEAST_JOINTS = 3
+"""Labelled joints that a half must have to be framed."""
+
+MARGIN, LEAST_SHARE = 1.5, 0.25
+"""Framed height: the longer side of the joints' box times this, at least this share of the person's."""
+
+
+def sample_half_body(rng: np.random.Generator, settings: Augment) -> Half | None:
+    """Decide by chance which half is framed; None: the whole."""
+    halved, upper = rng.random() < settings.half_body_probability, rng.random() < 0.5
+    if not halved:
+        return None
+    return "upper" if upper else "lower"
+
+
+def half_body(record: Record, half: Half, lower_body: tuple[str, ...], skeleton: Skeleton) -> Record:
+    """The record with the main person's half as its centre and height.
+
+    Where that half has fewer than 3 labelled joints, the other is framed; where that has too, the whole.
+
+    Args:
+        lower_body: a joint whose name contains one of these is of the lower body.
+        skeleton: names the joints of `record.keypoints`.
+    """
+    if not len(record.keypoints):
+        return record
+    joints = record.keypoints[0]
+    labelled = joints[:, 2] > 0
+    lower = np.array([any(word in name for word in lower_body) for name in skeleton.annotated], bool)
+    first, second = (lower, ~lower) if half == "lower" else (~lower, lower)
+    for members in (first & labelled, second & labelled):
+        if members.sum() >= LEAST_JOINTS:
+            low, high = joints[members, :2].min(0), joints[members, :2].max(0)
+            x, y = map(float, (low + high) / 2)
+            height = max(MARGIN * float((high - low).max()), LEAST_SHARE * record.height)
+            return replace(record, center_xy=(x, y), height=height)
+    return record
 
 
 @dataclass(frozen=True)
@@ -64,7 +106,7 @@ def draw(rng: np.random.Generator, settings: Augment) -> Parameters:
         tint=(_whole(rng, *settings.hue), _whole(rng, *settings.saturation), _whole(rng, *settings.value))
         if tinted
         else None,
-        half=geometric.draw(rng, settings),
+        half=sample_half_body(rng, settings),
         pastes=occlusion.sample_pasting(rng, settings),
         erased=occlusion.sample_erasing(rng, settings),
         appearance=photometric.draw(rng, settings),
@@ -110,7 +152,7 @@ def apply(
         ValueError: there are not as many donors as pastes.
     """
     if parameters.half is not None and settings.framing == "person":
-        record = geometric.half_body(record, parameters.half, settings.lower_body, skeleton)
+        record = half_body(record, parameters.half, settings.lower_body, skeleton)
     matrix = affine(record, parameters, settings)
     rows, columns = geometry.seen(matrix, record.mask_all.shape, settings.size)
     picture, mask_all, mask_miss = (
