@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from simplepose import targets
-from simplepose.config import Targets
+from simplepose.config import TargetSettings
 from simplepose.grouping import Settings, group
 from simplepose.skeleton import COCO
 from simplepose.synthetic.scenes import draw_scene
@@ -46,7 +46,7 @@ def drawn_maps(scenes: int) -> Iterator[tuple[int, np.ndarray]]:
         people = list(PUBLISHED_MS)[scene % len(PUBLISHED_MS)]
         keypoints = draw_scene(np.random.default_rng(scene), (512, 640), people).keypoints
         joints = torch.from_numpy(COCO.to_network(keypoints))[None]
-        yield people, targets.draw(joints, torch.zeros(1, 128, 160), COCO, Targets())[0].numpy()
+        yield people, targets.draw(joints, torch.zeros(1, 128, 160), COCO, TargetSettings())[0].numpy()
 
 
 def reference_maps(folder: Path, count: int) -> Iterator[tuple[int, np.ndarray]]:

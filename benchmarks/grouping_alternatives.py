@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from simplepose.config import Grouping
+from simplepose.config import GroupingSettings
 
 # Where the top lies that is highest at cell x, y.
 
@@ -72,12 +72,12 @@ def nearest_cell(map_: np.ndarray, x: float, y: float) -> float:
     return float(map_[row, column])
 
 
-def always_all(length: float, settings: Grouping) -> int:
+def always_all(length: float, settings: GroupingSettings) -> int:
     """As many samples on a short limb as on a long one."""
     return settings.limb_samples
 
 
-def mean_of_samples(values: list[float], settings: Grouping) -> float:
+def mean_of_samples(values: list[float], settings: GroupingSettings) -> float:
     """Published; ours is the value that most samples reach."""
     supporting = sum(value > settings.limb_threshold for value in values)
     return statistics.fmean(values) if supporting >= settings.limb_support * len(values) else 0.0
@@ -175,7 +175,7 @@ def _may_join(one: dict, other: dict, score: float) -> bool:
     return not one.keys() & other.keys() and score >= 0.7 * weakest
 
 
-def leave_loose(groups: Groups, peaks: list, settings: Grouping) -> Groups:
+def leave_loose(groups: Groups, peaks: list, settings: GroupingSettings) -> Groups:
     """No joint without limbs is given to anybody."""
     return groups
 

@@ -22,7 +22,7 @@ import finding
 import numpy as np
 from synthetic_video import AREA, Film, Shot
 
-from simplepose.config import Tracking
+from simplepose.config import TrackingSettings
 from simplepose.evaluation.tracking_metrics import Judged, TrackScores, oks, track_scores
 from simplepose.people import NO_ID, People
 from simplepose.skeleton import COCO
@@ -38,7 +38,7 @@ class Greedy:
     """The baseline, with the same settings as `Tracker` where they mean the same."""
 
     def __init__(self) -> None:
-        self.settings = Tracking()
+        self.settings = TrackingSettings()
         self.poses: dict[int, tuple[np.ndarray, int]] = {}
         self.frame, self.next_id = 0, 0
 
@@ -134,7 +134,7 @@ def _blind() -> Track:
     return lambda people, _: tracker(people)
 
 
-def _seeing(settings: Tracking) -> Track:
+def _seeing(settings: TrackingSettings) -> Track:
     tracker = Tracker(settings=settings)
     return lambda people, image: tracker(people, image=image)
 
@@ -142,8 +142,8 @@ def _seeing(settings: Tracking) -> Track:
 TRACKERS: dict[str, Callable[[], Track]] = {
     "greedy OKS, no motion": Greedy,
     "Tracker, without pictures": _blind,
-    "Tracker": lambda: _seeing(Tracking()),
-    "Tracker, smoothing": lambda: _seeing(Tracking(smoothing=True)),
+    "Tracker": lambda: _seeing(TrackingSettings()),
+    "Tracker, smoothing": lambda: _seeing(TrackingSettings(smoothing=True)),
 }
 
 

@@ -55,7 +55,7 @@ def require(condition: bool, message: str) -> None:
 
 
 @dataclass(frozen=True)
-class Augment:
+class AugmentSettings:
     """How a training sample is cut from its picture, and changed by chance.
 
     Each pair is the range that a value is drawn from. From `half_body_probability` on nothing is of the
@@ -124,7 +124,7 @@ class Augment:
 
 
 @dataclass(frozen=True)
-class Model:
+class ModelSettings:
     """The shape of the IMHN network; the defaults are the published 129.0 M parameters."""
 
     stacks: int = 4  # hourglasses in a row
@@ -155,7 +155,7 @@ class Model:
 
 
 @dataclass(frozen=True)
-class Targets:
+class TargetSettings:
     """How joints are drawn into the maps that the network learns."""
 
     stride: int = 4  # input pixels a cell
@@ -172,7 +172,7 @@ class Targets:
 
 
 @dataclass(frozen=True)
-class Loss:
+class LossSettings:
     """The multi-scale, multi-stack loss."""
 
     kind: Literal["focal_l2", "l2"] = "focal_l2"
@@ -192,7 +192,7 @@ class Loss:
 
 
 @dataclass(frozen=True)
-class Train:
+class TrainSettings:
     """The optimiser, its schedule, and how the run is kept."""
 
     batch_size: int = 4  # samples of a process that go through the network at once
@@ -263,7 +263,7 @@ LEAST_PEAK = 1e-6
 
 
 @dataclass(frozen=True)
-class Grouping:
+class GroupingSettings:
     """From maps to people (simplepose.grouping).
 
     The reference rules do not read sure_peak, max_connections and the loose_ settings; to them limb_support
@@ -295,7 +295,7 @@ class Grouping:
 
 
 @dataclass(frozen=True)
-class Inference:
+class InferenceSettings:
     """From a picture to maps."""
 
     height: int = 640  # pixels that a picture's height, or longest side, is resized to
@@ -317,11 +317,11 @@ PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         "accurate": {"height": 384, "scales": (0.5, 0.75, 1.333), "flip": True},
     }
 )
-"""Named points between speed and accuracy: the values of `Inference` that replace the checkpoint's."""
+"""Named points between speed and accuracy: the values of `InferenceSettings` that replace the checkpoint's."""
 
 
 @dataclass(frozen=True)
-class Tracking:
+class TrackingSettings:
     """Who is who from frame to frame (simplepose.tracking); times are in frames of the source."""
 
     sure_score: float = (
@@ -352,14 +352,14 @@ class Settings:
     """All settings of a run, as a file in configs/ states them."""
 
     skeleton: str = "coco"  # or the path of a skeleton's YAML file
-    model: Model = field(default_factory=Model)
-    targets: Targets = field(default_factory=Targets)
-    loss: Loss = field(default_factory=Loss)
-    augment: Augment = field(default_factory=Augment)
-    train: Train = field(default_factory=Train)
-    grouping: Grouping = field(default_factory=Grouping)
-    inference: Inference = field(default_factory=Inference)
-    tracking: Tracking = field(default_factory=Tracking)
+    model: ModelSettings = field(default_factory=ModelSettings)
+    targets: TargetSettings = field(default_factory=TargetSettings)
+    loss: LossSettings = field(default_factory=LossSettings)
+    augment: AugmentSettings = field(default_factory=AugmentSettings)
+    train: TrainSettings = field(default_factory=TrainSettings)
+    grouping: GroupingSettings = field(default_factory=GroupingSettings)
+    inference: InferenceSettings = field(default_factory=InferenceSettings)
+    tracking: TrackingSettings = field(default_factory=TrackingSettings)
 
     def __post_init__(self) -> None:
         require(

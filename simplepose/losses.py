@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from simplepose.config import Loss
+from simplepose.config import LossSettings
 from simplepose.skeleton import Skeleton
 
 
@@ -38,7 +38,7 @@ class MultiScaleLoss(nn.Module):
     """The loss of all stacks at all scales, a sample's mean.
 
     Args:
-        settings: weights and exponent, see `config.Loss`.
+        settings: weights and exponent, see `config.LossSettings`.
         skeleton: which channels are keypoints and which the person mask.
     """
 
@@ -46,7 +46,7 @@ class MultiScaleLoss(nn.Module):
     scale_weights: Tensor
     stack_weights: Tensor
 
-    def __init__(self, settings: Loss, skeleton: Skeleton) -> None:
+    def __init__(self, settings: LossSettings, skeleton: Skeleton) -> None:
         super().__init__()
         self.settings = settings
         weights = torch.ones(1, skeleton.channels, 1, 1)

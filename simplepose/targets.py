@@ -12,11 +12,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from simplepose.config import Targets
+from simplepose.config import TargetSettings
 from simplepose.skeleton import Skeleton
 
 
-def draw(joints: Tensor, person_mask: Tensor, skeleton: Skeleton, settings: Targets) -> Tensor:
+def draw(joints: Tensor, person_mask: Tensor, skeleton: Skeleton, settings: TargetSettings) -> Tensor:
     """Draw all maps of a batch, on the device of the mask.
 
     What there is to draw is found where the joints are, and only then sent to the device: where the joints
@@ -51,7 +51,7 @@ def _eroded(mask: Tensor, axis: int) -> Tensor:
     return least
 
 
-def _draw_keypoints(maps: Tensor, joints: Tensor, skeleton: Skeleton, settings: Targets) -> None:
+def _draw_keypoints(maps: Tensor, joints: Tensor, skeleton: Skeleton, settings: TargetSettings) -> None:
     """A Gaussian on each labelled joint, cut to a square window; people by maximum."""
     channels, height, width = maps.shape[1:]
     sample, person, kind = (joints[..., 2] > 0).nonzero(as_tuple=True)
@@ -72,7 +72,7 @@ def _draw_keypoints(maps: Tensor, joints: Tensor, skeleton: Skeleton, settings: 
     maps.view(-1).scatter_reduce_(0, cells.view(-1), bells.view(-1), "amax")
 
 
-def _draw_limbs(maps: Tensor, joints: Tensor, skeleton: Skeleton, settings: Targets) -> None:
+def _draw_limbs(maps: Tensor, joints: Tensor, skeleton: Skeleton, settings: TargetSettings) -> None:
     """A Gaussian band along each limb with two labelled ends, within the ends' box; people by mean."""
     channels, height, width = maps.shape[1:]
     ends = torch.as_tensor(skeleton.limb_ends, device=joints.device).long()
@@ -109,7 +109,7 @@ def _draw_limbs(maps: Tensor, joints: Tensor, skeleton: Skeleton, settings: Targ
 
 
 def _boxes(
-    low_xy: Tensor, high_xy: Tensor, size: tuple[int, int], settings: Targets
+    low_xy: Tensor, high_xy: Tensor, size: tuple[int, int], settings: TargetSettings
 ) -> tuple[Tensor, Tensor]:
     """The cells of K boxes, widened by one cell and cut to the map.
 
@@ -136,5 +136,5 @@ def _gaussian(distance: Tensor, sigma: float) -> Tensor:
     return torch.exp(-(distance**2) / (2 * sigma**2))
 
 
-def _pixels(index: Tensor, settings: Targets) -> Tensor:
+def _pixels(index: Tensor, settings: TargetSettings) -> Tensor:
     return index * settings.stride + (settings.stride / 2 - 0.5)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from simplepose import config
 from simplepose.cli import arguments
-from simplepose.config import Train
+from simplepose.config import TrainSettings
 from simplepose.training.optim import lr_at
 from simplepose.visualize import plots
 
@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _curve(settings: Train, world_size: int) -> tuple[list[float], list[float]]:
+def _curve(settings: TrainSettings, world_size: int) -> tuple[list[float], list[float]]:
     steps = range(settings.epochs * STEPS_PER_EPOCH)
     rates = [lr_at(step, STEPS_PER_EPOCH, settings, world_size) for step in steps]
     return [step / STEPS_PER_EPOCH for step in steps], rates

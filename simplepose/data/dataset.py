@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset, Sampler
 
-from simplepose.config import Augment, Settings
+from simplepose.config import AugmentSettings, Settings
 from simplepose.data.hdf5.reader import BadRecord, SampleFile
 from simplepose.data.mixing import Mixture, Source
 from simplepose.data.record import Record
@@ -185,7 +185,7 @@ def _open(path: Path, settings: Settings, skeleton: Skeleton) -> SampleFile:
     return file
 
 
-def _chosen(file: SampleFile, settings: Augment) -> np.ndarray:
+def _chosen(file: SampleFile, settings: AugmentSettings) -> np.ndarray:
     """All samples where each frames its main person; one a picture where the picture is framed."""
     if settings.framing == "person":
         return np.arange(len(file))

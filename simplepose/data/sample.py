@@ -16,7 +16,7 @@ FILL_BGR = (124, 127, 127)
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """What the network learns from, at the size of `Augment.size`.
+    """What the network learns from, at the size of `AugmentSettings.size`.
 
     Attributes:
         image: (H, W, 3) uint8 BGR.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeGuard
 
 import numpy as np
 
-from simplepose.config import Grouping as Settings
+from simplepose.config import GroupingSettings as Settings
 from simplepose.grouping._grouping import group as _group
 from simplepose.people import People
 from simplepose.skeleton import Skeleton

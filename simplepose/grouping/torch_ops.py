@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from simplepose.config import Grouping
+from simplepose.config import GroupingSettings
 from simplepose.grouping import _grouping
 from simplepose.skeleton import Skeleton
 
@@ -28,7 +28,7 @@ _NEAR = [
 
 
 @torch.no_grad()
-def group(maps: Tensor, skeleton: Skeleton, settings: Grouping) -> tuple[np.ndarray, np.ndarray]:
+def group(maps: Tensor, skeleton: Skeleton, settings: GroupingSettings) -> tuple[np.ndarray, np.ndarray]:
     """People, by our rules, in maps on any device.
 
     Args:
@@ -46,7 +46,7 @@ def group(maps: Tensor, skeleton: Skeleton, settings: Grouping) -> tuple[np.ndar
     return keypoints, person_scores
 
 
-def find_peaks(maps: Tensor, settings: Grouping) -> tuple[np.ndarray, np.ndarray]:
+def find_peaks(maps: Tensor, settings: GroupingSettings) -> tuple[np.ndarray, np.ndarray]:
     """The joints in keypoint maps (J, h, w).
 
     Returns:
@@ -67,7 +67,7 @@ def find_peaks(maps: Tensor, settings: Grouping) -> tuple[np.ndarray, np.ndarray
 
 
 def connect_limbs(
-    maps: Tensor, peaks: np.ndarray, counts: np.ndarray, limb_ends: np.ndarray, settings: Grouping
+    maps: Tensor, peaks: np.ndarray, counts: np.ndarray, limb_ends: np.ndarray, settings: GroupingSettings
 ) -> tuple[np.ndarray, np.ndarray]:
     """The limbs that may lie between peaks.
 
@@ -109,7 +109,9 @@ class _Pairs(NamedTuple):
     penalty: Tensor
 
 
-def _possible(numbers: Tensor, of_limb: Tensor, peaks: Tensor, height: int, settings: Grouping) -> _Pairs:
+def _possible(
+    numbers: Tensor, of_limb: Tensor, peaks: Tensor, height: int, settings: GroupingSettings
+) -> _Pairs:
     """Those of the pairs with these numbers that a limb of 1 everywhere could connect.
 
     Pairs are numbered limb by limb, and of a limb first peak by first peak. of_limb (5, L): the numbers at
@@ -130,7 +132,7 @@ def _possible(numbers: Tensor, of_limb: Tensor, peaks: Tensor, height: int, sett
     return _Pairs(*(part[possible] for part in parts))
 
 
-def _support(maps: Tensor, pairs: _Pairs, most: int, settings: Grouping) -> Tensor:
+def _support(maps: Tensor, pairs: _Pairs, most: int, settings: GroupingSettings) -> Tensor:
     """(n,) the value that enough samples between two peaks reach, 0 if that is not above the threshold."""
     samples = (pairs.length + 0.5).floor().clamp(1, settings.limb_samples - 1) + 1
     needed = (settings.limb_support * samples).ceil().long()

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from simplepose import geometry
-from simplepose.config import Inference
+from simplepose.config import InferenceSettings
 from simplepose.inference.preprocess import Framed
 from simplepose.skeleton import Skeleton
 
@@ -48,7 +48,7 @@ class MapMaker:
         self,
         network: Callable[[Tensor], Tensor],
         skeleton: Skeleton,
-        settings: Inference,
+        settings: InferenceSettings,
         stride: int,
         device: torch.device,
     ) -> None:

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from simplepose import geometry
-from simplepose.config import Inference
+from simplepose.config import InferenceSettings
 
 MULTIPLE = 32
 """The network takes heights and widths that are multiples of this; less padding is less work."""
@@ -42,7 +42,7 @@ class Framed:
         return tuple(padded.shape for padded in self.padded)
 
 
-def framed(image: np.ndarray, settings: Inference) -> Framed:
+def framed(image: np.ndarray, settings: InferenceSettings) -> Framed:
     """Resize (cubic) and pad a picture, (H, W, 3) uint8 BGR, at each scale."""
     picture = (image.shape[0], image.shape[1])
     sizes = tuple(resized_size(picture, scale, settings) for scale in settings.scales)
@@ -51,7 +51,7 @@ def framed(image: np.ndarray, settings: Inference) -> Framed:
     return Framed(padded, sizes, frame, geometry.resizing(frame, picture))
 
 
-def resized_size(picture: tuple[int, int], scale: float, settings: Inference) -> tuple[int, int]:
+def resized_size(picture: tuple[int, int], scale: float, settings: InferenceSettings) -> tuple[int, int]:
     """Rows and columns that a picture of so many is resized to."""
     rows, columns = picture
     side = rows if settings.fit == "height" else max(rows, columns)

@@ -258,7 +258,7 @@ def _build(settings_yaml: str, skeleton_yaml: str, state: Mapping[str, Tensor], 
     return Model(network, settings, skeleton)
 
 
-def _unfilled(settings: config.Model, channels: int) -> IMHN:
+def _unfilled(settings: config.ModelSettings, channels: int) -> IMHN:
     """A network whose weights are still to come: drawing 129 M of them by chance takes seconds."""
     with torch.device("meta"):
         network = IMHN.from_settings(settings, channels)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from simplepose.config import Model
+from simplepose.config import ModelSettings
 from simplepose.models.encoders import MobileNetV2
 from simplepose.models.layers import ConvBlock, Residual, SqueezeExcitation
 from simplepose.skeleton import COCO
@@ -144,7 +144,7 @@ class IMHN(nn.Module):
 
     Args:
         channels: maps at each scale; the COCO skeleton has 50.
-        stacks, stem_width, width, growth, head_width, reduction, dilations, scales: see `config.Model`.
+        stacks, stem_width, width, growth, head_width, reduction, dilations, scales: see `config.ModelSettings`.
         encoder, encoder_multiplier: likewise.
     """
 
@@ -187,7 +187,7 @@ class IMHN(nn.Module):
             self.stem.encoder.reset_parameters()
 
     @classmethod
-    def from_settings(cls, settings: Model, channels: int) -> IMHN:
+    def from_settings(cls, settings: ModelSettings, channels: int) -> IMHN:
         """The network that `settings` describe."""
         return cls(
             settings.stacks,

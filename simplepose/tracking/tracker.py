@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from simplepose.config import Tracking
+from simplepose.config import TrackingSettings
 from simplepose.people import NO_ID, People
 from simplepose.skeleton import COCO, Skeleton
 from simplepose.tracking import appearance, motion
@@ -35,11 +35,11 @@ class Tracker:
 
     Args:
         skeleton: whose annotated joints the people have.
-        settings: see `config.Tracking`.
+        settings: see `config.TrackingSettings`.
     """
 
-    def __init__(self, skeleton: Skeleton = COCO, settings: Tracking | None = None) -> None:
-        self.settings = settings or Tracking()
+    def __init__(self, skeleton: Skeleton = COCO, settings: TrackingSettings | None = None) -> None:
+        self.settings = settings or TrackingSettings()
         self._joints, self._bones = len(skeleton.annotated), skeleton.bone_ends
         self._sigmas = np.array(skeleton.sigmas)
         self._time, self._next_id = 0.0, 0

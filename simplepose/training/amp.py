@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from simplepose.config import Train
+from simplepose.config import TrainSettings
 from simplepose.models.layers import DTYPES
 
 INSTEAD = "use train.amp_backend=torch, which needs no other package"
@@ -214,7 +214,7 @@ class TorchPrecision:
 
 
 def prepare(
-    network: nn.Module, optimizer: Optimizer, settings: Train, device: torch.device
+    network: nn.Module, optimizer: Optimizer, settings: TrainSettings, device: torch.device
 ) -> MixedPrecision:
     """Mixed precision as train.precision and train.amp_backend say.
 

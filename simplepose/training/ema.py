@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from simplepose.config import Train
+from simplepose.config import TrainSettings
 
 
 class Average(ABC):
@@ -101,7 +101,7 @@ class RunningMean(Average):
         return 1 / self.updates
 
 
-def is_due(epoch: int, settings: Train) -> bool:
+def is_due(epoch: int, settings: TrainSettings) -> bool:
     """Whether the SWA takes the weights in after `epoch` epochs: each swa_epochs from swa_start on."""
     if settings.swa_start is None or epoch <= settings.swa_start:
         return False

@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from simplepose.config import Train
+from simplepose.config import TrainSettings
 from simplepose.training.metrics import Reading
 from simplepose.training.trainer import Progress
 
@@ -308,7 +308,7 @@ class Reporter:
 
     def __init__(
         self,
-        settings: Train,
+        settings: TrainSettings,
         device: torch.device,
         journal: Journal | None,
         board: Board | None = None,

@@ -19,7 +19,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 
-from simplepose.config import Train
+from simplepose.config import TrainSettings
 from simplepose.training import amp
 
 SHOWN = 5
@@ -91,7 +91,7 @@ LR_FACTOR = "lr_factor"
 """A parameter group's own factor on the learning rate."""
 
 
-def make_optimizer(network: nn.Module, settings: Train) -> Optimizer:
+def make_optimizer(network: nn.Module, settings: TrainSettings) -> Optimizer:
     """The optimizer that `settings` name, over the network's parameters that are not frozen.
 
     Whether it is fused is logged: a warning where it was asked for and is not to be had.
@@ -119,7 +119,7 @@ def set_learning_rate(optimizer: Optimizer, learning_rate: float) -> None:
         group["lr"] = learning_rate * group.get(LR_FACTOR, 1.0)
 
 
-def _parameter_groups(network: nn.Module, settings: Train) -> list[dict[str, Any]]:
+def _parameter_groups(network: nn.Module, settings: TrainSettings) -> list[dict[str, Any]]:
     """The trained parameters: the pretrained encoder's, if it has a factor of its own, and all others."""
     trained = {name: p for name, p in network.named_parameters() if p.requires_grad}
     encoder = (
@@ -133,7 +133,7 @@ def _parameter_groups(network: nn.Module, settings: Train) -> list[dict[str, Any
     return [group for group in groups if group["params"]]
 
 
-def _of_torch(groups: list[dict[str, Any]], settings: Train) -> Optimizer:
+def _of_torch(groups: list[dict[str, Any]], settings: TrainSettings) -> Optimizer:
     parameters = [parameter for group in groups for parameter in group["params"]]
     kind = {"sgd": torch.optim.SGD, "adamw": torch.optim.AdamW}[settings.optimizer]
     fused = settings.fused and _has_fused(kind, parameters[0])
@@ -157,7 +157,7 @@ def _has_fused(kind: Any, like: nn.Parameter) -> bool:
     return True
 
 
-def _of_apex(groups: list[dict[str, Any]], settings: Train) -> Optimizer:
+def _of_apex(groups: list[dict[str, Any]], settings: TrainSettings) -> Optimizer:
     make = amp.fused_optimizer(settings.optimizer)
     device = groups[0]["params"][0].device
     if device.type != "cuda":
@@ -169,14 +169,14 @@ def _of_apex(groups: list[dict[str, Any]], settings: Train) -> Optimizer:
     return make(groups, **_options(settings))
 
 
-def _options(settings: Train) -> dict[str, Any]:
+def _options(settings: TrainSettings) -> dict[str, Any]:
     options = {"lr": settings.learning_rate, "weight_decay": settings.weight_decay}
     if settings.optimizer == "adamw":
         return {**options, "betas": (settings.momentum, ADAM_SECOND_BETA)}
     return {**options, "momentum": settings.momentum}
 
 
-def lr_at(step: int, steps_per_epoch: int, settings: Train, world_size: int = 1) -> float:
+def lr_at(step: int, steps_per_epoch: int, settings: TrainSettings, world_size: int = 1) -> float:
     """The learning rate of one optimiser step.
 
     Linear warm-up from 0, times `learning_rate` and the number of processes, times the factor of the
@@ -208,12 +208,12 @@ def _cosine(done: int, steps: int) -> float:
     return 0.5 * (1 + math.cos(math.pi * min(max(done / max(steps, 1), 0.0), 1.0)))
 
 
-def _cyclic(done: int, cycle: int, settings: Train) -> float:
+def _cyclic(done: int, cycle: int, settings: TrainSettings) -> float:
     share = max(done, 0) % cycle / max(cycle - 1, 1)
     return 1 + (settings.cycle_factor - 1) * share
 
 
-def _step(step: int, steps_per_epoch: int, settings: Train) -> float:
+def _step(step: int, steps_per_epoch: int, settings: TrainSettings) -> float:
     length = _length(settings.step_epochs, steps_per_epoch)
     if settings.restart_epoch is not None:
         restart = round(settings.restart_epoch * steps_per_epoch)

@@ -273,7 +273,7 @@ def _parallel(
     return DataParallel(called) if data_parallel else called
 
 
-def _require_data_parallel(settings: config.Train) -> None:
+def _require_data_parallel(settings: config.TrainSettings) -> None:
     """A copy that DataParallel makes of a module whose `forward` was replaced runs the first GPU's, and its
     threads take fp16 for whatever type autocast has.
     """

@@ -8,7 +8,7 @@ import pytest
 import torch
 from pretend_device import NAME, PretendDevice
 
-from simplepose.config import Loss
+from simplepose.config import LossSettings
 from simplepose.losses import MultiScaleLoss, focal_l2, l2
 from simplepose.skeleton import COCO
 
@@ -33,7 +33,7 @@ def loss_of(settings, reference, outputs=None):
 
 def test_total_scales_and_gradients_equal_the_published_ones(reference):
     outputs = outputs_of(reference)
-    total, parts = loss_of(Loss(), reference, outputs)
+    total, parts = loss_of(LossSettings(), reference, outputs)
     total.backward()
     assert total.item() == pytest.approx(float(reference["loss"]), rel=1e-5)
     assert parts.shape == (4, 5)
@@ -45,7 +45,7 @@ def test_total_scales_and_gradients_equal_the_published_ones(reference):
 
 
 def test_plain_l2_equals_the_published_one(reference):
-    _, parts = loss_of(Loss(kind="l2"), reference)
+    _, parts = loss_of(LossSettings(kind="l2"), reference)
     assert parts[:, 0].mean().item() == pytest.approx(float(reference["l2_scale0"]), rel=1e-5)
 
 
@@ -60,36 +60,38 @@ def test_one_cell_by_hand():
 
 
 def test_gamma_zero_is_plain_l2(reference):
-    focal, plain = loss_of(Loss(gamma=0), reference), loss_of(Loss(kind="l2"), reference)
+    focal, plain = loss_of(LossSettings(gamma=0), reference), loss_of(LossSettings(kind="l2"), reference)
     assert focal[0].item() == pytest.approx(plain[0].item(), rel=1e-6)
 
 
 def test_a_masked_batch_costs_nothing(reference):
     reference["mask"] = np.zeros_like(reference["mask"])
-    assert loss_of(Loss(), reference)[0].item() == 0
+    assert loss_of(LossSettings(), reference)[0].item() == 0
 
 
 def test_it_is_the_mean_over_the_tensors_own_batch(reference):
     one = {name: value[:1] if value.ndim == 4 else value for name, value in reference.items()}
     twice = {name: np.concatenate([value] * 2) if value.ndim == 4 else value for name, value in one.items()}
-    assert loss_of(Loss(), one)[0].item() == pytest.approx(loss_of(Loss(), twice)[0].item(), rel=1e-5)
+    assert loss_of(LossSettings(), one)[0].item() == pytest.approx(
+        loss_of(LossSettings(), twice)[0].item(), rel=1e-5
+    )
 
 
 def test_it_stays_float32_under_autocast(reference):
-    expected = loss_of(Loss(), reference)[0]
+    expected = loss_of(LossSettings(), reference)[0]
     with torch.autocast("cpu", torch.bfloat16):
-        total, _ = loss_of(Loss(), reference)
+        total, _ = loss_of(LossSettings(), reference)
     assert total.dtype == torch.float32
     assert total.item() == expected.item()
 
 
 def test_stack_weights_choose_stacks(reference):
-    last, _ = loss_of(Loss(stack_weights=(0, 0, 0, 1)), reference)
-    alone, _ = loss_of(Loss(), reference, outputs_of(reference)[3:])
+    last, _ = loss_of(LossSettings(stack_weights=(0, 0, 0, 1)), reference)
+    alone, _ = loss_of(LossSettings(), reference, outputs_of(reference)[3:])
     assert last.item() == pytest.approx(alone.item(), rel=1e-6)
 
 
-@pytest.mark.parametrize("settings", [Loss(stack_weights=(1, 1)), Loss(scale_weights=(1, 1))])
+@pytest.mark.parametrize("settings", [LossSettings(stack_weights=(1, 1)), LossSettings(scale_weights=(1, 1))])
 def test_weights_that_do_not_fit_are_told(settings, reference):
     with pytest.raises(ValueError, match="expected"):
         loss_of(settings, reference)
@@ -98,7 +100,7 @@ def test_weights_that_do_not_fit_are_told(settings, reference):
 @pytest.mark.parametrize("stack_weights", [(), (1.0, 3.0)])
 def test_the_loss_on_a_gpu_waits_for_nothing(stack_weights, monkeypatch):
     monkeypatch.setattr(torch, "autocast", lambda *_, **__: contextlib.nullcontext())  # it has none
-    loss = MultiScaleLoss(Loss(stack_weights=stack_weights), COCO)
+    loss = MultiScaleLoss(LossSettings(stack_weights=stack_weights), COCO)
     target, mask = torch.rand(2, 50, 16, 32), torch.ones(2, 1, 16, 32)
     outputs = [[torch.rand(2, 50, 16 // 2**j, 32 // 2**j) for j in range(5)] for _ in range(2)]
     expected, _ = loss(outputs, target, mask)

@@ -8,10 +8,10 @@ import torch
 from pretend_device import NAME, PretendDevice
 
 from simplepose import targets
-from simplepose.config import Targets
+from simplepose.config import TargetSettings
 from simplepose.skeleton import COCO
 
-PUBLISHED = Targets()
+PUBLISHED = TargetSettings()
 
 
 def draw(joints, size=(32, 48), mask=None, settings=PUBLISHED):
@@ -125,7 +125,7 @@ def test_mirrored_joints_give_mirrored_maps(rng):
     joints[..., :2] = np.floor(joints[..., :2]) + 0.25  # off the rounding ties, which mirroring turns round
     mirrored = joints[:, :, COCO.joint_flip].copy()
     mirrored[..., 0] = np.where(mirrored[..., 2] > 0, 48 * 4 - 1 - mirrored[..., 0], 0)
-    settings = Targets(limb_floor=0.0, threshold=1e-6)
+    settings = TargetSettings(limb_floor=0.0, threshold=1e-6)
     plain, other = draw(joints, settings=settings), draw(mirrored, settings=settings)
     inner = np.s_[:, 30:48]
     assert np.allclose(other[inner][:, COCO.joint_flip, :, ::-1], plain[inner], atol=1e-5)
@@ -133,7 +133,7 @@ def test_mirrored_joints_give_mirrored_maps(rng):
 
 def test_no_floor_leaves_the_rest_of_a_limbs_box_empty(rng):
     joints = people(rng)
-    floored, plain = draw(joints), draw(joints, settings=Targets(limb_floor=0.0))
+    floored, plain = draw(joints), draw(joints, settings=TargetSettings(limb_floor=0.0))
     assert ((floored[:, :30] > 0) > (plain[:, :30] > 0)).any()
     assert plain[:, :30][plain[:, :30] > 0].min() > 0.01
 

@@ -6,22 +6,24 @@ import numpy as np
 import pytest
 
 from simplepose import geometry
-from simplepose.config import Augment
+from simplepose.config import AugmentSettings
 from simplepose.data.record import Record
 from simplepose.data.transforms import augment
 from simplepose.data.transforms.augment import Parameters
 from simplepose.skeleton import COCO
 
-NOTHING = Augment(rotation=0, shift=0, scale_probability=0, flip_probability=0, tint_probability=0)
+NOTHING = AugmentSettings(rotation=0, shift=0, scale_probability=0, flip_probability=0, tint_probability=0)
 CHANGES = {
     "nothing": NOTHING,
-    "rotation": Augment(shift=0, scale_probability=0, flip_probability=0, tint_probability=0),
-    "shift": Augment(rotation=0, scale_probability=0, flip_probability=0, tint_probability=0),
-    "scale": Augment(rotation=0, shift=0, scale_probability=1, flip_probability=0, tint_probability=0),
-    "flip": Augment(rotation=0, shift=0, scale_probability=0, flip_probability=1, tint_probability=0),
-    "all": Augment(flip_probability=0.5, tint_probability=0),
-    "all, non-square": Augment(size=(256, 384), tint_probability=0),
-    "all, picture": Augment(size=(384, 320), framing="picture", tint_probability=0),
+    "rotation": AugmentSettings(shift=0, scale_probability=0, flip_probability=0, tint_probability=0),
+    "shift": AugmentSettings(rotation=0, scale_probability=0, flip_probability=0, tint_probability=0),
+    "scale": AugmentSettings(
+        rotation=0, shift=0, scale_probability=1, flip_probability=0, tint_probability=0
+    ),
+    "flip": AugmentSettings(rotation=0, shift=0, scale_probability=0, flip_probability=1, tint_probability=0),
+    "all": AugmentSettings(flip_probability=0.5, tint_probability=0),
+    "all, non-square": AugmentSettings(size=(256, 384), tint_probability=0),
+    "all, picture": AugmentSettings(size=(384, 320), framing="picture", tint_probability=0),
 }
 
 
@@ -43,9 +45,9 @@ def test_equal_to_the_published_affine_and_joints(shared):
                 center=tuple(case["main_person_center"]),
             )
             parameters = Parameters(case["degree"], case["scale"], tuple(case["crop"]), case["flip"])
-            matrix = augment.affine(sample, parameters, Augment())
+            matrix = augment.affine(sample, parameters, AugmentSettings())
             assert np.abs(matrix - expected[f"{name}_matrix"]).max() < 1e-6
-            joints = augment.apply(sample, parameters, Augment(), COCO, 4).joints
+            joints = augment.apply(sample, parameters, AugmentSettings(), COCO, 4).joints
             labelled = expected[f"{name}_joints18"][..., 2] < 2  # 0 hidden, 1 visible
             assert np.array_equal(joints[..., 2] > 0, labelled)
             off = joints[labelled][:, :2] - expected[f"{name}_joints18"][labelled][:, :2]
@@ -107,7 +109,7 @@ def test_main_person_framing_brings_its_height_and_centre(rng):
 @pytest.mark.parametrize("flip", [False, True])
 @pytest.mark.parametrize("picture", [(240, 320), (320, 240), (240, 240), (1, 1)])
 def test_a_framed_picture_lies_where_inference_has_it(picture, flip):
-    settings = Augment(size=(384, 512), framing="picture")
+    settings = AugmentSettings(size=(384, 512), framing="picture")
     sample = record(np.zeros((0, 17, 3)), np.zeros((*picture, 3), np.uint8))
     matrix = augment.affine(sample, Parameters(flip=flip), settings)
     resized = (384, 384 * picture[1] // picture[0])
@@ -119,7 +121,7 @@ def test_a_framed_picture_lies_where_inference_has_it(picture, flip):
 
 def test_of_a_framed_picture_that_is_too_wide_both_sides_are_cut():
     sample = record(np.zeros((0, 17, 3)), np.zeros((240, 960, 3), np.uint8))
-    matrix = augment.affine(sample, Parameters(), Augment(size=(384, 512), framing="picture"))
+    matrix = augment.affine(sample, Parameters(), AugmentSettings(size=(384, 512), framing="picture"))
     assert matrix[0, 0] == matrix[1, 1] == 384 / 240
     assert matrix @ (479.5, 119.5, 1) == pytest.approx([255.5, 191.5])
 
@@ -136,17 +138,19 @@ def test_outside_the_picture_nothing_is_missing_and_nobody_is_there():
 
 def test_the_same_chance_gives_the_same_sample(rng):
     image = rng.integers(0, 256, (240, 320, 3), dtype=np.uint8)
-    draws = [augment.draw(np.random.default_rng([3, 1, 4]), Augment(tint_probability=1)) for _ in range(2)]
+    draws = [
+        augment.draw(np.random.default_rng([3, 1, 4]), AugmentSettings(tint_probability=1)) for _ in range(2)
+    ]
     assert draws[0] == draws[1]
     first, second = (
-        augment.apply(record(np.zeros((1, 17, 3)), image), d, Augment(), COCO, 4).image for d in draws
+        augment.apply(record(np.zeros((1, 17, 3)), image), d, AugmentSettings(), COCO, 4).image for d in draws
     )
     assert np.array_equal(first, second)
 
 
 def test_draws_stay_within_their_settings():
     rng = np.random.default_rng(0)
-    draws = [augment.draw(rng, Augment()) for _ in range(500)]
+    draws = [augment.draw(rng, AugmentSettings()) for _ in range(500)]
     assert all(abs(d.degrees) <= 40 and 0.7 <= d.scale <= 1.3 for d in draws)
     assert {abs(axis) for d in draws for axis in d.shift_xy} >= {0, 50}
     assert max(abs(axis) for d in draws for axis in d.shift_xy) == 50
@@ -169,16 +173,16 @@ STRONG = {f"{name}_probability": 1.0 for name in NAMES}
 
 
 def test_beyond_the_published_recipe_nothing_is_on_by_default():
-    assert all(getattr(Augment(), name) == 0 for name in STRONG)
+    assert all(getattr(AugmentSettings(), name) == 0 for name in STRONG)
     rng = np.random.default_rng(0)
     for _ in range(100):
-        drawn = augment.draw(rng, Augment())
+        drawn = augment.draw(rng, AugmentSettings())
         assert drawn == Parameters(drawn.degrees, drawn.scale, drawn.shift_xy, drawn.flip, drawn.tint)
 
 
 def test_a_published_decision_is_that_of_the_published_draws():
     """Written out: what is drawn, in which order; a sample of an existing run stays as it was."""
-    rng, settings = np.random.default_rng([0, 3, 4]), Augment()
+    rng, settings = np.random.default_rng([0, 3, 4]), AugmentSettings()
     drawn = augment.draw(np.random.default_rng([0, 3, 4]), settings)
     scaled, tinted = rng.random() < 0.8, rng.random() < 0.2
     assert drawn.degrees == rng.uniform(-40, 40)
@@ -191,8 +195,8 @@ def test_a_published_decision_is_that_of_the_published_draws():
 @pytest.mark.parametrize("name", STRONG)
 def test_what_is_on_leaves_the_published_decisions_alone(name):
     for seed in range(20):
-        plain = augment.draw(np.random.default_rng(seed), Augment())
-        strong = augment.draw(np.random.default_rng(seed), Augment(**{name: 1.0}))
+        plain = augment.draw(np.random.default_rng(seed), AugmentSettings())
+        strong = augment.draw(np.random.default_rng(seed), AugmentSettings(**{name: 1.0}))
         assert strong != plain
         published = (strong.degrees, strong.scale, strong.shift_xy, strong.flip, strong.tint)
         assert published == (plain.degrees, plain.scale, plain.shift_xy, plain.flip, plain.tint)
@@ -202,7 +206,7 @@ def test_what_is_on_leaves_the_published_decisions_alone(name):
 @pytest.mark.parametrize("picture_hw", [(1, 1), (8, 8), (8, 50), (240, 320)])
 @pytest.mark.parametrize("people", [0, 1, 3])
 def test_all_at_once_gives_a_good_sample_of_any_picture(picture_hw, people, framing, rng):
-    settings = Augment(size=(64, 128), framing=framing, tint_probability=1, **STRONG)
+    settings = AugmentSettings(size=(64, 128), framing=framing, tint_probability=1, **STRONG)
     keypoints = rng.uniform(0, max(picture_hw), (people, 17, 3))
     keypoints[..., 2] = rng.integers(0, 3, (people, 17))
     image = rng.integers(0, 256, (*picture_hw, 3), dtype=np.uint8)

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from records import NECK, SHOULDERS, blank, standing
 
-from simplepose.config import Augment
+from simplepose.config import AugmentSettings
 from simplepose.data.transforms import augment, occlusion
 from simplepose.data.transforms.augment import Parameters
 from simplepose.data.transforms.occlusion import Paste, cut_out
 from simplepose.skeleton import COCO
 
-SETTINGS = Augment(size=(256, 384))
+SETTINGS = AugmentSettings(size=(256, 384))
 MIDDLE = Paste(donor=0.0, height=0.5, place_xy=(0.5, 0.5))
 
 
@@ -184,7 +184,9 @@ def test_as_many_donors_as_pastes_are_asked_for():
 
 def test_draws_stay_within_their_settings():
     rng = np.random.default_rng(0)
-    settings = Augment(copy_paste_probability=0.5, copy_paste_people=(2, 3), copy_paste_height=(0.3, 0.4))
+    settings = AugmentSettings(
+        copy_paste_probability=0.5, copy_paste_people=(2, 3), copy_paste_height=(0.3, 0.4)
+    )
     draws = [occlusion.sample_pasting(rng, settings) for _ in range(400)]
     assert {len(pastes) for pastes in draws} == {0, 2, 3}
     assert 160 < sum(bool(pastes) for pastes in draws) < 240

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from records import NECK, SHOULDERS, blank, standing
 
-from simplepose.config import Augment
+from simplepose.config import AugmentSettings
 from simplepose.data.transforms import augment, occlusion
 from simplepose.data.transforms.augment import Parameters
 from simplepose.data.transforms.occlusion import Rectangle, hide
 from simplepose.skeleton import COCO
 
-SETTINGS = Augment(size=(256, 384), erase_probability=1)
+SETTINGS = AugmentSettings(size=(256, 384), erase_probability=1)
 RED = (0, 0, 255)
 
 
@@ -91,7 +91,7 @@ def test_nobody_in_the_picture():
     ("area", "aspect"), [((0.02, 0.12), (0.4, 2.5)), ((1.0, 1.0), (0.01, 0.01)), ((0.0, 0.0), (9, 9))]
 )
 def test_draws_stay_inside_and_within_their_settings(area, aspect):
-    settings = Augment(size=(256, 384), erase_probability=1, erase_area=area, erase_aspect=aspect)
+    settings = AugmentSettings(size=(256, 384), erase_probability=1, erase_area=area, erase_aspect=aspect)
     rng = np.random.default_rng(0)
     for _ in range(200):
         r = occlusion.sample_erasing(rng, settings)
@@ -105,6 +105,6 @@ def test_draws_stay_inside_and_within_their_settings(area, aspect):
 
 def test_it_is_drawn_as_often_as_its_setting_says():
     rng = np.random.default_rng(0)
-    drawn = [occlusion.sample_erasing(rng, Augment(erase_probability=0.3)) for _ in range(600)]
+    drawn = [occlusion.sample_erasing(rng, AugmentSettings(erase_probability=0.3)) for _ in range(600)]
     assert 140 < sum(r is not None for r in drawn) < 220
-    assert occlusion.sample_erasing(rng, Augment()) is None
+    assert occlusion.sample_erasing(rng, AugmentSettings()) is None

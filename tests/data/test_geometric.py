@@ -7,14 +7,14 @@ import pytest
 from records import blank
 from stick_body import upright
 
-from simplepose.config import Augment
+from simplepose.config import AugmentSettings
 from simplepose.data.transforms import augment
 from simplepose.data.transforms.augment import Parameters
 from simplepose.skeleton import COCO
 
-WORDS = Augment().lower_body
+WORDS = AugmentSettings().lower_body
 LOWER = np.array([name.split("_")[-1] in ("hip", "knee", "ankle") for name in COCO.annotated])
-PLAIN = Augment(size=(256, 384))
+PLAIN = AugmentSettings(size=(256, 384))
 
 
 def person(labelled=None, size_hw=(240, 320)):
@@ -56,7 +56,7 @@ def test_joints_in_one_place_are_not_enlarged_without_end():
 
 
 def test_a_white_pixel_goes_where_its_keypoint_goes(rng):
-    settings = Augment(size=(256, 384), half_body_probability=1, tint_probability=0, shift=10)
+    settings = AugmentSettings(size=(256, 384), half_body_probability=1, tint_probability=0, shift=10)
     tried = 0
     for _ in range(30):
         record = person()
@@ -80,7 +80,7 @@ def test_a_white_pixel_goes_where_its_keypoint_goes(rng):
 
 
 def test_a_framed_picture_has_no_halves():
-    settings = Augment(size=(256, 384), framing="picture")
+    settings = AugmentSettings(size=(256, 384), framing="picture")
     plain, half = (
         augment.apply(person(), parameters, settings, COCO, 4).joints
         for parameters in (Parameters(), Parameters(half="upper"))
@@ -90,10 +90,12 @@ def test_a_framed_picture_has_no_halves():
 
 def test_halves_are_drawn_as_often_as_the_setting_says():
     rng = np.random.default_rng(0)
-    drawn = Counter(augment.sample_half_body(rng, Augment(half_body_probability=0.4)) for _ in range(1000))
+    drawn = Counter(
+        augment.sample_half_body(rng, AugmentSettings(half_body_probability=0.4)) for _ in range(1000)
+    )
     assert 330 < drawn["upper"] + drawn["lower"] < 470
     assert abs(drawn["upper"] - drawn["lower"]) < 80
-    assert augment.sample_half_body(rng, Augment()) is None
+    assert augment.sample_half_body(rng, AugmentSettings()) is None
 
 
 def test_a_skeleton_without_such_names_has_no_lower_body():

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from simplepose.config import Augment
+from simplepose.config import AugmentSettings
 from simplepose.data.transforms import photometric
 from simplepose.data.transforms.photometric import Appearance
 
@@ -20,7 +20,7 @@ CHANGES = {
     "grey": Appearance(grey=True),
     "all": Appearance(1.4, 0.6, 1.5, 9, 2.5, (15.0, 100.0), (15.0, 7), 30, True),
 }
-EVERYTHING = Augment(
+EVERYTHING = AugmentSettings(
     jitter_probability=1,
     blur_probability=1,
     motion_blur_probability=1,
@@ -43,7 +43,7 @@ def smooth(size_hw=(64, 96)):
 
 def test_nothing_asked_changes_nothing(rng):
     image = noisy(rng)
-    assert photometric.draw(rng, Augment()) == Appearance()
+    assert photometric.draw(rng, AugmentSettings()) == Appearance()
     assert np.array_equal(photometric.apply(image, Appearance()), image)
 
 
@@ -169,7 +169,7 @@ def test_draws_stay_within_their_settings():
 @pytest.mark.parametrize("name", ["jitter", "blur", "motion_blur", "noise", "jpeg", "grey"])
 def test_each_is_drawn_as_often_as_its_setting_says(name):
     rng = np.random.default_rng(1)
-    settings = Augment(**{f"{name}_probability": 0.3})
+    settings = AugmentSettings(**{f"{name}_probability": 0.3})
     changed = sum(photometric.draw(rng, settings) != Appearance() for _ in range(600))
     assert 140 < changed < 220
 
@@ -180,7 +180,7 @@ def test_the_ends_of_what_may_be_set_work(name, end, rng):
     value = {"blur_sigma": (0, 100), "motion_blur_length": (1, 500), "noise_sigma": (0, 255)}[name][
         end == "most"
     ]
-    settings = Augment(
+    settings = AugmentSettings(
         **{name: (value, value)}, blur_probability=1, motion_blur_probability=1, noise_probability=1
     )
     out = photometric.apply(noisy(rng), photometric.draw(rng, settings))

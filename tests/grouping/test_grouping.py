@@ -11,7 +11,7 @@ import grouping_twin
 import numpy as np
 import pytest
 
-from simplepose.config import Grouping
+from simplepose.config import GroupingSettings
 from simplepose.grouping import Settings, group
 from simplepose.skeleton import COCO, Skeleton
 
@@ -22,7 +22,7 @@ CHAIN = Skeleton(
 LENIENT = Settings(person_joints=1, person_score=0.0)
 
 
-def peaks_of(map_: np.ndarray, settings: Grouping = LENIENT) -> np.ndarray:
+def peaks_of(map_: np.ndarray, settings: GroupingSettings = LENIENT) -> np.ndarray:
     """(P, 3) the peaks of one map, best first: with one joint and no limbs, each peak is a person."""
     return group(np.ascontiguousarray(map_, np.float32)[None], DOT, settings).keypoints[:, 0]
 

@@ -15,14 +15,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from simplepose.config import Grouping
+from simplepose.config import GroupingSettings
 from simplepose.people import People
 from simplepose.skeleton import Skeleton
 
 LOG_FLOOR = 1e-3
 
 
-def find_peaks(map_: np.ndarray, settings: Grouping, steps: Steps) -> list[tuple[float, float, float]]:
+def find_peaks(
+    map_: np.ndarray, settings: GroupingSettings, steps: Steps
+) -> list[tuple[float, float, float]]:
     """x, y in cells and score, best first."""
     values = np.where(np.isfinite(map_), map_, 0).astype(np.float64)
     seen, peaks = set(), []
@@ -79,19 +81,19 @@ def interpolated(map_: np.ndarray, x: float, y: float) -> float:
     return value if math.isfinite(value) else 0.0
 
 
-def one_a_cell(length: float, settings: Grouping) -> int:
+def one_a_cell(length: float, settings: GroupingSettings) -> int:
     """How many samples lie on a limb."""
     return min(max(math.floor(length + 0.5) + 1, 2), settings.limb_samples)
 
 
-def reached_by_most(values: list[float], settings: Grouping) -> float:
+def reached_by_most(values: list[float], settings: GroupingSettings) -> float:
     """A limb's score from its samples, but for its ends and length; 0 if they do not support it."""
     reached = sorted(values, reverse=True)[math.ceil(settings.limb_support * len(values)) - 1]
     return reached if reached > settings.limb_threshold else 0.0
 
 
 def connect(
-    map_: np.ndarray, starts: list, ends: list, settings: Grouping, steps: Steps
+    map_: np.ndarray, starts: list, ends: list, settings: GroupingSettings, steps: Steps
 ) -> list[tuple[int, int, float]]:
     """(start, end, score) of the pairs of peaks that a limb may connect."""
     found = []
@@ -143,7 +145,7 @@ def mean_of_all(joint_scores: list[float], limb_scores: list[float], whole: int)
 
 
 def assemble(
-    peaks: list, limb_ends: list, connections: list, settings: Grouping, steps: Steps
+    peaks: list, limb_ends: list, connections: list, settings: GroupingSettings, steps: Steps
 ) -> list[tuple[dict, float]]:
     """({joint: peak}, score) of each person, best first."""
     links, people = links_of(limb_ends, connections), []
@@ -156,7 +158,7 @@ def assemble(
     return sorted(people, key=lambda person: -person[1])
 
 
-def gather(groups: list[dict], peaks: list, settings: Grouping) -> list[dict]:
+def gather(groups: list[dict], peaks: list, settings: GroupingSettings) -> list[dict]:
     """Small groups given to the nearest larger one that lacks their joints."""
     places = [np.array([peaks[joint][i][:2] for joint, i in sorted(g.items())]) for g in groups]
     scores = [[peaks[joint][i][2] for joint, i in sorted(g.items())] for g in groups]
@@ -193,7 +195,7 @@ class Steps:
 OURS = Steps()
 
 
-def group(maps: np.ndarray, skeleton: Skeleton, settings: Grouping, steps: Steps = OURS) -> People:
+def group(maps: np.ndarray, skeleton: Skeleton, settings: GroupingSettings, steps: Steps = OURS) -> People:
     """What `simplepose.grouping.group` answers."""
     keypoint_maps, limb_maps = maps[skeleton.keypoint_channels], maps[skeleton.limb_channels]
     peaks = [find_peaks(m, settings, steps) for m in keypoint_maps]

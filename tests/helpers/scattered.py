@@ -7,7 +7,7 @@ import torch
 from stick_body import bent
 
 from simplepose import targets
-from simplepose.config import Targets
+from simplepose.config import TargetSettings
 from simplepose.skeleton import COCO, Skeleton
 
 
@@ -72,4 +72,4 @@ def maps_of(people: np.ndarray, size: tuple[int, int], skeleton: Skeleton = COCO
     """(C, h, w) float32: the targets of people (P, A, 3) in a picture of that height and width."""
     joints = torch.from_numpy(skeleton.to_network(people))[None]
     mask = torch.zeros(1, size[0] // 4, size[1] // 4)
-    return targets.draw(joints, mask, skeleton, Targets())[0].numpy()
+    return targets.draw(joints, mask, skeleton, TargetSettings())[0].numpy()

@@ -13,7 +13,7 @@ from torch import nn
 
 import simplepose
 from simplepose import config, geometry
-from simplepose.config import Inference
+from simplepose.config import InferenceSettings
 from simplepose.inference import predictor as predictor_module
 from simplepose.inference.heatmaps import MapMaker, Maps
 from simplepose.inference.predictor import Predictor
@@ -50,7 +50,7 @@ def standing_in(size_hw):
 
 def map_maker(network=brightness, **settings):
     """Pictures -> the network's maps."""
-    settings = Inference(**{"height": 128, **settings})
+    settings = InferenceSettings(**{"height": 128, **settings})
     make = MapMaker(network, COCO, settings, 4, torch.device("cpu"))
 
     def maps(image):

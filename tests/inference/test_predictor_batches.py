@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import simplepose
-from simplepose.config import Inference
+from simplepose.config import InferenceSettings
 from simplepose.inference.predictor import Predictor, find
 from simplepose.inference.preprocess import LEAST, MULTIPLE, PADDING, framed
 from simplepose.models import checkpoints
@@ -78,10 +78,10 @@ def test_fewer_stacks_find_what_that_stack_finds(rng):
 @pytest.mark.parametrize("size", [(480, 640), (640, 480), (1, 1), (3000, 20), (20, 3000)])
 @pytest.mark.parametrize("fit", ["height", "longest"])
 def test_pictures_are_fitted_by_height_or_longest_side(size, fit):
-    picture = framed(np.full((*size, 3), 7, np.uint8), Inference(height=256, fit=fit))
+    picture = framed(np.full((*size, 3), 7, np.uint8), InferenceSettings(height=256, fit=fit))
     rows, columns = picture.frame
     if fit == "height":
-        assert rows == 256 or columns == Inference().max_width
+        assert rows == 256 or columns == InferenceSettings().max_width
     else:
         assert max(rows, columns) == 256
     (padded,) = picture.padded

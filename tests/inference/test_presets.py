@@ -13,7 +13,7 @@ from oracle import Nobody
 import simplepose
 from simplepose import config
 from simplepose.cli import benchmark, demo_image, demo_video, door, evaluate
-from simplepose.config import PRESETS, Inference, Settings
+from simplepose.config import PRESETS, InferenceSettings, Settings
 from simplepose.inference.predictor import Predictor
 from simplepose.models.checkpoints import Model, save_released
 from simplepose.models.imhn import IMHN
@@ -24,7 +24,7 @@ COMMANDS = {
     evaluate: ["--model", "model", "--annotations", "a.json", "--images", "images", "--output", "output"],
     benchmark: [],
 }
-CHECKPOINT = Inference(height=96, scales=(0.5, 1.0), max_width=1000)
+CHECKPOINT = InferenceSettings(height=96, scales=(0.5, 1.0), max_width=1000)
 
 
 @pytest.fixture(scope="module")

@@ -237,7 +237,7 @@ def test_a_multiplier_that_is_no_positive_number_is_refused(value):
 
 @pytest.mark.parametrize("stacks", [1, 2])
 def test_without_coarse_heads_the_finest_maps_stay(networks, stacks, tmp_path):
-    settings = Settings(model=config.Model(stacks=stacks, **SMALL, **ENCODER))
+    settings = Settings(model=config.ModelSettings(stacks=stacks, **SMALL, **ENCODER))
     target = tmp_path / "small.safetensors"
     checkpoints.save_released(tmp_path / "all.safetensors", Model(networks[stacks], settings, COCO))
     assert door(convert_checkpoint.main, [str(tmp_path / "all.safetensors"), str(target), "--finest"]) == 0

@@ -7,7 +7,7 @@ import pytest
 
 from simplepose.cli import door, draw_people, evaluate, prepare_coco, train
 from simplepose.cli import main as command
-from simplepose.config import Augment
+from simplepose.config import AugmentSettings
 from simplepose.data import coco
 from simplepose.data.coco import segmentation_mask
 from simplepose.data.coco_images import prepare_picture
@@ -80,7 +80,7 @@ def test_prepared_samples_are_the_scenes_own_records(scenes, written, tmp_path):
 
 
 def test_a_record_is_augmented_as_any_other(scenes):
-    settings = Augment(size=(128, 192))
+    settings = AugmentSettings(size=(128, 192))
     for record in coco_export.records(scenes[0]):
         parameters = augment.draw(np.random.default_rng(0), settings)
         sample = augment.apply(record, parameters, settings, COCO, stride=4)

@@ -4,13 +4,13 @@ import numpy as np
 from synthetic_video import Film
 from walkers import SIZE, STANDING, followed, people_at
 
-from simplepose.config import Tracking
+from simplepose.config import TrackingSettings
 from simplepose.people import NO_ID
 from simplepose.tracking import Tracker
 
 
 def test_a_still_person_jitters_less_and_a_moving_one_lags_little(rng):
-    smoothing = Tracking(smoothing=True)
+    smoothing = TrackingSettings(smoothing=True)
     noise = rng.normal(0, 0.01 * SIZE, (100, 17, 2))
     still, moving = Tracker(settings=smoothing), Tracker(settings=smoothing)
     rough, smooth, lag = [], [], []
@@ -27,7 +27,7 @@ def test_a_still_person_jitters_less_and_a_moving_one_lags_little(rng):
 
 
 def test_joints_of_somebody_without_an_id_are_left_as_they_are():
-    tracker = Tracker(settings=Tracking(smoothing=True, sure_sights=2.5))
+    tracker = Tracker(settings=TrackingSettings(smoothing=True, sure_sights=2.5))
     for frame in range(4):
         people = people_at((7.0 * (frame % 2), 0))
         tracked = tracker(people)
@@ -38,7 +38,7 @@ def test_joints_of_somebody_without_an_id_are_left_as_they_are():
 def test_smoothing_leaves_ids_and_joints_that_are_not_there_alone():
     film = Film(2, 4, 60)
     plain = followed(Tracker(), film, 0)
-    smooth = followed(Tracker(settings=Tracking(smoothing=True)), film, 0)
+    smooth = followed(Tracker(settings=TrackingSettings(smoothing=True)), film, 0)
     moved = 0
     for (_, ids, keypoints), (_, same, smoothed) in zip(plain, smooth, strict=True):
         assert np.array_equal(ids, same)
@@ -50,7 +50,7 @@ def test_smoothing_leaves_ids_and_joints_that_are_not_there_alone():
 
 
 def test_a_joint_that_was_away_does_not_come_back_from_where_it_was():
-    tracker = Tracker(settings=Tracking(smoothing=True))
+    tracker = Tracker(settings=TrackingSettings(smoothing=True))
     for frame in range(10):
         tracker(people_at((0.02 * SIZE * frame, 0)))
     for frame in range(10, 30):

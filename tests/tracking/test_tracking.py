@@ -11,7 +11,7 @@ from synthetic_video import Film
 from walkers import SIZE, followed, nobody, people_at, switches
 
 from simplepose import config
-from simplepose.config import Settings, Tracking
+from simplepose.config import Settings, TrackingSettings
 from simplepose.people import NO_ID, People
 from simplepose.skeleton import COCO
 from simplepose.tracking import Tracker
@@ -76,7 +76,7 @@ def test_who_was_lost_for_few_frames_enough_is_found_again_and_not_after(absent,
     for lost_frames, same in ((absent, True), (absent - 1, False)):
         if lost_frames < 0:
             continue
-        tracker = Tracker(settings=Tracking(lost_frames=lost_frames))
+        tracker = Tracker(settings=TrackingSettings(lost_frames=lost_frames))
         before = [tracker(people_at((speed * SIZE * frame, 0))).ids[0] for frame in range(20)]
         for _ in range(absent):
             assert tracker(nobody()).ids.tolist() == []
@@ -107,10 +107,12 @@ def test_who_is_seen_goes_on_beside_somebody_who_was_lost():
 def test_boxes_tell_where_no_joint_was_seen_before():
     some, others = [5, 8, 11, 14, 15], [6, 7, 12, 13, 16]
     for box_weight, ids in ((5, [1, 0]), (0, [3, 2])):
-        tracker = Tracker(settings=Tracking(sure_sights=0, box_weight=box_weight))
+        tracker = Tracker(settings=TrackingSettings(sure_sights=0, box_weight=box_weight))
         tracker(people_at((0, 0), (3 * SIZE, 0), joints=some))
         assert tracker(people_at((3 * SIZE, 0), (0, 0), joints=others)).ids.tolist() == ids
-    assert Tracker(settings=Tracking(sure_sights=0))(people_at((0, 0), joints=others)).ids.tolist() == [0]
+    assert Tracker(settings=TrackingSettings(sure_sights=0))(
+        people_at((0, 0), joints=others)
+    ).ids.tolist() == [0]
 
 
 def test_frames_left_out_count_as_time():
@@ -130,12 +132,12 @@ def test_ids_hold_where_most_frames_are_left_out(every):
 
 
 def test_a_false_person_seen_once_is_soon_forgotten():
-    tracker = Tracker(settings=Tracking(trust=2))
+    tracker = Tracker(settings=TrackingSettings(trust=2))
     tracker(people_at((0, 0)))
     for _ in range(2):
         tracker(nobody())
     assert tracker(people_at((0, 0))).ids.tolist() == [0]  # missed twice
-    tracker = Tracker(settings=Tracking(trust=2))
+    tracker = Tracker(settings=TrackingSettings(trust=2))
     tracker(people_at((0, 0)))
     for _ in range(3):
         tracker(nobody())
@@ -143,7 +145,7 @@ def test_a_false_person_seen_once_is_soon_forgotten():
 
 
 def test_ids_are_never_used_again():
-    tracker, seen = Tracker(settings=Tracking(lost_frames=0)), []
+    tracker, seen = Tracker(settings=TrackingSettings(lost_frames=0)), []
     for frame in range(10):
         seen += tracker(people_at((0, 0), (400, 0))).ids.tolist()
         tracker(nobody(), frames=50 + frame)
@@ -184,13 +186,16 @@ def test_two_who_pass_keep_their_velocities():
 
 @pytest.mark.parametrize("joints", [[0], [5, 6]])
 def test_people_of_one_joint_or_two_are_followed(joints):
-    tracker, needed = Tracker(settings=Tracking(sure_sights=0.5)), int(np.ceil(0.5 * 17 / len(joints)))
+    tracker, needed = (
+        Tracker(settings=TrackingSettings(sure_sights=0.5)),
+        int(np.ceil(0.5 * 17 / len(joints))),
+    )
     ids = [tracker(people_at((frame, 0), joints=joints)).ids[0] for frame in range(12)]
     assert ids == [NO_ID] * (needed - 1) + [0] * (13 - needed)
 
 
 def test_an_id_is_told_once_enough_was_seen_and_ids_count_those_that_are_told():
-    tracker = Tracker(settings=Tracking(sure_sights=0.8))
+    tracker = Tracker(settings=TrackingSettings(sure_sights=0.8))
     assert tracker(people_at((0, 0), joints=slice(5, 11))).ids.tolist() == [NO_ID]
     tracker(nobody(), frames=50)  # it was nothing
     told = [
@@ -257,7 +262,11 @@ def test_time_must_pass(frames):
     smoothing=st.booleans(),
 )
 def test_whatever_comes_ids_are_unique_in_a_frame_and_new_ones_count_up(seed, counts, spread, smoothing):
-    rng, tracker, known = np.random.default_rng(seed), Tracker(settings=Tracking(smoothing=smoothing)), set()
+    rng, tracker, known = (
+        np.random.default_rng(seed),
+        Tracker(settings=TrackingSettings(smoothing=smoothing)),
+        set(),
+    )
     for count in counts:
         keypoints = rng.normal(0, spread, (count, 17, 3))
         keypoints[..., 2] = rng.uniform(-0.5, 1, (count, 17))
@@ -286,7 +295,7 @@ def test_settings_written_before_there_was_tracking_are_read():
     text = config.to_text(Settings())
     before = text[: text.index("tracking:")]
     assert config.from_text(before, "an old checkpoint") == Settings()
-    changed = replace(Settings(), tracking=Tracking(lost_frames=5.0, smoothing=True))
+    changed = replace(Settings(), tracking=TrackingSettings(lost_frames=5.0, smoothing=True))
     assert config.from_text(config.to_text(changed), "new") == changed
 
 
@@ -295,7 +304,7 @@ def test_settings_written_before_there_was_tracking_are_read():
 )
 def test_settings_that_cannot_be_are_refused(values):
     with pytest.raises(ValueError, match=next(iter(values))):
-        Tracking(**values)
+        TrackingSettings(**values)
 
 
 def test_the_tracker_of_the_default_skeleton_is_cocos():

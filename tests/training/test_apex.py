@@ -12,7 +12,7 @@ import torch
 from places import ROOT
 from torch import nn
 
-from simplepose.config import Train
+from simplepose.config import TrainSettings
 from simplepose.training import amp
 from simplepose.training.amp import ApexPrecision
 from simplepose.training.optim import make_optimizer
@@ -128,7 +128,7 @@ def test_fused_optimizers_take_the_arguments_of_torch_and_step_as_they_do(
 
 
 def test_on_a_cpu_both_parts_say_that_they_need_a_gpu(installed):
-    settings = Train(amp_backend="apex", precision="fp16")
+    settings = TrainSettings(amp_backend="apex", precision="fp16")
     network, optimizer = network_and_optimizer()
     assert "run on NVIDIA GPUs alone, the network is on cpu" in told(make_optimizer, network, settings)
     cpu = torch.device("cpu")
@@ -136,7 +136,7 @@ def test_on_a_cpu_both_parts_say_that_they_need_a_gpu(installed):
 
 
 def test_bf16_is_not_apex_s():
-    settings = Train(amp_backend="apex", precision="bf16")
+    settings = TrainSettings(amp_backend="apex", precision="bf16")
     network, optimizer = network_and_optimizer()
     cuda = torch.device("cuda")
     assert "fp16 alone, train.precision is bf16" in told(amp.prepare, network, optimizer, settings, cuda)
@@ -145,7 +145,7 @@ def test_bf16_is_not_apex_s():
 def test_optimizers_and_precision_are_asked_for_apart(installed):
     """Without fused optimizers, or in fp32, the other part of apex is not looked for."""
     network, optimizer = network_and_optimizer()
-    settings = Train(amp_backend="apex", fused=False, precision="fp32")
+    settings = TrainSettings(amp_backend="apex", fused=False, precision="fp32")
     assert isinstance(make_optimizer(network, settings), torch.optim.SGD)
     prepared = amp.prepare(network, optimizer, settings, torch.device("cpu"))
     assert not isinstance(prepared, ApexPrecision)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from simplepose.config import Train
+from simplepose.config import TrainSettings
 from simplepose.models import IMHN
 from simplepose.training.optim import freeze, make_optimizer
 
@@ -20,7 +20,7 @@ def tiny_network() -> IMHN:
 
 def trained(network, optimizer="sgd", steps=2) -> dict[str, torch.Tensor]:
     """The state after some steps with all that could move a weight without a gradient."""
-    settings = Train(optimizer=optimizer, momentum=0.9, weight_decay=0.1, learning_rate=0.01)
+    settings = TrainSettings(optimizer=optimizer, momentum=0.9, weight_decay=0.1, learning_rate=0.01)
     made = make_optimizer(network, settings)
     for _ in range(steps):
         network.train()

@@ -7,7 +7,7 @@ import torch
 from places import ROOT
 from torch import nn
 
-from simplepose.config import Train
+from simplepose.config import TrainSettings
 from simplepose.training.amp import ApexPrecision, TorchPrecision, prepare
 from simplepose.training.optim import make_optimizer
 
@@ -31,7 +31,7 @@ def trained(monkeypatch):
         torch.manual_seed(0)
         network = nn.Linear(3, 1, bias=False)
         chosen = {"momentum": 0.9, "weight_decay": 0.1, "learning_rate": 0.5, **settings}
-        optimizer = make_optimizer(network, Train(fused=fused, **chosen))
+        optimizer = make_optimizer(network, TrainSettings(fused=fused, **chosen))
         precision = ApexPrecision(network, optimizer) if kind == "apex" else TorchPrecision(CPU, kind)
         return network, optimizer, precision
 
@@ -130,6 +130,6 @@ def test_convolutions_run_in_the_type_that_was_asked_for():
     network, image = nn.Conv2d(1, 1, 1), torch.zeros(1, 1, 2, 2)
     optimizer = torch.optim.SGD(network.parameters(), 0.1)
     for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16), ("fp16", torch.float16)):
-        with prepare(network, optimizer, Train(precision=name), CPU).autocast():
+        with prepare(network, optimizer, TrainSettings(precision=name), CPU).autocast():
             assert network(image).dtype == dtype
     assert network.weight.dtype == torch.float32

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from trainers import batch_of, settings_of, trainer_of
 
-from simplepose.config import Train
+from simplepose.config import TrainSettings
 from simplepose.models import IMHN
 from simplepose.models.checkpoints import read_training
 from simplepose.training.optim import LR_FACTOR, make_optimizer, set_learning_rate
@@ -38,7 +38,10 @@ def test_fused_or_not_the_weights_are_the_same(name):
     """torch's fused CPU kernels read memory in order: gradients must lie in it as their weights do."""
     networks = [tiny_network(), tiny_network()]
     for network, is_fused in zip(networks, (True, False), strict=True):
-        train(network, make_optimizer(network, Train(optimizer=name, fused=is_fused, learning_rate=1e-3)))
+        train(
+            network,
+            make_optimizer(network, TrainSettings(optimizer=name, fused=is_fused, learning_rate=1e-3)),
+        )
     fused, plain, started = (dict(network.named_parameters()) for network in (*networks, tiny_network()))
     for entry, begin in started.items():
         moved = (plain[entry] - begin).norm()
@@ -51,7 +54,7 @@ def test_fused_or_not_the_weights_are_the_same(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_the_settings_are_what_it_steps_with(name, fused, caplog):
     caplog.set_level(logging.INFO)
-    settings = Train(optimizer=name, fused=fused, learning_rate=0.5, momentum=0.8, weight_decay=0.25)
+    settings = TrainSettings(optimizer=name, fused=fused, learning_rate=0.5, momentum=0.8, weight_decay=0.25)
     group = make_optimizer(nn.Linear(2, 1), settings).param_groups[0]
     assert (group["lr"], group["weight_decay"], bool(group["fused"])) == (0.5, 0.25, fused)
     assert group.get("momentum", group.get("betas", [0])[0]) == 0.8
@@ -61,7 +64,7 @@ def test_the_settings_are_what_it_steps_with(name, fused, caplog):
 def test_where_torch_has_no_fused_kernel_it_warns_and_steps_without(caplog):
     network = nn.Linear(2, 1, dtype=torch.complex64)
     before = network.weight.detach().clone()
-    optimizer = make_optimizer(network, Train(learning_rate=0.5))
+    optimizer = make_optimizer(network, TrainSettings(learning_rate=0.5))
     assert "train.fused: torch has no fused SGD here: " in caplog.text
     network(torch.ones(1, 2, dtype=torch.complex64)).abs().sum().backward()
     optimizer.step()
@@ -72,10 +75,10 @@ def test_where_torch_has_no_fused_kernel_it_warns_and_steps_without(caplog):
 def test_frozen_parameters_are_left_out(name):
     network = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 1))
     network[0].requires_grad_(False)
-    optimizer = make_optimizer(network, Train(optimizer=name))
+    optimizer = make_optimizer(network, TrainSettings(optimizer=name))
     assert optimizer.param_groups[0]["params"] == list(network[1].parameters())
     with pytest.raises(ValueError, match=r"train\.freeze leaves no parameter to train"):
-        make_optimizer(network.requires_grad_(False), Train(optimizer=name))
+        make_optimizer(network.requires_grad_(False), TrainSettings(optimizer=name))
 
 
 def rates(optimizer) -> list[float]:
@@ -91,7 +94,7 @@ def small_encoder_network() -> IMHN:
 @pytest.mark.parametrize("name", NAMES)
 def test_the_encoder_has_a_rate_of_its_own(name, fused):
     network = small_encoder_network()
-    settings = Train(optimizer=name, fused=fused, learning_rate=0.5, encoder_lr_factor=0.125)
+    settings = TrainSettings(optimizer=name, fused=fused, learning_rate=0.5, encoder_lr_factor=0.125)
     optimizer = make_optimizer(network, settings)
     assert rates(optimizer) == [0.5, 0.0625]
     others, encoder = (group["params"] for group in optimizer.param_groups)
@@ -106,7 +109,7 @@ def test_the_encoder_has_a_rate_of_its_own(name, fused):
 )
 def test_without_another_rate_there_is_one_group(network, factor):
     network = network()
-    optimizer = make_optimizer(network, Train(learning_rate=0.5, encoder_lr_factor=factor))
+    optimizer = make_optimizer(network, TrainSettings(learning_rate=0.5, encoder_lr_factor=factor))
     assert rates(optimizer) == [0.5]
     assert optimizer.param_groups[0]["params"] == list(network.parameters())
     del optimizer.param_groups[0][LR_FACTOR]  # as in a checkpoint from before the factor
@@ -117,7 +120,7 @@ def test_without_another_rate_there_is_one_group(network, factor):
 def test_a_frozen_encoder_is_no_group():
     network = small_encoder_network()
     network.stem.encoder.blocks.requires_grad_(False)
-    settings = Train(learning_rate=0.5, encoder_lr_factor=0.1)
+    settings = TrainSettings(learning_rate=0.5, encoder_lr_factor=0.1)
     _, encoder = make_optimizer(network, settings).param_groups
     blocks = {id(parameter) for parameter in network.stem.encoder.blocks.parameters()}
     assert encoder["params"]

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from places import CONFIGS
 
 from simplepose import config
-from simplepose.config import Train
+from simplepose.config import TrainSettings
 from simplepose.training.optim import lr_at
 
 STEPS = 100
@@ -31,31 +31,31 @@ KINDS = ("step", "cosine", "cyclic")
     ],
 )
 def test_published_steps(epoch, factor):
-    settings = Train(learning_rate=1e-4)
+    settings = TrainSettings(learning_rate=1e-4)
     for step in (epoch * STEPS, epoch * STEPS + STEPS - 1):
         assert lr_at(step, STEPS, settings) == pytest.approx(1e-4 * factor)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_warm_up_is_linear_and_never_zero(kind):
-    settings = Train(learning_rate=1.0, warmup_epochs=3, schedule=kind)
+    settings = TrainSettings(learning_rate=1.0, warmup_epochs=3, schedule=kind)
     rates = [lr_at(step, STEPS, settings) for step in range(300)]
     assert rates == pytest.approx([(step + 1) / 300 for step in range(300)])
 
 
 def test_no_restart_when_none_is_asked_for():
-    settings = Train(learning_rate=1.0, restart_epoch=None)
+    settings = TrainSettings(learning_rate=1.0, restart_epoch=None)
     assert lr_at(80 * STEPS, STEPS, settings) == pytest.approx(0.2**5)
 
 
 def test_parts_of_epochs_end_at_their_step():
-    settings = Train(learning_rate=1.0, warmup_epochs=0, step_epochs=2.5, restart_epoch=None)
+    settings = TrainSettings(learning_rate=1.0, warmup_epochs=0, step_epochs=2.5, restart_epoch=None)
     assert lr_at(249, STEPS, settings) == 1
     assert lr_at(250, STEPS, settings) == pytest.approx(0.2)
 
 
 def test_cosine_falls_to_nothing():
-    settings = Train(learning_rate=1.0, schedule="cosine", warmup_epochs=1, epochs=11)
+    settings = TrainSettings(learning_rate=1.0, schedule="cosine", warmup_epochs=1, epochs=11)
     rates = [lr_at(step, STEPS, settings) for step in range(STEPS, 11 * STEPS)]
     assert rates == sorted(rates, reverse=True)
     assert rates[0] == pytest.approx(1)
@@ -64,7 +64,7 @@ def test_cosine_falls_to_nothing():
 
 
 def test_published_cycles_of_the_averaging_phase():
-    settings = Train(learning_rate=4e-5, schedule="cyclic", warmup_epochs=0)
+    settings = TrainSettings(learning_rate=4e-5, schedule="cyclic", warmup_epochs=0)
     rates = [lr_at(step, STEPS, settings) for step in range(20 * STEPS)]
     cycle = 5 * STEPS
     for begin in range(0, len(rates), cycle):
@@ -77,7 +77,7 @@ def test_published_cycles_of_the_averaging_phase():
 @pytest.mark.parametrize("steps_per_epoch", [1, 3, 7, 10])
 def test_a_cycle_begins_at_its_own_step_whatever_the_fractions(steps_per_epoch):
     """0.3 % 0.1 is 0.1 in floating point: a cycle must not be counted in epochs."""
-    settings = Train(learning_rate=1.0, schedule="cyclic", warmup_epochs=0.1, cycle_epochs=0.7)
+    settings = TrainSettings(learning_rate=1.0, schedule="cyclic", warmup_epochs=0.1, cycle_epochs=0.7)
     warmup, cycle = round(0.1 * steps_per_epoch), max(1, round(0.7 * steps_per_epoch))
     peaks = [step for step in range(50) if lr_at(step, steps_per_epoch, settings) == 1]
     first = max(warmup - 1, 0)  # the warm-up ends at the full rate
@@ -85,7 +85,7 @@ def test_a_cycle_begins_at_its_own_step_whatever_the_fractions(steps_per_epoch):
 
 
 settings_of_any_kind = st.builds(
-    Train,
+    TrainSettings,
     learning_rate=st.floats(1e-6, 1),
     schedule=st.sampled_from(KINDS),
     warmup_epochs=st.floats(0, 5),
@@ -111,7 +111,7 @@ def test_every_rate_is_within_its_bounds_and_scales_with_the_processes(settings,
 @pytest.mark.parametrize("kind", ["step", "cosine"])
 @given(epoch=st.integers(0, 99), finer=st.integers(2, 50))
 def test_more_steps_an_epoch_leave_the_rates_at_whole_epochs_where_they_were(kind, epoch, finer):
-    settings = Train(schedule=kind, warmup_epochs=0)
+    settings = TrainSettings(schedule=kind, warmup_epochs=0)
     assert lr_at(epoch * finer, finer, settings) == pytest.approx(lr_at(epoch, 1, settings), abs=1e-12)
 
 

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from simplepose import geometry
-from simplepose.config import Augment
+from simplepose.config import AugmentSettings
 from simplepose.data.record import Record
 from simplepose.data.sample import FILL_BGR, Sample, move_joints, placing, to_cells
 from simplepose.data.transforms import occlusion, photometric
@@ -32,7 +32,7 @@ MARGIN, LEAST_SHARE = 1.5, 0.25
 """Framed height: the longer side of the joints' box times this, at least this share of the person's."""
 
 
-def sample_half_body(rng: np.random.Generator, settings: Augment) -> Half | None:
+def sample_half_body(rng: np.random.Generator, settings: AugmentSettings) -> Half | None:
     """Decide by chance which half is framed; None: the whole."""
     halved, upper = rng.random() < settings.half_body_probability, rng.random() < 0.5
     if not halved:
@@ -91,7 +91,7 @@ class Parameters:
     appearance: Appearance = field(default_factory=Appearance)
 
 
-def draw(rng: np.random.Generator, settings: Augment) -> Parameters:
+def draw(rng: np.random.Generator, settings: AugmentSettings) -> Parameters:
     """Decide by chance how one sample is changed.
 
     What the published recipe has is drawn first, so that it is the same whatever else is on.
@@ -113,7 +113,7 @@ def draw(rng: np.random.Generator, settings: Augment) -> Parameters:
     )
 
 
-def affine(record: Record, parameters: Parameters, settings: Augment) -> np.ndarray:
+def affine(record: Record, parameters: Parameters, settings: AugmentSettings) -> np.ndarray:
     """The (2, 3) float64 matrix from picture pixels to sample pixels."""
     height, width = settings.size
     target = (width / 2 - 0.5, height / 2 - 0.5)
@@ -137,7 +137,7 @@ def _place(extent: float, available: int) -> float:
 def apply(
     record: Record,
     parameters: Parameters,
-    settings: Augment,
+    settings: AugmentSettings,
     skeleton: Skeleton,
     stride: int,
     donors: Sequence[Record] = (),

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from simplepose import geometry
-from simplepose.config import Augment
+from simplepose.config import AugmentSettings
 from simplepose.data.record import Record
 from simplepose.data.sample import FILL_BGR, Sample, move_joints, placing, to_cells
 from simplepose.skeleton import Skeleton
@@ -31,7 +31,7 @@ class Rectangle:
     bgr: tuple[int, int, int]
 
 
-def sample_erasing(rng: np.random.Generator, settings: Augment) -> Rectangle | None:
+def sample_erasing(rng: np.random.Generator, settings: AugmentSettings) -> Rectangle | None:
     """Decide by chance what is erased; None: nothing."""
     if rng.random() >= settings.erase_probability:
         return None
@@ -118,7 +118,7 @@ class Paste:
     flip: bool = False
 
 
-def sample_pasting(rng: np.random.Generator, settings: Augment) -> tuple[Paste, ...]:
+def sample_pasting(rng: np.random.Generator, settings: AugmentSettings) -> tuple[Paste, ...]:
     """Decide by chance who is pasted; the first lies lowest."""
     if rng.random() >= settings.copy_paste_probability:
         return ()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from simplepose.config import Augment
+from simplepose.config import AugmentSettings
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Appearance:
     grey: bool = False
 
 
-def draw(rng: np.random.Generator, settings: Augment) -> Appearance:
+def draw(rng: np.random.Generator, settings: AugmentSettings) -> Appearance:
     """Decide by chance how one sample looks."""
     jitter: dict[str, float] = {}
     hue = 0
