@@ -1,6 +1,6 @@
-# make demo: find the people in the sample pictures     make test: lint, types and all tests
-# make lint: ruff and mypy alone                        make bench: the speed claims of benchmarks/RESULTS.md
-# make soak: 20,000 frames of video, memory told
+# make demo: find the people in the sample images       make test: lint, type check and all tests
+# make lint: ruff and mypy only                         make bench: the benchmarks of benchmarks/RESULTS.md
+# make soak: 20,000 video frames; reports memory use
 
 PYTHON := .venv/bin/python
 INSTALLED := .venv/installed

@@ -1,4 +1,4 @@
-"""Builds the package and its one C++ extension; a failed build is an error, never a fallback."""
+"""Build the package and its C++ extension; a failed build is an error, there is no Python fallback."""
 
 import os
 import re
@@ -11,7 +11,7 @@ HERE = Path(__file__).parent
 CSRC = Path("simplepose/grouping/csrc")
 
 version = re.search(r'__version__ = "(.+)"', (HERE / "simplepose/__init__.py").read_text(encoding="utf-8"))
-assert version, "simplepose/__init__.py states no __version__"
+assert version, 'simplepose/__init__.py: expected a line __version__ = "..."'
 
 KERNELS = ("peaks", "tops", "limbs", "groups", "loose", "people", "reference", "reference_people", "poses")
 
@@ -20,8 +20,8 @@ grouping = Pybind11Extension(
     sources=[str(CSRC / f"{name}.cpp") for name in (*KERNELS, "bindings")],
     depends=[str(CSRC / name) for name in ("grouping.h", "reference.h", "tops.h")],
     cxx_std=17,
-    # No contraction: the same arithmetic, and so the same people, on every processor.
-    # SIMPLEPOSE_CXXFLAGS: more compiler flags, for example CI's -Wall -Wextra -Werror.
+    # -ffp-contract=off: the same arithmetic, and so the same results, on every processor.
+    # SIMPLEPOSE_CXXFLAGS: additional compiler flags, for example -Wall -Wextra -Werror in CI.
     extra_compile_args=["-O3", "-ffp-contract=off", *os.environ.get("SIMPLEPOSE_CXXFLAGS", "").split()],
 )
 

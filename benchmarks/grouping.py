@@ -1,11 +1,11 @@
-"""Time of the grouping by number of people, beside its slow Python twin in the same run.
+"""Time of the grouping by number of people, and of its slow Python twin in the same run.
 
     OMP_NUM_THREADS=1 python benchmarks/grouping.py [REFERENCE_FOLDER] [--scenes 40]
 
-Grouping runs on one core; medians over scenes of each one's best of 5. The twin (tests/grouping_twin.py)
-follows the same rules in plain Python, so the ratio does not depend on the machine. Maps are 50 x 128 x 160:
-the targets of drawn people, or, given the folder that holds the published implementation's numbers, its
-scenes; only then are the published times (measured there, on another machine) shown beside ours.
+The grouping runs on one core. Times are medians over scenes, the best of 5 runs each. The twin
+(tests/helpers/slow_grouping.py) implements the same rules in plain Python, so the ratio hardly depends on the
+machine. Maps are 50 x 128 x 160: the targets of synthetic people, or the scenes of the folder with the
+numbers of the published implementation. Only then are the published times (from another machine) printed.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from simplepose.synthetic.scenes import draw_scene
 PUBLISHED_MS = {1: 311, 2: 283, 3: 286, 5: 323, 8: 364, 12: 460, 20: 656, 30: 1139}
 
 
-def milliseconds(call: Callable[[], object], repeats: int) -> float:
-    """The best of some calls."""
+def measure_ms(call: Callable[[], object], repeats: int) -> float:
+    """Measure the fastest of several calls, ms."""
     times = []
     for _ in range(repeats):
         start = time.perf_counter()
@@ -40,8 +40,8 @@ def milliseconds(call: Callable[[], object], repeats: int) -> float:
     return 1e3 * min(times)
 
 
-def drawn_maps(scenes: int) -> Iterator[tuple[int, np.ndarray]]:
-    """(people, maps) of drawn people."""
+def synthetic_maps(scenes: int) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield (number of people, maps) of synthetic people."""
     for scene in range(scenes):
         people = list(PUBLISHED_MS)[scene % len(PUBLISHED_MS)]
         keypoints = draw_scene(np.random.default_rng(scene), (512, 640), people).keypoints
@@ -50,7 +50,7 @@ def drawn_maps(scenes: int) -> Iterator[tuple[int, np.ndarray]]:
 
 
 def reference_maps(folder: Path, count: int) -> Iterator[tuple[int, np.ndarray]]:
-    """(people, maps) of the reference scenes."""
+    """Yield (number of people, maps) of the reference scenes."""
     sys.path.insert(0, str(folder))
     import scenes
 
@@ -67,19 +67,19 @@ def main() -> None:
     parser.add_argument("--scenes", type=int, default=40)
     args = parser.parse_args()
     if args.reference and not (args.reference / "scenes.py").is_file():
-        parser.error(f"{args.reference} holds no scenes.py; give the reference folder's path")
+        parser.error(f"{args.reference} contains no scenes.py; pass the path of the reference folder")
     sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests/helpers"))
-    import grouping_twin
+    import slow_grouping
 
-    ours, twins = defaultdict(list), defaultdict(list)
-    scenes = reference_maps(args.reference, args.scenes) if args.reference else drawn_maps(args.scenes)
+    cpp_times, python_times = defaultdict(list), defaultdict(list)
+    scenes = reference_maps(args.reference, args.scenes) if args.reference else synthetic_maps(args.scenes)
     for people, maps in scenes:
-        ours[people].append(milliseconds(lambda m=maps: group(m, COCO), 5))
-        twins[people].append(milliseconds(lambda m=maps: grouping_twin.group(m, COCO, Settings()), 1))
+        cpp_times[people].append(measure_ms(lambda m=maps: group(m, COCO), 5))
+        python_times[people].append(measure_ms(lambda m=maps: slow_grouping.group(m, COCO, Settings()), 1))
 
     print("people   C++, ms   twin, ms   twin / C++" + "   published, ms" * bool(args.reference))
-    for people in sorted(ours):
-        fast, slow = statistics.median(ours[people]), statistics.median(twins[people])
+    for people in sorted(cpp_times):
+        fast, slow = statistics.median(cpp_times[people]), statistics.median(python_times[people])
         published = f"{PUBLISHED_MS[people]:16d}" if args.reference else ""
         print(f"{people:6d} {fast:9.2f} {slow:10.1f} {slow / fast:12.0f}{published}")
 

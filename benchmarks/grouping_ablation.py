@@ -1,13 +1,12 @@
-"""What each part of the grouping is worth: AP and time of the default settings with one of them changed, and
-AP with a step done otherwise.
+"""Ablation of the grouping: AP and time with one default setting changed, and AP with one step replaced.
 
     OMP_NUM_THREADS=1 python benchmarks/grouping_ablation.py [REFERENCE_FOLDER] [--scenes 100]
 
-All rows are measured on the first scenes, up to 100, which the settings were chosen on; the default and
-the reference rules also on as many from scene 100 on. The time is one core's median over scenes of each one's
-best of 3. The steps done otherwise (grouping_alternatives.py) exist in Python alone, in place of the slow
-twin's (tests/grouping_twin.py): their time would say nothing, and stands as "-". Without the folder of
-reference numbers, which only the developers have, nothing is measured.
+All rows are measured on the first scenes, up to 100, on which the settings were chosen; the defaults and the
+reference rules also on as many scenes from 100 on. The time is the median over scenes on one core, the best
+of 3 runs each. The alternative steps (grouping_alternatives.py) exist only in Python and replace steps of the
+slow twin (tests/helpers/slow_grouping.py), so their time is not comparable and printed as "-". Without the
+folder of reference numbers, which is not published, nothing is measured.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ from simplepose.skeleton import COCO
 
 DEFAULT = Settings()
 REFERENCE = Settings(rules="reference")
-HELD_OUT = 100  # the first of the scenes that the settings were not tuned on
+FIRST_HELD_OUT = 100  # first scene that was not used for tuning
 CHANGES: dict[str, list[Any]] = {
     "peak_threshold": [0.05, 0.15, 0.2],
     "sure_peak": [0.01, 0.3, 0.8],
@@ -48,8 +47,8 @@ CHANGES: dict[str, list[Any]] = {
 Scene = tuple[np.ndarray, np.ndarray]  # maps, (P, 17, 3) true people
 
 
-def rows() -> Iterable[tuple[str, Settings]]:
-    """(name, settings) of each row on the first scenes."""
+def first_hundred_rows() -> Iterable[tuple[str, Settings]]:
+    """Yield (name, settings) of each row on the first scenes."""
     yield "reference rules", REFERENCE
     yield "ours", DEFAULT
     for name, values in CHANGES.items():
@@ -58,14 +57,14 @@ def rows() -> Iterable[tuple[str, Settings]]:
 
 
 def average_precision(scenes: list[Scene], find: Callable[[np.ndarray], People], score: Any) -> float:
-    """AP of the people that are found in each scene's maps."""
+    """Compute the AP of the people found in the maps of all scenes."""
     found = [find(maps) for maps, _ in scenes]
     truth = [people for _, people in scenes]
     return score.coco_ap(truth, [(people.keypoints, people.scores) for people in found])[0]
 
 
-def milliseconds(scenes: list[Scene], settings: Settings) -> float:
-    """The median a scene, each one's best of 3."""
+def measure_ms(scenes: list[Scene], settings: Settings) -> float:
+    """Measure the median time over scenes, the best of 3 runs each, ms."""
     times = []
     for maps, _ in scenes:
         best = float("inf")
@@ -77,22 +76,22 @@ def milliseconds(scenes: list[Scene], settings: Settings) -> float:
     return statistics.median(times)
 
 
-def table(title: str, scenes: list[Scene], named: Iterable[tuple[str, Settings]], score: Any) -> None:
-    """Prints a row for each settings."""
+def print_table(title: str, scenes: list[Scene], labeled: Iterable[tuple[str, Settings]], score: Any) -> None:
+    """Print a row for each of the settings."""
     print(f"{title:36s}     AP       ms")
-    for name, settings in named:
+    for name, settings in labeled:
         ap = average_precision(scenes, partial(group, skeleton=COCO, settings=settings), score)
-        print(f"{name:36s} {ap:6.3f} {milliseconds(scenes, settings):8.2f}", flush=True)
+        print(f"{name:36s} {ap:6.3f} {measure_ms(scenes, settings):8.2f}", flush=True)
 
 
-def alternatives(scenes: list[Scene], score: Any) -> None:
-    """Prints a row for each step that is done otherwise."""
+def print_alternatives(scenes: list[Scene], score: Any) -> None:
+    """Print a row for each alternative step."""
     sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests/helpers"))
-    import grouping_twin
+    import slow_grouping
 
     for name, changed in ROWS.items():
-        steps = grouping_twin.Steps(**changed)
-        find = partial(grouping_twin.group, skeleton=COCO, settings=DEFAULT, steps=steps)
+        steps = slow_grouping.Steps(**changed)
+        find = partial(slow_grouping.group, skeleton=COCO, settings=DEFAULT, steps=steps)
         ap = average_precision(scenes, find, score)
         print(f"{name:36s} {ap:6.3f}        -", flush=True)
 
@@ -107,23 +106,26 @@ def main() -> None:
     parser.add_argument("--scenes", type=int, default=100, help="how many of each hundred")
     args = parser.parse_args()
     if args.reference is None:
-        print("grouping_ablation: no reference folder given, nothing measured")
+        print("grouping_ablation: no reference folder given; nothing measured")
         return
     if not (args.reference / "score.py").is_file():
-        parser.error(f"{args.reference} holds no score.py; give the reference folder's path")
-    if not 1 <= args.scenes <= HELD_OUT:
-        parser.error(f"--scenes from 1 to {HELD_OUT} expected, got {args.scenes}")
+        parser.error(f"{args.reference} contains no score.py; pass the path of the reference folder")
+    if not 1 <= args.scenes <= FIRST_HELD_OUT:
+        parser.error(f"--scenes: expected 1 to {FIRST_HELD_OUT}, got {args.scenes}")
     sys.path.insert(0, str(args.reference))
     import scenes
     import score
 
     poses = scenes.load_poses()
-    for first, named in ((0, rows()), (HELD_OUT, [("reference rules", REFERENCE), ("ours", DEFAULT)])):
+    for first, labeled in (
+        (0, first_hundred_rows()),
+        (FIRST_HELD_OUT, [("reference rules", REFERENCE), ("ours", DEFAULT)]),
+    ):
         numbers = range(first, first + args.scenes)
-        drawn = [scenes.make_maps(number, poses) for number in numbers]
-        table(f"scenes {numbers[0]} to {numbers[-1]}", drawn, named, score)
+        scene_maps = [scenes.make_maps(number, poses) for number in numbers]
+        print_table(f"scenes {numbers[0]} to {numbers[-1]}", scene_maps, labeled, score)
         if first == 0:
-            alternatives(drawn, score)
+            print_alternatives(scene_maps, score)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,12 @@
-"""How fast a file of training samples is made, by one process and by two in one run, and COCO's time by that.
+"""Speed of the preparation of training files with one and two processes in one run, and an estimate for COCO.
 
     OMP_NUM_THREADS=1 python benchmarks/prepare.py [ANNOTATIONS.json IMAGES] [--rounds 3] [--store compressed]
 
-Each round prepares the same pictures with one process and with two, joining included; the medians of the
-rounds and their ratio are printed. One process is this one; two are processes of their own, which keep the
-memory that they free. Without a json and its folder of pictures, drawn ones are taken; --times lists each
-picture so many times, so that what a start and an end cost does not count for more than it does for COCO. The
-estimate for COCO's train2017 takes all its 64,115 pictures with people as such that give samples, and eight
-cores as four times the gain of two.
+Each round prepares the same images with one process and with two, including the join. Printed are the medians
+over rounds and their ratio. One process is this one; two are separate processes, which keep freed memory.
+Without a json and its image folder, synthetic images are used. --times lists each image repeatedly, so that
+start and end have no larger share than for COCO. The estimate for COCO train2017 assumes that all of its
+64,115 images with people give samples, and that eight cores are four times as fast as two.
 """
 
 from __future__ import annotations
@@ -21,31 +20,31 @@ from pathlib import Path
 
 import numpy as np
 
-from simplepose.cli.prepare_coco import TRAIN2017
-from simplepose.data.hdf5.preparation import Plan, Preparation
+from simplepose.cli.prepare_coco import TRAIN2017_COUNTS
+from simplepose.data.hdf5.preparation import Preparation, PreparationPlan
 from simplepose.data.hdf5.reader import SampleFile
 from simplepose.synthetic import coco_export
 from simplepose.synthetic.scenes import draw_scene
 
-DRAWN = 160
+SYNTHETIC_IMAGES = 160
 SIZE_HW = (480, 640)
 CORES = 8
 
 
-def draw(folder: Path) -> tuple[Path, Path]:
-    """A json of drawn people and the folder of their pictures."""
+def make_dataset(folder: Path) -> tuple[Path, Path]:
+    """Write synthetic people; return the json and the image folder."""
     rng = np.random.default_rng(0)
-    scenes = (draw_scene(rng, SIZE_HW, int(rng.integers(1, 6))) for _ in range(DRAWN))
-    return coco_export.write_coco(folder, scenes), folder / coco_export.IMAGES
+    scenes = (draw_scene(rng, SIZE_HW, int(rng.integers(1, 6))) for _ in range(SYNTHETIC_IMAGES))
+    return coco_export.write_coco(folder, scenes), folder / coco_export.IMAGES_FOLDER
 
 
-def repeated(annotations: Path, times: int, folder: Path) -> Path:
-    """A json that lists each picture of another so many times."""
+def repeat_images(annotations: Path, times: int, folder: Path) -> Path:
+    """Write a json that lists each image of another one `times` times."""
     content = json.loads(annotations.read_text())
-    step = 1 + max(picture["id"] for picture in content["images"])
+    step = 1 + max(image["id"] for image in content["images"])
     people = 1 + max(person["id"] for person in content["annotations"])
     content["images"] = [
-        {**picture, "id": picture["id"] + n * step} for n in range(times) for picture in content["images"]
+        {**image, "id": image["id"] + n * step} for n in range(times) for image in content["images"]
     ]
     content["annotations"] = [
         {**person, "id": person["id"] + n * people, "image_id": person["image_id"] + n * step}
@@ -57,12 +56,12 @@ def repeated(annotations: Path, times: int, folder: Path) -> Path:
     return path
 
 
-def seconds(plan: Plan, processes: int) -> float:
-    """To make the parts and join them; the reading of the json is not in it."""
+def measure_seconds(plan: PreparationPlan, processes: int) -> float:
+    """Measure making and joining the parts, without reading the json, s."""
     with Preparation(plan) as preparation:
         start = time.perf_counter()
-        list(preparation.parts(processes))
-        list(preparation.join(processes))
+        list(preparation.prepare_parts(processes))
+        list(preparation.join_parts(processes))
         return time.perf_counter() - start
 
 
@@ -73,27 +72,27 @@ def main() -> None:
     parser.add_argument("annotations", type=Path, nargs="?")
     parser.add_argument("images", type=Path, nargs="?")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--times", type=int, default=1, help="that each picture is listed")
+    parser.add_argument("--times", type=int, default=1, help="repetitions of each image")
     parser.add_argument("--store", choices=("compressed", "raw"), default="compressed")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        annotations, images = (args.annotations, args.images) if args.images else draw(Path(folder))
-        annotations = repeated(annotations, args.times, Path(folder))
-        plan = Plan(annotations, (images,), Path(folder) / "prepared.h5", store=args.store)
-        seconds(plan, 1)  # the pictures are then in memory
-        rounds = [(seconds(plan, 1), seconds(plan, 2)) for _ in range(args.rounds)]
+        annotations, images = (args.annotations, args.images) if args.images else make_dataset(Path(folder))
+        annotations = repeat_images(annotations, args.times, Path(folder))
+        plan = PreparationPlan(annotations, (images,), Path(folder) / "prepared.h5", store=args.store)
+        measure_seconds(plan, 1)  # the image files are then in the page cache
+        rounds = [(measure_seconds(plan, 1), measure_seconds(plan, 2)) for _ in range(args.rounds)]
         file = SampleFile(plan.output)
-        report(rounds, len(file.pictures), plan.output.stat().st_size)
+        report(rounds, len(file.image_ids), plan.output.stat().st_size)
 
 
-def report(rounds: list[tuple[float, float]], pictures: int, size: int) -> None:
+def report(rounds: list[tuple[float, float]], images_count: int, size: int) -> None:
     one, two = (statistics.median(times[n] for times in rounds) for n in (0, 1))
-    print(f"{pictures} pictures that give samples, {size / pictures / 1e3:.0f} kB each in the file")
-    speeds = f"one process {pictures / one:.0f} pictures/s, two {pictures / two:.0f}"
+    print(f"{images_count} images that give samples, {size / images_count / 1e3:.0f} kB each in the file")
+    speeds = f"one process {images_count / one:.0f} images/s, two {images_count / two:.0f}"
     print(f"{speeds}: {one / two:.2f} times as fast")
-    coco = TRAIN2017["pictures with people"] / pictures
+    coco = TRAIN2017_COUNTS["images with people"] / images_count
     minutes, gigabytes = coco * two * 2 / CORES / 60, coco * size / 1e9
-    print(f"COCO's train2017 on {CORES} cores: about {minutes:.1f} minutes, {gigabytes:.1f} GB")
+    print(f"COCO train2017 on {CORES} cores: about {minutes:.1f} minutes, {gigabytes:.1f} GB")
 
 
 if __name__ == "__main__":

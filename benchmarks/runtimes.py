@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from simplepose.inference import concurrency
-from simplepose.inference.predictor import find
+from simplepose.inference.predictor import find_model
 from simplepose.models import checkpoints
 from simplepose.models.backends import PACKAGES, Backend, build_backend
 from simplepose.models.imhn import IMHN
@@ -89,7 +89,7 @@ def infer_many(pool: ThreadPoolExecutor, backend: Backend, images: Tensor, count
 def compare_throughput(backends: list[Backend], images: Tensor, threads: int, rounds: int) -> None:
     torch.set_num_threads(threads)
     ways = [(backend, count) for backend in backends for count in (1, 2, 4) if count <= threads]
-    pools = [concurrency.threads(count) for _, count in ways]
+    pools = [concurrency.forward_thread_pool(count) for _, count in ways]
     costs = [
         [
             measure(infer_many, pool, backend, images, count)
@@ -123,7 +123,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.manual_seed(0)
     torch.set_num_threads(max(args.threads))
-    network = checkpoints.load(find(args.model), "cpu", "auto").network
+    network = checkpoints.load(find_model(args.model), "cpu", "auto").network
     backends, images = build_backends(network), random_images(*args.size)
     with torch.inference_mode():
         print(f"{args.model}, {args.size[0]} x {args.size[1]}\none image at a time")

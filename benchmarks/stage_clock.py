@@ -1,4 +1,4 @@
-"""How long the stages of a program take, without a change to it: what several benchmarks print shares of."""
+"""Measure the time of a program's stages without changing it; several benchmarks print shares of it."""
 
 from __future__ import annotations
 
@@ -10,27 +10,29 @@ from unittest.mock import patch
 
 
 @contextmanager
-def clocked(stages: Mapping[str, tuple[Any, str]], spent: dict[str, float]) -> Iterator[None]:
-    """Within, the stages add the seconds that they spend, without those of the stages that they call.
+def measure_stages(
+    stages: Mapping[str, tuple[Any, str]], seconds_by_stage: dict[str, float]
+) -> Iterator[None]:
+    """Within the block, add up the seconds of each stage, without those of the stages that it calls.
 
     Args:
-        stages: by name, whose function each is, and which one.
-        spent: seconds by name; what is missing counts as 0 (a defaultdict).
+        stages: by name, the owner of the function and its name.
+        seconds_by_stage: seconds by stage name, a defaultdict; updated in place.
     """
     inner = [0.0]
 
-    def with_clock(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    def timed(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         def run(*args: Any, **more: Any) -> Any:
             before, inner[0], start = inner[0], 0.0, time.perf_counter()
             result = function(*args, **more)
-            whole = time.perf_counter() - start
-            spent[name] += whole - inner[0]
-            inner[0] = before + whole
+            elapsed = time.perf_counter() - start
+            seconds_by_stage[name] += elapsed - inner[0]
+            inner[0] = before + elapsed
             return result
 
         return run
 
     with ExitStack() as patches:
         for name, (owner, function) in stages.items():
-            patches.enter_context(patch.object(owner, function, with_clock(name, getattr(owner, function))))
+            patches.enter_context(patch.object(owner, function, timed(name, getattr(owner, function))))
         yield

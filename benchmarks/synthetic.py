@@ -1,10 +1,10 @@
-"""Drawn people: pictures a second on one core, and where the time goes.
+"""Synthetic people: images per second on one core, and the share of each step.
 
     OMP_NUM_THREADS=1 python benchmarks/synthetic.py [--people 5] [--size 512 512] [--pictures 100]
 
-OpenCV runs on one thread. Drawing is compared in the same run with decoding the same pictures from JPEG
-(quality 95), which is what a picture costs that was drawn before: medians over the rounds. The shares are
-of a round of their own, since the clock that finds them costs time too.
+OpenCV runs on one thread. The same run measures decoding the same images from JPEG (quality 95), the cost of
+an image that was rendered before. Values are medians over rounds. A separate round gives the shares, because
+measuring them takes time too.
 """
 
 from __future__ import annotations
@@ -18,28 +18,28 @@ from typing import Any
 
 import cv2
 import numpy as np
-from stage_clock import clocked
+from stage_clock import measure_stages
 
 from simplepose.synthetic import backdrops, bodies, painter, poses, scenes
 
-STAGES = {  # name: whose function, which one
-    "light, sizes, places, joints": (scenes, "draw_scene"),
-    "backdrop": (backdrops, "draw_backdrop"),
-    "poses": (poses, "draw_figure"),
-    "bodies and clothes": (bodies, "draw_body"),
-    "cut-outs": (painter, "cut_out"),
-    "laid over the picture": (painter.Painter, "_lay"),
-    "camera": (scenes, "_photograph"),
+STAGES = {  # name: (owner of the function, its name)
+    "light, sizes, positions, joints": (scenes, "draw_scene"),
+    "background": (backdrops, "draw_backdrop"),
+    "poses": (poses, "sample_figure"),
+    "bodies and clothes": (bodies, "build_body"),
+    "cut-outs": (painter, "render_sprite"),
+    "compositing": (painter.Painter, "_composite"),
+    "camera": (scenes, "_simulate_camera"),
 }
 
 
 def draw(number: int, args: argparse.Namespace, **more: Any) -> np.ndarray:
-    """Picture `number`."""
+    """Render image `number`."""
     return scenes.draw_scene(np.random.default_rng(number), tuple(args.size), args.people, **more).image
 
 
-def seconds(call: Callable[[int], object], count: int) -> float:
-    """For all of `count` calls."""
+def measure_seconds(call: Callable[[int], object], count: int) -> float:
+    """Measure the time of `count` calls, s."""
     start = time.perf_counter()
     for number in range(count):
         call(number)
@@ -62,17 +62,17 @@ def main() -> None:
     ]
     drawing, decoding = [], []
     for _ in range(args.rounds):
-        drawing.append(seconds(lambda number: draw(number, args), args.pictures))
-        decoding.append(seconds(lambda n: cv2.imdecode(encoded[n], cv2.IMREAD_COLOR), args.pictures))
-    drawn, decoded = (args.pictures / statistics.median(times) for times in (drawing, decoding))
-    print(f"{args.size[0]} x {args.size[1]}, {args.people} people: {drawn:.1f} pictures drawn a second")
-    print(f"decoding them from JPEG: {decoded:.0f} a second, {decoded / drawn:.1f} times as fast")
-    spent: dict[str, float] = defaultdict(float)
-    with clocked(STAGES, spent):
+        drawing.append(measure_seconds(lambda number: draw(number, args), args.pictures))
+        decoding.append(measure_seconds(lambda n: cv2.imdecode(encoded[n], cv2.IMREAD_COLOR), args.pictures))
+    rendered, decoded = (args.pictures / statistics.median(times) for times in (drawing, decoding))
+    print(f"{args.size[0]} x {args.size[1]}, {args.people} people: {rendered:.1f} images rendered per second")
+    print(f"decoding them from JPEG: {decoded:.0f} per second, {decoded / rendered:.1f} times as fast")
+    seconds_by_stage: dict[str, float] = defaultdict(float)
+    with measure_stages(STAGES, seconds_by_stage):
         for number in range(args.pictures):
-            draw(number, args, figure=poses.draw_figure, backdrop=backdrops.draw_backdrop)
-    for name, share in sorted(spent.items(), key=lambda item: -item[1]):
-        print(f"{name:30}{100 * share / sum(spent.values()):5.1f} %")
+            draw(number, args, figure=poses.sample_figure, backdrop=backdrops.draw_backdrop)
+    for name, share in sorted(seconds_by_stage.items(), key=lambda item: -item[1]):
+        print(f"{name:30}{100 * share / sum(seconds_by_stage.values()):5.1f} %")
 
 
 if __name__ == "__main__":

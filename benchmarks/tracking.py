@@ -1,13 +1,13 @@
-"""How well ids hold over frames, and what that costs, on films of drawn people who cross and hide each other.
+"""Accuracy and time of tracking, on synthetic videos of people who cross and occlude each other.
 
     OMP_NUM_THREADS=1 python benchmarks/tracking.py [--people 5 15 30] [--seeds 5] [--first-seed 0] [--quick]
 
-What a network finds is imitated: visible joints with noise and gaps, some hidden ones guessed, people
-missed, false people. Each film is tracked by `Tracker`, with the drawn frames and without, and in the same
-run by the baseline: each person, best first, goes on with the id whose last pose is nearest by OKS, with no
-motion and no assignment, ids as long kept. MOTA and IDF1 (of people of whom 3 joints or more are visible, at
-OKS 0.5) and switches are of all films together, then the share of films with at most one switch; times are
-of the tracking alone, medians over the frames. --quick: one film of 100 frames.
+Detections are simulated: visible joints with noise and gaps, some hidden joints guessed, missed people and
+false people. `Tracker` tracks each video, with and without its images, and so does a baseline in the same
+run: each person, best first, gets the id whose last pose has the highest OKS, without motion and without
+assignment; ids are kept equally long. MOTA and IDF1 (people with 3 or more visible joints, at OKS 0.5) and id
+switches are over all videos; then follows the share of videos with at most one switch. Times are of the
+tracking only, medians over frames. --quick: one video of 100 frames.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import fields
 
-import finding
 import numpy as np
-from synthetic_video import AREA, Film, Shot
+import simulated_detector
+from synthetic_video import BODY_AREA_RATIO, FrameTruth, SyntheticVideo
 
 from simplepose.config import TrackingSettings
-from simplepose.evaluation.tracking_metrics import Judged, TrackScores, oks, track_scores
+from simplepose.evaluation.tracking_metrics import FrameMatch, TrackScores, compute_track_scores, oks
 from simplepose.people import NO_ID, People
 from simplepose.skeleton import COCO
 from simplepose.tracking import Tracker
 
 SIGMAS = np.array(COCO.sigmas)
-LEAST_JOINTS = 3
+MIN_VISIBLE_JOINTS = 3
 Track = Callable[[People, np.ndarray], People]
-"""People of a frame, and its picture -> the people with ids."""
+"""People of a frame and its image -> the people with ids."""
 
 
 class Greedy:
-    """The baseline, with the same settings as `Tracker` where they mean the same."""
+    """Baseline: greedy OKS matching, with the settings of `Tracker` where they apply."""
 
     def __init__(self) -> None:
         self.settings = TrackingSettings()
@@ -44,18 +44,22 @@ class Greedy:
 
     def __call__(self, people: People, _: np.ndarray) -> People:
         self.frame += 1
-        kept = self.frame - self.settings.lost_frames - 1
-        self.poses = {name: told for name, told in self.poses.items() if told[1] >= kept}
-        names = list(self.poses)
-        poses = np.array([self.poses[name][0] for name in names]).reshape(-1, *people.keypoints.shape[1:])
-        tall = _heights(poses)
-        alike = oks(poses, AREA * tall**2, people.keypoints[..., :2], people.found, SIGMAS)
+        oldest_frame = self.frame - self.settings.lost_frames - 1
+        self.poses = {id_: pose for id_, pose in self.poses.items() if pose[1] >= oldest_frame}
+        ids_in_memory = list(self.poses)
+        poses = np.array([self.poses[id_][0] for id_ in ids_in_memory]).reshape(
+            -1, *people.keypoints.shape[1:]
+        )
+        heights = _heights(poses)
+        similarities = oks(
+            poses, BODY_AREA_RATIO * heights**2, people.keypoints[..., :2], people.found, SIGMAS
+        )
         ids = np.full(len(people), NO_ID)
         for person in np.argsort(-people.scores, kind="stable"):
-            best = int(alike[:, person].argmax()) if len(names) else -1
-            if best >= 0 and alike[best, person] >= self.settings.least_similarity:
-                ids[person] = names[best]
-                alike[best] = 0
+            best = int(similarities[:, person].argmax()) if len(ids_in_memory) else -1
+            if best >= 0 and similarities[best, person] >= self.settings.least_similarity:
+                ids[person] = ids_in_memory[best]
+                similarities[best] = 0
             elif people.scores[person] >= self.settings.sure_score:
                 ids[person], self.next_id = self.next_id, self.next_id + 1
             if ids[person] != NO_ID:
@@ -68,23 +72,27 @@ def _heights(poses: np.ndarray) -> np.ndarray:
     return (boxes[:, 2:] - boxes[:, :2]).max(1)
 
 
-def judged(shot: Shot, tracked: People) -> Judged:
-    """One frame of a film, of the people who can be seen."""
-    visible = np.where(shot.keypoints[..., 2:] == 2, shot.keypoints, 0)
-    there = (visible[..., 2] > 0).sum(1) >= LEAST_JOINTS
-    named = tracked.ids != NO_ID
-    likeness = oks(
-        visible[there], shot.areas[there], tracked.keypoints[named, :, :2], tracked.found[named], SIGMAS
+def match_frame(truth: FrameTruth, tracked: People) -> FrameMatch:
+    """Match one frame, for the people with enough visible joints."""
+    visible = np.where(truth.keypoints[..., 2:] == 2, truth.keypoints, 0)
+    evaluated = (visible[..., 2] > 0).sum(1) >= MIN_VISIBLE_JOINTS
+    confirmed = tracked.ids != NO_ID
+    similarity = oks(
+        visible[evaluated],
+        truth.areas[evaluated],
+        tracked.keypoints[confirmed, :, :2],
+        tracked.found[confirmed],
+        SIGMAS,
     )
-    return Judged(shot.ids[there], tracked.ids[named], likeness)
+    return FrameMatch(truth.ids[evaluated], tracked.ids[confirmed], similarity)
 
 
-class Rating:
-    """One tracker's work on some films.
+class TrackerRun:
+    """Scores of one tracker over several videos.
 
     Attributes:
-        scores: of each film.
-        times: milliseconds of each frame.
+        scores: of each video.
+        times: of each frame, ms.
     """
 
     def __init__(self, make: Callable[[], Track]) -> None:
@@ -93,57 +101,59 @@ class Rating:
         self._make = make
 
     def begin(self) -> None:
-        """A new film."""
-        self._track, self._frames = self._make(), list[Judged]()
+        """Start a video."""
+        self._track, self._frames = self._make(), list[FrameMatch]()
 
-    def add(self, shot: Shot, people: People, image: np.ndarray) -> None:
-        """A frame of it."""
+    def add(self, truth: FrameTruth, people: People, image: np.ndarray) -> None:
+        """Track a frame."""
         start = time.perf_counter()
         tracked = self._track(people, image)
         self.times.append(1e3 * (time.perf_counter() - start))
-        self._frames.append(judged(shot, tracked))
+        self._frames.append(match_frame(truth, tracked))
 
     def end(self) -> None:
-        """The film is over."""
-        self.scores.append(track_scores(self._frames))
+        """Finish the video."""
+        self.scores.append(compute_track_scores(self._frames))
 
 
-def follow(film: Film, seed: int, ratings: Iterable[Rating]) -> None:
-    """Have all of them follow a film."""
+def run_trackers(video: SyntheticVideo, seed: int, tracker_runs: Iterable[TrackerRun]) -> None:
+    """Run several trackers on one video."""
     rng = np.random.default_rng(seed)
-    for rating in ratings:
-        rating.begin()
-    for number in range(len(film)):
-        shot, image = film.shot(number), film.draw(number)[0].image
-        people, _ = finding.find(rng, shot.keypoints, shot.areas, film.size_hw, finding.USUAL)
-        for rating in ratings:
-            rating.add(shot, people, image)
-    for rating in ratings:
-        rating.end()
+    for tracker_run in tracker_runs:
+        tracker_run.begin()
+    for number in range(len(video)):
+        truth, image = video.truth(number), video.draw(number)[0].image
+        people, _ = simulated_detector.simulate_detections(
+            rng, truth.keypoints, truth.areas, video.size_hw, simulated_detector.TYPICAL_ERRORS
+        )
+        for tracker_run in tracker_runs:
+            tracker_run.add(truth, people, image)
+    for tracker_run in tracker_runs:
+        tracker_run.end()
 
 
-def total(scores: list[TrackScores]) -> TrackScores:
-    """Their sum."""
+def sum_scores(scores: list[TrackScores]) -> TrackScores:
+    """Add the scores of several videos."""
     return TrackScores(
         *(sum(getattr(score, field.name) for score in scores) for field in fields(TrackScores))
     )
 
 
-def _blind() -> Track:
+def _without_images() -> Track:
     tracker = Tracker()
     return lambda people, _: tracker(people)
 
 
-def _seeing(settings: TrackingSettings) -> Track:
+def _with_images(settings: TrackingSettings) -> Track:
     tracker = Tracker(settings=settings)
     return lambda people, image: tracker(people, image=image)
 
 
 TRACKERS: dict[str, Callable[[], Track]] = {
     "greedy OKS, no motion": Greedy,
-    "Tracker, without pictures": _blind,
-    "Tracker": lambda: _seeing(TrackingSettings()),
-    "Tracker, smoothing": lambda: _seeing(TrackingSettings(smoothing=True)),
+    "Tracker, without images": _without_images,
+    "Tracker": lambda: _with_images(TrackingSettings()),
+    "Tracker, smoothing": lambda: _with_images(TrackingSettings(smoothing=True)),
 }
 
 
@@ -160,19 +170,22 @@ def main() -> None:
     args = parser.parse_args()
     if args.quick:
         args.seeds, args.frames = 1, 100
-    print(f"people  {'':26} MOTA   IDF1  switches  of the baseline's  films with <= 1   ms a frame")
+    print(f"people  {'':26} MOTA   IDF1  switches  of the baseline's videos with <= 1   ms a frame")
     for people in args.people:
-        ratings = {name: Rating(make) for name, make in TRACKERS.items()}
+        tracker_runs = {name: TrackerRun(make) for name, make in TRACKERS.items()}
         for seed in range(args.first_seed, args.first_seed + args.seeds):
-            follow(Film(seed, people, args.frames, tuple(args.size)), seed, ratings.values())
+            run_trackers(
+                SyntheticVideo(seed, people, args.frames, tuple(args.size)), seed, tracker_runs.values()
+            )
         baseline = None
-        for name, rating in ratings.items():
-            all_of = total(rating.scores)
-            baseline = baseline or max(all_of.switches, 1)
-            few = statistics.mean(score.switches <= 1 for score in rating.scores)
+        for name, tracker_run in tracker_runs.items():
+            summed = sum_scores(tracker_run.scores)
+            baseline = baseline or max(summed.switches, 1)
+            share_with_few = statistics.mean(score.switches <= 1 for score in tracker_run.scores)
             print(
-                f"{people:6d}  {name:26} {all_of.mota:5.3f}  {all_of.idf1:5.3f}  {all_of.switches:8d}  "
-                f"{all_of.switches / baseline:17.3f}  {few:15.2f}   {statistics.median(rating.times):10.2f}"
+                f"{people:6d}  {name:26} {summed.mota:5.3f}  {summed.idf1:5.3f}  {summed.switches:8d}  "
+                f"{summed.switches / baseline:17.3f}  {share_with_few:15.2f}   "
+                f"{statistics.median(tracker_run.times):10.2f}"
             )
 
 

@@ -1,12 +1,12 @@
-"""The training step: the engine against a bare loop, and what each way to compute costs, in one run.
+"""The training step: the trainer against a bare loop, and the cost of each option, in one run.
 
     python benchmarks/training.py [--config FILE.yaml] [--batch 16] [--rounds 5] [--device cuda]
 
-The bare loop has the same network, targets, loss, optimizer and batch, and nothing else; it and the engine
-take turns, and the median of the rounds' ratios is printed. Then, as ratios to the engine's plain step: the
-engine with a moving average, with activation checkpointing (and the peak memory of both, each in a process of
-its own), and on a GPU in every precision, with and without channels_last and torch.compile, and against the
-measured rate of a matrix product. Last, the share of time that the loop waits for data, of drawn samples.
+The bare loop has the same network, targets, loss, optimizer and batch, and nothing else. It alternates with
+the trainer; printed is the median of the ratios of each round. Then follow, as ratios to the plain step of
+the trainer: a moving average; activation checkpointing (and the peak memory of both, each in a separate
+process); on a GPU every precision, with and without channels_last and torch.compile, and the share of the
+measured matrix product rate. Last is the share of time that the loop waits for data, with synthetic samples.
 """
 
 from __future__ import annotations
@@ -32,22 +32,22 @@ from simplepose.models.checkpoints import Model
 from simplepose.models.imhn import IMHN
 from simplepose.models.layers import DTYPES
 from simplepose.skeleton import COCO
-from simplepose.training.optim import make_optimizer
+from simplepose.training.optim import build_optimizer
 from simplepose.training.trainer import Trainer
 
-STEPS = 3  # of a round
+STEPS = 3  # a round
 PEOPLE = 4
-RATE = 1e-6
+LEARNING_RATE = 1e-6
 
 
-def settings_of(args: argparse.Namespace, *overrides: str) -> Settings:
-    """The config, in float32, with nothing frozen and without a moving average unless overridden."""
+def make_settings(args: argparse.Namespace, *overrides: str) -> Settings:
+    """Load the config; float32, nothing frozen and no moving average unless overridden."""
     plain = ["train.precision=fp32", "train.freeze=[]", "train.ema_decay=0", "train.loss_limit=1e30"]
     return config.load(args.config, [*plain, *overrides])
 
 
-def batch_of(settings: Settings, size: int) -> Batch:
-    """Noise, and people of random joints: the time does not depend on what there is to see."""
+def make_batch(settings: Settings, size: int) -> Batch:
+    """Make a batch of noise with random joints: the time does not depend on the content."""
     torch.manual_seed(0)
     height, width = settings.augment.size
     cells = (size, height // settings.targets.stride, width // settings.targets.stride)
@@ -60,22 +60,22 @@ def batch_of(settings: Settings, size: int) -> Batch:
     )
 
 
-def model_of(settings: Settings) -> Model:
+def make_model(settings: Settings) -> Model:
     torch.manual_seed(0)
     return Model(IMHN.from_settings(settings.model, COCO.channels), settings, COCO)
 
 
-def engine(settings: Settings, device: torch.device, batch: Batch) -> Callable[[], None]:
-    """A step of the engine."""
-    trainer = Trainer(model_of(settings), device)
-    return lambda: trainer.step([batch], RATE)
+def trainer_step(settings: Settings, device: torch.device, batch: Batch) -> Callable[[], None]:
+    """Build a step of the trainer."""
+    trainer = Trainer(make_model(settings), device)
+    return lambda: trainer.step([batch], LEARNING_RATE)
 
 
-def bare(settings: Settings, device: torch.device, batch: Batch) -> Callable[[], None]:
-    """The least that a step can be."""
-    network = model_of(settings).network.to(device, memory_format=torch.channels_last).train()
+def bare_step(settings: Settings, device: torch.device, batch: Batch) -> Callable[[], None]:
+    """Build a minimal step: network, targets, loss and optimizer."""
+    network = make_model(settings).network.to(device, memory_format=torch.channels_last).train()
     loss_of = MultiScaleLoss(settings.loss, COCO).to(device)
-    optimizer = make_optimizer(network, settings.train)
+    optimizer = build_optimizer(network, settings.train)
 
     def step() -> None:
         here = Batch(*(tensor.to(device, non_blocking=True) for tensor in batch))
@@ -89,8 +89,8 @@ def bare(settings: Settings, device: torch.device, batch: Batch) -> Callable[[],
     return step
 
 
-def seconds(step: Callable[[], None], device: torch.device) -> float:
-    """A step's, the mean of a round."""
+def measure_seconds(step: Callable[[], None], device: torch.device) -> float:
+    """Measure the mean time of a step over a round, s."""
     start = time.perf_counter()
     for _ in range(STEPS):
         step()
@@ -100,78 +100,78 @@ def seconds(step: Callable[[], None], device: torch.device) -> float:
 
 
 def compare(name: str, steps: list[Callable[[], None]], args: argparse.Namespace) -> None:
-    """Print the second step's speed as a share of the first one's; they take turns."""
+    """Print the speed of the second step relative to the first; they alternate."""
     for step in steps:
-        seconds(step, args.device)  # the first steps choose algorithms, compile, and fill caches
-    rounds = [[seconds(step, args.device) for step in steps] for _ in range(args.rounds)]
+        measure_seconds(step, args.device)  # warmup: select algorithms, compile, fill caches
+    rounds = [[measure_seconds(step, args.device) for step in steps] for _ in range(args.rounds)]
     ratio = statistics.median(first / second for first, second in rounds)
     first, second = (args.batch / statistics.median(times) for times in zip(*rounds, strict=True))
     print(f"{name:58s} {first:8.2f} {second:8.2f} samples/s {ratio:7.3f}", flush=True)
 
 
 def peak_gib(args: argparse.Namespace) -> float:
-    """This process's, after two steps."""
-    settings = settings_of(args, *args.set)
-    step = engine(settings, args.device, batch_of(settings, args.batch))
+    """Measure the peak memory of this process over two steps, GiB."""
+    settings = make_settings(args, *args.set)
+    step = trainer_step(settings, args.device, make_batch(settings, args.batch))
     step()
     step()
     if args.device.type == "cuda":
         return torch.cuda.max_memory_allocated(args.device) / 2**30
-    status = Path("/proc/self/status").read_text(encoding="utf-8")  # getrusage knows the parent's peak, too
+    status = Path("/proc/self/status").read_text(encoding="utf-8")  # getrusage includes the parent's peak
     return int(re.findall(r"VmHWM:\s+(\d+) kB", status)[0]) / 2**20
 
 
-def peak_of_another(args: argparse.Namespace, *overrides: str) -> float:
+def peak_gib_in_subprocess(args: argparse.Namespace, *overrides: str) -> float:
     """`peak_gib` in a process of its own."""
     command = [sys.executable, __file__, "--config", args.config, "--batch", str(args.batch)]
     command += ["--device", str(args.device), "--peak", "--set", "train.seed=0", *overrides]
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1])
 
 
-def on_gpu(args: argparse.Namespace, batch: Batch) -> None:
-    """The ways that only a GPU shows, and how far they are from a matrix product's rate."""
-    plain = engine(settings_of(args), args.device, batch)
+def compare_on_gpu(args: argparse.Namespace, batch: Batch) -> None:
+    """Print the options that matter on a GPU, and their share of the matrix product rate."""
+    plain = trainer_step(make_settings(args), args.device, batch)
     for precision in ("fp32", "bf16", "fp16"):
         for way in ((), ("train.channels_last=false",), ("train.compile=true",)):
-            settings = settings_of(args, f"train.precision={precision}", *way)
-            step = engine(settings, args.device, batch)
-            compare(f"engine: fp32, then {precision} {' '.join(way)}", [plain, step], args)
+            settings = make_settings(args, f"train.precision={precision}", *way)
+            step = trainer_step(settings, args.device, batch)
+            compare(f"trainer: fp32, then {precision} {' '.join(way)}", [plain, step], args)
         ceiling = matrix_product_rate(DTYPES[precision], args.device)
         with FlopCounterMode(display=False) as counter:
-            step = engine(settings_of(args, f"train.precision={precision}"), args.device, batch)
+            step = trainer_step(make_settings(args, f"train.precision={precision}"), args.device, batch)
             step()
-        rate = counter.get_total_flops() / seconds(step, args.device)
+        rate = counter.get_total_flops() / measure_seconds(step, args.device)
         print(
-            f"  {precision}: {rate / 1e12:.1f} TFLOP/s, {rate / ceiling:.3f} of a matrix product's",
+            f"  {precision}: {rate / 1e12:.1f} TFLOP/s, {rate / ceiling:.3f} of the matrix product rate",
             flush=True,
         )
 
 
 def matrix_product_rate(dtype: torch.dtype, device: torch.device) -> float:
-    """FLOP a second of 8192 x 8192 x 8192."""
+    """Measure the rate of an 8192 x 8192 x 8192 matrix product, FLOP/s."""
     a = torch.randn(8192, 8192, device=device, dtype=dtype)
-    seconds(lambda: a @ a, device)
-    return 2 * 8192**3 / statistics.median(seconds(lambda: a @ a, device) for _ in range(5))
+    measure_seconds(lambda: a @ a, device)
+    return 2 * 8192**3 / statistics.median(measure_seconds(lambda: a @ a, device) for _ in range(5))
 
 
-def data_wait(args: argparse.Namespace) -> float:
-    """The share of time that a run of two epochs waits for samples of drawn people."""
+def measure_data_wait(args: argparse.Namespace) -> float:
+    """Measure the share of time that a run of two epochs waits for synthetic samples."""
     sys.path.insert(0, str(Path(__file__).parents[1] / "tests/helpers"))
-    from drawn_coco import write_drawn_coco
+    from synthetic_coco import write_synthetic_coco
 
     from simplepose.cli import prepare_coco, train
     from simplepose.training import loggers
 
     with tempfile.TemporaryDirectory() as folder:
         run, samples = Path(folder) / "run", Path(folder) / "drawn.h5"
-        annotations, images = write_drawn_coco(Path(folder) / "coco", pictures=8 * args.batch)
+        annotations, images = write_synthetic_coco(Path(folder) / "coco", num_images=8 * args.batch)
         prepare_coco.main(
             ["--annotations", str(annotations), "--images", str(images), "--output", str(samples)]
         )
         command = ["--config", args.config, "--train", str(samples), "--output", str(run)]
         command += ["--device", str(args.device), "--set", "train.epochs=2", "train.log_steps=4"]
         train.main([*command, f"train.batch_size={args.batch}", "train.loss_limit=1e30"])
-        lines = [line for line in loggers.read(run / "journal.jsonl") if line["kind"] == "step"]
+        lines = [line for line in loggers.read_journal(run / "journal.jsonl") if line["kind"] == "step"]
         return statistics.median(line["data_wait"] for line in lines[1:])
 
 
@@ -191,24 +191,24 @@ def main() -> None:
     if args.peak:
         print(peak_gib(args))
         return
-    plain = settings_of(args)
-    batch = batch_of(plain, args.batch)
-    steps = engine(plain, args.device, batch)
+    plain = make_settings(args)
+    batch = make_batch(plain, args.batch)
+    steps = trainer_step(plain, args.device, batch)
     print(f"{args.config}, batch {args.batch}, {args.device}; first, second, and second / first:")
-    compare("bare loop, then the engine", [bare(plain, args.device, batch), steps], args)
-    average = engine(settings_of(args, "train.ema_decay=0.999"), args.device, batch)
-    compare("engine, then with a moving average", [steps, average], args)
-    thrifty = engine(settings_of(args, "train.recompute=true"), args.device, batch)
-    compare("engine, then with activation checkpointing", [steps, thrifty], args)
-    without, recomputed = peak_of_another(args), peak_of_another(args, "train.recompute=true")
+    compare("bare loop, then the trainer", [bare_step(plain, args.device, batch), steps], args)
+    average = trainer_step(make_settings(args, "train.ema_decay=0.999"), args.device, batch)
+    compare("trainer, then with a moving average", [steps, average], args)
+    checkpointed = trainer_step(make_settings(args, "train.recompute=true"), args.device, batch)
+    compare("trainer, then with activation checkpointing", [steps, checkpointed], args)
+    without, recomputed = peak_gib_in_subprocess(args), peak_gib_in_subprocess(args, "train.recompute=true")
     print(f"peak memory: {without:.2f} GiB, with activation checkpointing {recomputed:.2f} GiB")
     if args.device.type == "cuda":
-        on_gpu(args, batch)
+        compare_on_gpu(args, batch)
     else:
         print(
-            "precisions, channels_last, torch.compile, share of a matrix product's rate: no GPU, not measured"
+            "precisions, channels_last, torch.compile, share of the matrix product rate: no GPU, not measured"
         )
-    print(f"share of time waiting for data: {data_wait(args):.3f}")
+    print(f"share of time waiting for data: {measure_data_wait(args):.3f}")
 
 
 if __name__ == "__main__":

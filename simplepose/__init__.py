@@ -1,11 +1,11 @@
 """SimplePose: bottom-up multi-person pose estimation.
 
     predictor = simplepose.load("imhn_mobile")
-    people = predictor(cv2.imread("picture.jpg"))
-    people.keypoints  # (P, 17, 3): x, y in picture pixels, score
+    people = predictor(cv2.imread("image.jpg"))
+    people.keypoints  # (P, 17, 3): x, y in image pixels, score
 
 Dimensions in the docstrings: N batch, S stacks, P people, J network joints, A annotated
-joints, L limbs, C channels, H W picture, h w maps. Pictures are H x W x 3 uint8, BGR.
+joints, L limbs, C channels, H W image, h w maps. Images are H x W x 3 uint8, BGR.
 """
 
 from simplepose.inference.predictor import Predictor, load

@@ -1,4 +1,4 @@
-"""COCO's json of pictures and people, as far as the samples and the evaluation read it alike."""
+"""Read and validate COCO json files of images and people, for training and evaluation."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from simplepose.people import PERSON_CATEGORY
+from simplepose.people import PERSON_CATEGORY_ID
 
-_FORM: dict[str, dict[str, tuple[type, ...]]] = {
+# The lists in a COCO json, and the required keys of their entries with their types.
+_REQUIRED_KEYS: dict[str, dict[str, tuple[type, ...]]] = {
     "images": {"id": (int, str), "file_name": (str,)},
     "annotations": {"image_id": (int, str)},
 }
-"""The lists of such a file, and what each of their entries has."""
 
 
 def read(path: str | Path, expected: str, annotated: bool) -> dict[str, Any]:
-    """The content of a json: at least the lists `images` and `annotations`, of the form above.
+    """Read a COCO json and validate its lists `images` and `annotations`.
 
     Args:
         path: of the file.
-        expected: what the errors say that should have been there.
-        annotated: whether a file without annotations is refused; if not, it has an empty list of them.
+        expected: description of the expected file, for error messages.
+        annotated: whether annotations are required; if not, a missing list becomes an empty one.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is cut off, no such json, or lists a picture id twice.
+        FileNotFoundError: the file does not exist.
+        ValueError: the file is truncated, is not a COCO json, or has a duplicate image id.
     """
     path = Path(path)
     if not path.is_file():
@@ -34,55 +34,66 @@ def read(path: str | Path, expected: str, annotated: bool) -> dict[str, Any]:
     try:
         content = json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: not a whole json file ({error}); download it again, {expected}") from error
+        raise ValueError(
+            f"{path}: invalid or truncated json ({error}); download it again, {expected}"
+        ) from error
     if isinstance(content, dict) and not annotated:
         content["annotations"] = content.get("annotations") or []
-    fault = _fault(content)
-    if fault is not None:
-        raise ValueError(f"{path}: {fault}; {expected}")
+    problem = _find_problem(content)
+    if problem is not None:
+        raise ValueError(f"{path}: {problem}; {expected}")
     return content
 
 
-def persons(content: dict[str, Any]) -> list[dict[str, Any]]:
-    """The annotations of people, in the file's order; one without a category is of a person."""
-    return [a for a in content["annotations"] if a.get("category_id", PERSON_CATEGORY) == PERSON_CATEGORY]
+def person_annotations(content: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the annotations of people in file order. An annotation without a category counts as a person."""
+    return [
+        annotation
+        for annotation in content["annotations"]
+        if annotation.get("category_id", PERSON_CATEGORY_ID) == PERSON_CATEGORY_ID
+    ]
 
 
-def require_joints(path: str | Path, content: dict[str, Any], joints: Sequence[str]) -> None:
-    """Hold the keypoints of a json's people against the annotated joints that are expected.
+def validate_joints(path: str | Path, content: dict[str, Any], joints: Sequence[str]) -> None:
+    """Require that a json's people have the expected annotated keypoints.
+
+    Args:
+        path: of the json, for error messages.
+        content: as `read` returns it.
+        joints: names of the expected keypoints, in order.
 
     Raises:
-        ValueError: it names its keypoints, and these are others; or nobody has as many.
+        ValueError: the json names other keypoints, or no person has the expected number of them.
     """
     advice = "choose the skeleton whose annotated joints are the json's, in its order"
     for category in content.get("categories") or []:
-        person = isinstance(category, dict) and category.get("id") == PERSON_CATEGORY
-        named = category.get("keypoints") if person else None
-        if isinstance(named, list) and named and named != list(joints):
+        is_person = isinstance(category, dict) and category.get("id") == PERSON_CATEGORY_ID
+        names = category.get("keypoints") if is_person else None
+        if isinstance(names, list) and names and names != list(joints):
             raise ValueError(
-                f"{path}: its people have the keypoints {', '.join(map(str, named))}; {', '.join(joints)} "
-                f"are expected: {advice}"
+                f"{path}: expected people with the keypoints {', '.join(joints)}; "
+                f"got {', '.join(map(str, names))}: {advice}"
             )
-    lists = [person.get("keypoints") for person in persons(content)]
+    lists = [person.get("keypoints") for person in person_annotations(content)]
     lengths = {len(values) for values in lists if isinstance(values, list) and values}
     if lengths and 3 * len(joints) not in lengths:
         raise ValueError(
-            f"{path}: its people have {', '.join(map(str, sorted(lengths)))} keypoint values; "
-            f"{3 * len(joints)} are expected, 3 for each of {', '.join(joints)}: {advice}"
+            f"{path}: expected {3 * len(joints)} keypoint values per person, 3 for each of "
+            f"{', '.join(joints)}; got {', '.join(map(str, sorted(lengths)))}: {advice}"
         )
 
 
-def _fault(content: Any) -> str | None:
-    """What of COCO's form the content lacks."""
-    for name, keys in _FORM.items():
+def _find_problem(content: Any) -> str | None:
+    """Return the first deviation from COCO's format; None if there is none."""
+    for name, keys in _REQUIRED_KEYS.items():
         if not isinstance(content, dict) or not isinstance(content.get(name), list):
-            return f"holds no list of {name!r}"
-        for number, entry in enumerate(content[name]):
+            return f"has no list {name!r}"
+        for index, entry in enumerate(content[name]):
             if not isinstance(entry, dict):
-                return f"not in COCO's format: {name}[{number}] is no mapping"
-            for key, kinds in keys.items():
-                if not isinstance(entry.get(key), kinds):
-                    return f"not in COCO's format: {name}[{number}] lacks {key!r}, or it is of another type"
+                return f"not in COCO's format: {name}[{index}] is not an object"
+            for key, types in keys.items():
+                if not isinstance(entry.get(key), types):
+                    return f"not in COCO's format: {name}[{index}] has no {key!r}, or one of a wrong type"
     if len({image["id"] for image in content["images"]}) < len(content["images"]):
-        return "a picture id is listed twice"
+        return "duplicate image id"
     return None

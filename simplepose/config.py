@@ -1,9 +1,9 @@
-"""Every setting of the project: its name, unit and default, in one place.
+"""All settings of SimplePose: names, units and defaults.
 
 Settings are frozen dataclasses that are passed as arguments; there is no global state. A YAML file states
 only what differs from the defaults. The defaults of the network, targets, loss, augmentation and training are
-the published ones (arXiv:1911.10529 and its released code). The defaults of the grouping are ours
-(docs/deviations.md); the published rules are available as a setting.
+the published ones (arXiv:1911.10529 and its released code). The defaults of the grouping differ
+(docs/deviations.md); `grouping.rules: reference` selects the published rules.
 """
 
 from __future__ import annotations
@@ -18,157 +18,166 @@ from typing import Any, Literal
 from simplepose import yaml_config
 
 
-def at_least(least: float, settings: object, *names: str) -> None:
-    """Raise ValueError where one of these settings is below `least`, or NaN."""
+def require_at_least(minimum: float, settings: object, *names: str) -> None:
+    """Raise ValueError if one of the named settings is below `minimum`, or NaN."""
     for name in names:
         value = getattr(settings, name)
-        require(value >= least, f"{name} of at least {least} expected, got {value}")
+        require(value >= minimum, f"{name}: expected a value >= {minimum}, got {value}")
 
 
-def above(bound: float, settings: object, *names: str) -> None:
-    """Raise ValueError where one of these settings is not above `bound`, or NaN."""
+def require_above(bound: float, settings: object, *names: str) -> None:
+    """Raise ValueError if one of the named settings is not above `bound`, or NaN."""
     for name in names:
         value = getattr(settings, name)
-        require(value > bound, f"{name} above {bound} expected, got {value}")
+        require(value > bound, f"{name}: expected a value > {bound}, got {value}")
 
 
-def share(settings: object, *names: str) -> None:
-    """Raise ValueError where one of these settings is not from 0 to 1."""
+def require_fraction(settings: object, *names: str) -> None:
+    """Raise ValueError if one of the named settings is not in [0, 1]."""
     for name in names:
         value = getattr(settings, name)
-        require(0 <= value <= 1, f"{name} from 0 to 1 expected, got {value}")
+        require(0 <= value <= 1, f"{name}: expected a value from 0 to 1, got {value}")
 
 
-def span(settings: object, *names: str, least: float = float("-inf"), most: float = float("inf")) -> None:
-    """Raise ValueError where one of these pairs falls, or leaves `least` to `most`."""
+def require_range(
+    settings: object, *names: str, minimum: float = float("-inf"), maximum: float = float("inf")
+) -> None:
+    """Raise ValueError if one of the named pairs is not (low, high) within [minimum, maximum]."""
     for name in names:
         low, high = getattr(settings, name)
-        require(low <= high, f"{name}: the first value must not exceed the second, got {low}, {high}")
-        require(least <= low, f"{name}: values of at least {least:g} expected, got {low}")
-        require(high <= most, f"{name}: values of at most {most:g} expected, got {high}")
+        require(low <= high, f"{name}: expected the first value <= the second, got {low}, {high}")
+        require(minimum <= low, f"{name}: expected values >= {minimum:g}, got {low}")
+        require(high <= maximum, f"{name}: expected values <= {maximum:g}, got {high}")
 
 
 def require(condition: bool, message: str) -> None:
-    """Raise ValueError with that message unless the condition holds."""
+    """Raise ValueError with this message unless the condition is true."""
     if not condition:
         raise ValueError(message)
 
 
 @dataclass(frozen=True)
 class AugmentSettings:
-    """How a training sample is cut from its picture, and changed by chance.
+    """Data augmentation: how a training sample is cropped from its image and randomly changed.
 
-    Each pair is the range that a value is drawn from. From `half_body_probability` on nothing is of the
-    published recipe, and each probability is 0.
+    Each pair is the range of a randomly sampled value. The settings from `half_body_probability` on are not
+    part of the published recipe; their probabilities default to 0.
     """
 
     size: tuple[int, int] = (512, 512)  # height, width of a sample, pixels, multiples of 64
-    framing: Literal["person", "picture"] = "person"  # centre a person; or lay the picture as inference does
-    person_height: float = 0.6  # framing by person: its box height as a share of the sample's
-    scale: tuple[float, float] = (0.7, 1.3)  # random factor on top
+    framing: Literal["person", "picture"] = "person"  # center a person; or fit the image as inference does
+    person_height: float = 0.6  # framing person: height of its box as a fraction of the sample height
+    scale: tuple[float, float] = (0.7, 1.3)  # random factor on the scale
     scale_probability: float = 0.8
-    rotation: float = 40.0  # degrees, either way
-    shift: int = 50  # pixels, either way, in x and in y
+    rotation: float = 40.0  # degrees, maximum in either direction
+    shift: int = 50  # pixels, maximum in either direction, in x and in y
     flip_probability: float = 0.5
     tint_probability: float = 0.2
-    hue: tuple[int, int] = (-10, 10)  # of 180
-    saturation: tuple[int, int] = (-20, 60)  # of 255
-    value: tuple[int, int] = (-20, 40)  # of 255
-    published_crop: int = 512  # files in the published layout: pixels of height that their scales refer to
-    half_body_probability: float = 0.0  # framing by person: frame its upper or its lower body's joints
-    lower_body: tuple[str, ...] = ("hip", "knee", "ankle", "heel", "foot", "toe")  # in their joints' names
-    copy_paste_probability: float = 0.0  # people of other samples, cut out, are pasted onto this one
-    copy_paste_people: tuple[int, int] = (1, 2)  # how many are tried; of a crowd nobody can be cut out
-    copy_paste_height: tuple[float, float] = (0.25, 0.75)  # box height as a share of the sample's
-    copy_paste_rotation: float = 20.0  # degrees, either way
-    erase_probability: float = 0.0  # a rectangle of one colour hides what lies under it
-    erase_area: tuple[float, float] = (0.02, 0.12)  # share of the sample
-    erase_aspect: tuple[float, float] = (0.4, 2.5)  # width by height
-    jitter_probability: float = 0.0  # brightness, contrast, saturation and hue, together
+    hue: tuple[int, int] = (-10, 10)  # offset; full circle: 180
+    saturation: tuple[int, int] = (-20, 60)  # offset, 8-bit levels
+    value: tuple[int, int] = (-20, 40)  # offset, 8-bit levels
+    published_crop: int = 512  # files in the published layout: image height of their scales, pixels
+    half_body_probability: float = 0.0  # framing person: frame only the joints of the upper or lower body
+    # Words in the names of lower-body joints.
+    lower_body: tuple[str, ...] = ("hip", "knee", "ankle", "heel", "foot", "toe")
+    copy_paste_probability: float = 0.0  # paste people cut out of other samples
+    copy_paste_people: tuple[int, int] = (1, 2)  # number of tries; people in a crowd cannot be cut out
+    copy_paste_height: tuple[float, float] = (0.25, 0.75)  # box height as a fraction of the sample height
+    copy_paste_rotation: float = 20.0  # degrees, maximum in either direction
+    erase_probability: float = 0.0  # cover a rectangle with one color
+    erase_area: tuple[float, float] = (0.02, 0.12)  # fraction of the sample area
+    erase_aspect: tuple[float, float] = (0.4, 2.5)  # width / height
+    jitter_probability: float = 0.0  # change brightness, contrast, saturation and hue together
     jitter_brightness: tuple[float, float] = (0.6, 1.4)  # factor
-    jitter_contrast: tuple[float, float] = (0.6, 1.4)  # factor, about the mean
-    jitter_saturation: tuple[float, float] = (0.5, 1.5)  # factor; 0: grey
-    jitter_hue: tuple[int, int] = (-9, 9)  # of 180, round and round; `hue` stops at both ends, as published
-    blur_probability: float = 0.0  # Gaussian
+    jitter_contrast: tuple[float, float] = (0.6, 1.4)  # factor, around the mean
+    jitter_saturation: tuple[float, float] = (0.5, 1.5)  # factor; 0: grayscale
+    jitter_hue: tuple[int, int] = (-9, 9)  # full circle: 180; wraps around (`hue` is clipped, as published)
+    blur_probability: float = 0.0  # Gaussian blur
     blur_sigma: tuple[float, float] = (0.5, 2.5)  # pixels
-    motion_blur_probability: float = 0.0  # along a line of any direction
+    motion_blur_probability: float = 0.0  # along a line of random direction
     motion_blur_length: tuple[float, float] = (3.0, 15.0)  # pixels
-    noise_probability: float = 0.0  # Gaussian, of each pixel and channel
-    noise_sigma: tuple[float, float] = (2.0, 15.0)  # of 255
-    jpeg_probability: float = 0.0  # artefacts of JPEG
-    jpeg_quality: tuple[int, int] = (30, 90)  # of 100
-    grey_probability: float = 0.0
+    noise_probability: float = 0.0  # Gaussian noise, independent for each pixel and channel
+    noise_sigma: tuple[float, float] = (2.0, 15.0)  # 8-bit levels
+    jpeg_probability: float = 0.0  # JPEG artifacts
+    jpeg_quality: tuple[int, int] = (30, 90)  # JPEG quality, 1 to 100
+    grey_probability: float = 0.0  # convert to grayscale
 
     def __post_init__(self) -> None:
         require(
             all(s > 0 and s % 64 == 0 for s in self.size),
-            f"size in multiples of 64 expected, got {self.size}",
+            f"size: expected multiples of 64, got {self.size}",
         )
-        span(self, "hue", "saturation", "value", "jitter_hue")
-        span(self, "scale")
-        require(self.scale[0] > 0, "scale must be positive")
-        above(0, self, "person_height")
-        at_least(0, self, "rotation", "shift", "copy_paste_rotation")
-        at_least(1, self, "published_crop")
-        share(self, "scale_probability", "flip_probability", "tint_probability", "half_body_probability")
-        share(self, "copy_paste_probability", "erase_probability", "jitter_probability", "grey_probability")
-        share(self, "blur_probability", "motion_blur_probability", "noise_probability", "jpeg_probability")
-        span(self, "copy_paste_people", least=1, most=100)
-        span(self, "copy_paste_height", "erase_aspect", least=0.01, most=100)
-        span(self, "erase_area", least=0, most=1)
-        span(self, "jitter_brightness", "jitter_contrast", "jitter_saturation", least=0, most=100)
-        span(self, "blur_sigma", least=0, most=100)
-        span(self, "noise_sigma", least=0, most=255)
-        span(self, "motion_blur_length", least=1, most=500)
-        span(self, "jpeg_quality", least=1, most=100)
+        require_range(self, "hue", "saturation", "value", "jitter_hue")
+        require_range(self, "scale")
+        require(self.scale[0] > 0, f"scale: expected values > 0, got {self.scale[0]}")
+        require_above(0, self, "person_height")
+        require_at_least(0, self, "rotation", "shift", "copy_paste_rotation")
+        require_at_least(1, self, "published_crop")
+        require_fraction(
+            self, "scale_probability", "flip_probability", "tint_probability", "half_body_probability"
+        )
+        require_fraction(
+            self, "copy_paste_probability", "erase_probability", "jitter_probability", "grey_probability"
+        )
+        require_fraction(
+            self, "blur_probability", "motion_blur_probability", "noise_probability", "jpeg_probability"
+        )
+        require_range(self, "copy_paste_people", minimum=1, maximum=100)
+        require_range(self, "copy_paste_height", "erase_aspect", minimum=0.01, maximum=100)
+        require_range(self, "erase_area", minimum=0, maximum=1)
+        require_range(
+            self, "jitter_brightness", "jitter_contrast", "jitter_saturation", minimum=0, maximum=100
+        )
+        require_range(self, "blur_sigma", minimum=0, maximum=100)
+        require_range(self, "noise_sigma", minimum=0, maximum=255)
+        require_range(self, "motion_blur_length", minimum=1, maximum=500)
+        require_range(self, "jpeg_quality", minimum=1, maximum=100)
 
 
 @dataclass(frozen=True)
 class ModelSettings:
-    """The shape of the IMHN network; the defaults are the published 129.0 M parameters."""
+    """Architecture of the IMHN network; the defaults give the published network of 129.0 M parameters."""
 
-    stacks: int = 4  # hourglasses in a row
-    stem_width: int = 64  # channels after the first convolution, stride 2
+    stacks: int = 4  # number of stacked hourglasses
+    stem_width: int = 64  # channels after the first convolution (stride 2)
     width: int = 256  # channels at stride 4
-    growth: int = 128  # channels more at each halving of the resolution
-    head_width: int = 256  # channels of the features before the maps
-    reduction: int = 16  # squeeze-excitation: head_width / reduction hidden units
+    growth: int = 128  # additional channels at each halving of the resolution
+    head_width: int = 256  # channels of the features that predict the maps
+    reduction: int = 16  # squeeze-and-excitation has head_width / reduction hidden units
     dilations: tuple[int, ...] = (3, 3, 4, 4, 5, 5)  # of the stem's 3x3 convolutions
-    scales: int = 5  # that have heads, from stride 4 on; the coarser ones only help training
-    encoder: Literal["hourglass", "mobilenet_v2"] = "hourglass"  # the first hourglass's way down
-    encoder_multiplier: float = 1.5  # mobilenet_v2: of its channels; MoveNet MultiPose has 1.5
+    scales: int = 5  # number of scales with heads, from stride 4 on; the coarser ones only help training
+    encoder: Literal["hourglass", "mobilenet_v2"] = "hourglass"  # downsampling path of the first hourglass
+    encoder_multiplier: float = 1.5  # mobilenet_v2: width multiplier; MoveNet MultiPose has 1.5
 
     def __post_init__(self) -> None:
-        at_least(1, self, "stacks", "stem_width", "width", "head_width", "reduction")
-        at_least(0, self, "growth")
-        require(1 <= self.scales <= 5, f"scales from 1 to 5 expected, got {self.scales}")
-        above(0, self, "encoder_multiplier")
+        require_at_least(1, self, "stacks", "stem_width", "width", "head_width", "reduction")
+        require_at_least(0, self, "growth")
+        require(1 <= self.scales <= 5, f"scales: expected a value from 1 to 5, got {self.scales}")
+        require_above(0, self, "encoder_multiplier")
         require(
             math.isfinite(self.encoder_multiplier),
-            f"finite encoder_multiplier expected, got {self.encoder_multiplier}",
+            f"encoder_multiplier: expected a finite value, got {self.encoder_multiplier}",
         )
-        require(
-            min(self.dilations, default=1) >= 1, f"dilations of at least 1 expected, got {self.dilations}"
-        )
+        require(min(self.dilations, default=1) >= 1, f"dilations: expected values >= 1, got {self.dilations}")
         require(self.width % 4 == 0 and self.growth % 2 == 0, "width must be a multiple of 4 and growth of 2")
         require(self.head_width >= self.reduction, "reduction must not exceed head_width")
 
 
 @dataclass(frozen=True)
 class TargetSettings:
-    """How joints are drawn into the maps that the network learns."""
+    """How keypoints and limbs are drawn into the target maps."""
 
-    stride: int = 4  # input pixels a cell
-    keypoint_sigma: float = 9.0  # spread of a joint's Gaussian, input pixels
-    limb_sigma: float = 7.0  # spread across a limb, input pixels
-    threshold: float = 0.015  # a Gaussian is cut where it falls to this
-    limb_floor: float = 0.01  # value of a limb's box beyond the cut (published; 0 for the plain L2 result)
+    stride: int = 4  # input pixels per map cell
+    keypoint_sigma: float = 9.0  # sigma of a keypoint's Gaussian, input pixels
+    limb_sigma: float = 7.0  # sigma across a limb, input pixels
+    threshold: float = 0.015  # a Gaussian is set to 0 below this value
+    limb_floor: float = 0.01  # value in a limb's box beyond the cutoff (published; 0 for the plain L2 result)
 
     def __post_init__(self) -> None:
-        at_least(1, self, "stride")
-        above(0, self, "keypoint_sigma", "limb_sigma")
-        require(0 < self.threshold < 1, f"threshold between 0 and 1 expected, got {self.threshold}")
-        at_least(0, self, "limb_floor")
+        require_at_least(1, self, "stride")
+        require_above(0, self, "keypoint_sigma", "limb_sigma")
+        require(0 < self.threshold < 1, f"threshold: expected a value between 0 and 1, got {self.threshold}")
+        require_at_least(0, self, "limb_floor")
 
 
 @dataclass(frozen=True)
@@ -178,180 +187,182 @@ class LossSettings:
     kind: Literal["focal_l2", "l2"] = "focal_l2"
     gamma: float = 1.0  # focal exponent: 1 in the released code, 2 for the published result
     scale_weights: tuple[float, ...] = (0.1, 0.2, 0.4, 1.6, 6.4)  # strides 4 to 64
-    stack_weights: tuple[float, ...] = ()  # one a stack; empty: all 1
+    stack_weights: tuple[float, ...] = ()  # one per stack; empty: all 1
     keypoint_weight: float = 3.0
     person_mask_weight: float = 0.1
-    foreground: float = 0.01  # a target of at least this counts as foreground
+    foreground: float = 0.01  # targets >= this value are foreground
 
     def __post_init__(self) -> None:
-        at_least(0, self, "gamma", "keypoint_weight", "person_mask_weight")
-        require(sum(self.scale_weights) > 0, "scale_weights must have a positive sum")
-        require(
-            not self.stack_weights or sum(self.stack_weights) > 0, "stack_weights must have a positive sum"
-        )
+        require_at_least(0, self, "gamma", "keypoint_weight", "person_mask_weight")
+        require(sum(self.scale_weights) > 0, "scale_weights: expected a sum > 0")
+        require(not self.stack_weights or sum(self.stack_weights) > 0, "stack_weights: expected a sum > 0")
 
 
 @dataclass(frozen=True)
 class TrainSettings:
-    """The optimiser, its schedule, and how the run is kept."""
+    """Training: optimizer, learning rate schedule, data loading, checkpoints and logging."""
 
-    batch_size: int = 4  # samples of a process that go through the network at once
-    accumulate: int = 1  # such batches whose gradients make one step
+    batch_size: int = 4  # samples per batch, in each process
+    accumulate: int = 1  # batches per optimizer step (gradient accumulation)
     epochs: int = 100
     optimizer: Literal["sgd", "adamw"] = "sgd"
-    fused: bool = True  # the optimizer's fused kernels, where torch has them for the device
-    amp_backend: Literal["torch", "apex"] = "torch"  # whose mixed precision and fused optimizers
-    learning_rate: float = 2.5e-5  # times the number of processes
-    encoder_lr_factor: float = 1.0  # on the rate of a pretrained encoder's parameters
-    momentum: float = 0.9  # SGD's momentum, AdamW's first beta
+    fused: bool = True  # fused kernels of the optimizer, if torch has them for the device
+    amp_backend: Literal["torch", "apex"] = "torch"  # library for mixed precision and fused optimizers
+    learning_rate: float = 2.5e-5  # for one process; multiplied by the number of processes
+    encoder_lr_factor: float = 1.0  # factor on the learning rate of a pretrained encoder
+    momentum: float = 0.9  # momentum of SGD, first beta of AdamW
     weight_decay: float = 5e-4
-    clip_norm: float = 0.0  # gradients are scaled down to this norm; 0: never
+    clip_norm: float = 0.0  # maximum gradient norm; 0: no clipping
     schedule: Literal["step", "cosine", "cyclic"] = "step"
     warmup_epochs: float = 3.0  # linear from 0
-    step_epochs: float = 15.0  # step: the rate is multiplied by step_factor each time these pass
+    step_epochs: float = 15.0  # step: epochs between multiplications by step_factor
     step_factor: float = 0.2
-    restart_epoch: float | None = 78.0  # step: from here the count starts again ...
+    restart_epoch: float | None = 78.0  # step: the epoch count restarts here ...
     restart_step_epochs: float = 5.0  # ... with steps of this length
-    cycle_epochs: float = 5.0  # cyclic: in so many epochs the rate falls to ...
-    cycle_factor: float = 0.5  # ... this share of itself, again and again
+    cycle_epochs: float = 5.0  # cyclic: length of a cycle, in which the rate falls to ...
+    cycle_factor: float = 0.5  # ... this fraction of its start value
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    sync_batchnorm: bool = False  # batch norm statistics over all processes
-    freeze_batchnorm: bool = False  # batch norm keeps the statistics that it has
-    freeze: tuple[str, ...] = ()  # parameters that are not trained, by patterns of their names ("stem.*")
-    channels_last: bool = True  # NHWC in memory
+    sync_batchnorm: bool = False  # compute batch norm statistics over all processes
+    freeze_batchnorm: bool = False  # keep the batch norm statistics fixed
+    freeze: tuple[str, ...] = ()  # name patterns of parameters that are not trained ("stem.*")
+    channels_last: bool = True  # NHWC memory format
     compile: bool = False  # torch.compile
-    recompute: bool = False  # activation checkpointing: less memory, about a third more work
-    loss_limit: float = 2e5  # a step whose loss exceeds this, or is not finite, is skipped
-    skips_in_a_row: int = 50  # so many skipped steps in a row end the run
-    ema_decay: float = 0.0  # of the weights' exponential moving average; 0: none is kept
-    swa_start: float | None = None  # from this epoch on weights are averaged at the end of each swa_epochs
-    swa_epochs: float = 5.0
-    workers: int = 2  # processes that read samples, for each process that trains
-    strict: bool = False  # a damaged sample ends the run; otherwise another stands in for it
+    recompute: bool = False  # activation checkpointing: less memory, about a third more computation
+    loss_limit: float = 2e5  # a step is skipped if its loss exceeds this or is not finite
+    skips_in_a_row: int = 50  # consecutive skipped steps that abort the run
+    ema_decay: float = 0.0  # decay of the exponential moving average of the weights; 0: off
+    swa_start: float | None = None  # stochastic weight averaging: first epoch ...
+    swa_epochs: float = 5.0  # ... and epochs between two averaged states
+    workers: int = 2  # data loading processes, for each training process
+    strict: bool = False  # a damaged sample aborts the run; otherwise another sample replaces it
     seed: int = 0
-    checkpoint_steps: int = 0  # written each time so many steps are done; 0: by time alone
-    checkpoint_minutes: float = 15.0  # and this often, at the end, and on SIGTERM and SIGINT (Ctrl-C)
-    keep: int = 3  # newest checkpoints kept
-    log_steps: int = 20  # steps that a line of progress tells of
-    picture_steps: int = 0  # TensorBoard pictures each time so many steps are done; 0: none
-    validate_epochs: int = 1  # validation loss each time so many epochs are done; 0: never
-    ap_epochs: int = 0  # COCO AP each time so many epochs are done; 0: never
-    ap_pictures: int = 100  # the first pictures of the validation annotations that AP is told of
-    timeout_minutes: float = 10.0  # a process that waits for the others so long gives up
+    checkpoint_steps: int = 0  # steps between checkpoints; 0: by time only
+    checkpoint_minutes: float = 15.0  # also written at the end, on SIGTERM and on SIGINT (Ctrl-C)
+    keep: int = 3  # number of newest checkpoints to keep
+    log_steps: int = 20  # steps between progress log lines
+    picture_steps: int = 0  # steps between TensorBoard images; 0: none
+    validate_epochs: int = 1  # epochs between computations of the validation loss; 0: never
+    ap_epochs: int = 0  # epochs between computations of COCO AP; 0: never
+    ap_pictures: int = 100  # number of images for AP: the first of the annotations
+    timeout_minutes: float = 10.0  # how long a process waits for the others before it fails
 
     def __post_init__(self) -> None:
-        at_least(1, self, "batch_size", "accumulate", "epochs", "skips_in_a_row", "keep", "log_steps")
-        at_least(1, self, "ap_pictures")
-        at_least(0, self, "learning_rate", "weight_decay", "warmup_epochs", "clip_norm", "workers", "seed")
-        at_least(0, self, "encoder_lr_factor")
-        at_least(0, self, "checkpoint_steps", "picture_steps", "validate_epochs", "ap_epochs")
-        above(
+        require_at_least(1, self, "batch_size", "accumulate", "epochs", "skips_in_a_row", "keep", "log_steps")
+        require_at_least(1, self, "ap_pictures")
+        require_at_least(
+            0, self, "learning_rate", "weight_decay", "warmup_epochs", "clip_norm", "workers", "seed"
+        )
+        require_at_least(0, self, "encoder_lr_factor")
+        require_at_least(0, self, "checkpoint_steps", "picture_steps", "validate_epochs", "ap_epochs")
+        require_above(
             0, self, "step_epochs", "step_factor", "restart_step_epochs", "loss_limit", "checkpoint_minutes"
         )
-        above(0, self, "cycle_epochs", "cycle_factor", "swa_epochs", "timeout_minutes")
+        require_above(0, self, "cycle_epochs", "cycle_factor", "swa_epochs", "timeout_minutes")
         require(
-            not (self.compile and self.recompute), "compile and recompute: one of them, torch cannot do both"
+            not (self.compile and self.recompute),
+            "compile and recompute: expected at most one of them, torch does not support both",
         )
         for name in ("momentum", "ema_decay"):
             require(
-                0 <= getattr(self, name) < 1, f"{name} from 0 to below 1 expected, got {getattr(self, name)}"
+                0 <= getattr(self, name) < 1, f"{name}: expected a value in [0, 1), got {getattr(self, name)}"
             )
 
 
-LEAST_PEAK = 1e-6
-"""Below this a peak_threshold could, as float32, be 0, and every empty cell a joint."""
+# Smallest peak_threshold. A lower one could become 0 as float32, and then every empty cell is a peak.
+MIN_PEAK_THRESHOLD = 1e-6
 
 
 @dataclass(frozen=True)
 class GroupingSettings:
-    """From maps to people (simplepose.grouping).
+    """Decoding of maps to people (simplepose.grouping).
 
-    The reference rules do not read sure_peak, max_connections and the loose_ settings; to them limb_support
-    decides which limbs are kept, and a limb's score is its samples' mean.
+    The reference rules ignore sure_peak, max_connections and the loose_ settings. With them,
+    limb_support only decides which limbs are kept, and the score of a limb is the mean of its samples.
     """
 
-    rules: Literal["ours", "reference"] = "ours"  # reference: as published, to compare with
-    stride: float = 4.0  # picture pixels a cell of the maps; targets.stride, where both are set
-    peak_threshold: float = 0.1  # a joint is a 3 x 3 maximum of at least this
-    max_peaks: int = 256  # best peaks of a channel that are kept
-    sure_peak: float = 0.5  # a limb between fainter peaks than this counts less, in proportion
-    limb_samples: int = 20  # samples on a limb at most; one a cell, and one more
-    limb_threshold: float = 0.1  # a sample above this supports the limb
-    limb_support: float = 0.8  # share of the samples that must; the value they reach is the limb's score
-    max_connections: int = 1024  # best connections of a limb that are kept
-    loose_joints: int = 3  # a group of so few joints goes to the nearest larger one that lacks them ...
-    loose_score: float = 0.25  # ... if its joints' mean score is at least this ...
-    loose_reach: float = 0.5  # ... within this share of the larger one's diagonal
-    person_score: float = 0.45  # least sum of scores, joints and limbs, per joint of a person
-    person_joints: int = 2  # a person has at least so many joints
+    rules: Literal["ours", "reference"] = "ours"  # reference: as published, for comparison
+    stride: float = 4.0  # input pixels per map cell; must equal targets.stride
+    peak_threshold: float = 0.1  # minimum value of a peak (a 3 x 3 maximum)
+    max_peaks: int = 256  # highest peaks kept per channel
+    sure_peak: float = 0.5  # the score of a limb between lower peaks is reduced in proportion
+    limb_samples: int = 20  # maximum number of samples along a limb; there is one per cell, plus one
+    limb_threshold: float = 0.1  # a sample above this value supports the limb
+    limb_support: float = 0.8  # fraction of samples that must; the value they all reach is the limb score
+    max_connections: int = 1024  # best connections kept per limb
+    loose_joints: int = 3  # a group of at most this many joins the nearest larger one that lacks them ...
+    loose_score: float = 0.25  # ... if the mean score of its joints is at least this ...
+    loose_reach: float = 0.5  # ... and within this fraction of the diagonal of the larger group
+    person_score: float = 0.45  # minimum of (sum of joint and limb scores) / (number of joints) of a person
+    person_joints: int = 2  # minimum number of joints of a person
 
     def __post_init__(self) -> None:
-        above(0, self, "stride", "sure_peak", "limb_support")
-        at_least(LEAST_PEAK, self, "peak_threshold")
-        at_least(1, self, "max_peaks", "max_connections", "person_joints")
-        at_least(0, self, "limb_threshold", "loose_joints", "loose_score", "loose_reach")
-        at_least(2, self, "limb_samples")
-        require(self.limb_support <= 1, f"limb_support of at most 1 expected, got {self.limb_support}")
+        require_above(0, self, "stride", "sure_peak", "limb_support")
+        require_at_least(MIN_PEAK_THRESHOLD, self, "peak_threshold")
+        require_at_least(1, self, "max_peaks", "max_connections", "person_joints")
+        require_at_least(0, self, "limb_threshold", "loose_joints", "loose_score", "loose_reach")
+        require_at_least(2, self, "limb_samples")
+        require(self.limb_support <= 1, f"limb_support: expected a value <= 1, got {self.limb_support}")
 
 
 @dataclass(frozen=True)
 class InferenceSettings:
-    """From a picture to maps."""
+    """Inference: how an image is resized for the network, and which maps are averaged."""
 
-    height: int = 640  # pixels that a picture's height, or longest side, is resized to
-    fit: Literal["height", "longest"] = "height"  # which of them
-    max_height: int = 2600  # but not beyond these
-    max_width: int = 3800
-    scales: tuple[float, ...] = (1.0,)  # factors on the height; the maps' mean is taken
-    flip: bool = True  # average with the mirrored picture's maps
+    height: int = 640  # pixels; the image height, or its longest side, is resized to this
+    fit: Literal["height", "longest"] = "height"  # whether `height` is the height or the longest side
+    max_height: int = 2600  # pixels; upper limits of the resized image
+    max_width: int = 3800  # pixels
+    scales: tuple[float, ...] = (1.0,)  # factors on the height; the maps of all scales are averaged
+    flip: bool = True  # average with the maps of the mirrored image
 
     def __post_init__(self) -> None:
-        at_least(1, self, "height", "max_height", "max_width")
-        require(len(self.scales) > 0 and min(self.scales) > 0, f"positive scales expected, got {self.scales}")
+        require_at_least(1, self, "height", "max_height", "max_width")
+        require(
+            len(self.scales) > 0 and min(self.scales) > 0, f"scales: expected values > 0, got {self.scales}"
+        )
 
 
+# Presets from fast to accurate: values that replace those of the checkpoint's `InferenceSettings`.
 PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
         "fast": {"height": 288, "scales": (1.0,), "flip": False},
-        "default": {},  # what the checkpoint's own settings state
+        "default": {},  # the settings of the checkpoint
         "accurate": {"height": 384, "scales": (0.5, 0.75, 1.333), "flip": True},
     }
 )
-"""Named points between speed and accuracy: the values of `InferenceSettings` that replace the checkpoint's."""
 
 
 @dataclass(frozen=True)
 class TrackingSettings:
-    """Who is who from frame to frame (simplepose.tracking); times are in frames of the source."""
+    """Tracking of people from frame to frame (simplepose.tracking); times are in frames of the source."""
 
-    sure_score: float = (
-        0.15  # people below this only go on with known tracks that surer ones left, or get no id
-    )
-    least_similarity: float = (
-        0.3  # to a track, joints (OKS) and boxes together; whoever is less like any is new
-    )
-    box_weight: float = 1.0  # of the overlap of boxes; they count less the more joints tell
-    lost_frames: float = 30.0  # a track that is missed for longer ends ...
-    trust: float = 5.0  # ... or for longer than this times the frames in which it was seen
-    sure_sights: float = 0.8  # whole bodies: a track has an id once what was seen of it adds up to so much
-    smoothing: bool = False  # one-euro filter of each joint
-    smoothing_cutoff: float = 0.05  # of a joint at rest, cycles a frame; lower: steadier, later
-    smoothing_speed: float = 10.0  # cutoff more for each body size a frame; higher: sooner
+    # People with a lower score start no track; they can only continue one that better people left unmatched.
+    sure_score: float = 0.15
+    # Minimum similarity of a person and a track, keypoints (OKS) and boxes together; else a new track starts.
+    least_similarity: float = 0.3
+    box_weight: float = 1.0  # weight of the box overlap; it counts less the more keypoints are in common
+    lost_frames: float = 30.0  # a track ends if it is missed for longer than this ...
+    trust: float = 5.0  # ... or for longer than this factor times the frames in which it was detected
+    sure_sights: float = 0.8  # a track gets an id once its detections add up to this many whole bodies
+    smoothing: bool = False  # one-euro filter of each keypoint
+    smoothing_cutoff: float = 0.05  # cutoff at rest, cycles per frame; lower: smoother, more lag
+    smoothing_speed: float = 10.0  # increase of the cutoff per body size per frame of speed; higher: less lag
 
     def __post_init__(self) -> None:
-        at_least(0, self, "sure_score", "box_weight", "lost_frames", "sure_sights", "smoothing_speed")
-        at_least(1, self, "trust")
-        above(0, self, "least_similarity", "smoothing_cutoff")
+        require_at_least(0, self, "sure_score", "box_weight", "lost_frames", "sure_sights", "smoothing_speed")
+        require_at_least(1, self, "trust")
+        require_above(0, self, "least_similarity", "smoothing_cutoff")
         require(
-            self.least_similarity <= 1, f"least_similarity of at most 1 expected, got {self.least_similarity}"
+            self.least_similarity <= 1,
+            f"least_similarity: expected a value <= 1, got {self.least_similarity}",
         )
 
 
 @dataclass(frozen=True)
 class Settings:
-    """All settings of a run, as a file in configs/ states them."""
+    """All settings of a run, as in a file in configs/."""
 
-    skeleton: str = "coco"  # or the path of a skeleton's YAML file
+    skeleton: str = "coco"  # name of a skeleton, or path of its YAML file
     model: ModelSettings = field(default_factory=ModelSettings)
     targets: TargetSettings = field(default_factory=TargetSettings)
     loss: LossSettings = field(default_factory=LossSettings)
@@ -364,8 +375,8 @@ class Settings:
     def __post_init__(self) -> None:
         require(
             self.grouping.stride == self.targets.stride,
-            f"grouping.stride of {self.grouping.stride:g} and targets.stride of {self.targets.stride}: "
-            "the same expected, the maps are read as they were drawn",
+            f"grouping.stride: expected targets.stride, which is {self.targets.stride}, "
+            f"got {self.grouping.stride:g}; set both to the same value",
         )
 
 
@@ -373,30 +384,30 @@ def load(path: str | Path, overrides: Iterable[str] = ()) -> Settings:
     """Read a settings file; `overrides` are "key.key=value" strings (`--set`).
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: an unknown key, a wrong type or an impossible value, by name and line.
+        FileNotFoundError: the file does not exist.
+        ValueError: a key is unknown, or a value has a wrong type or is out of range; names the key and line.
     """
     if not Path(path).is_file():
-        raise FileNotFoundError(f"settings file {path} not found; the project's own are in configs/")
+        raise FileNotFoundError(f"settings file {path} not found; see configs/ for the released ones")
     try:
         text = Path(path).read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: a text in UTF-8 expected ({error})") from error
+        raise ValueError(f"{path}: expected UTF-8 text ({error})") from error
     return from_text(text, str(path), overrides)
 
 
 def from_text(
     text: str, source: str, overrides: Iterable[str] = (), unknown: Literal["refuse", "warn"] = "refuse"
 ) -> Settings:
-    """The settings in a YAML text; arguments and errors as in `typed_yaml.read`."""
+    """Parse settings from YAML text; arguments and errors as in `yaml_config.read`."""
     return yaml_config.read(Settings, text, source, overrides, unknown)
 
 
 def apply_preset(settings: Settings, name: str) -> Settings:
-    """Replace the inference settings that a preset states; all others stay.
+    """Replace the inference settings that a preset contains; all others are unchanged.
 
     Args:
-        settings: a checkpoint's.
+        settings: the settings of a checkpoint.
         name: one of PRESETS.
 
     Raises:
@@ -408,5 +419,5 @@ def apply_preset(settings: Settings, name: str) -> Settings:
 
 
 def to_text(settings: Settings) -> str:
-    """Settings as YAML, every value stated, so that a checkpoint explains itself."""
+    """Format settings as YAML with every value, so that a checkpoint is self-contained."""
     return yaml_config.write(settings)

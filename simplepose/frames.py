@@ -1,4 +1,4 @@
-"""One picture of a run over many: what sources give, and what results are written for."""
+"""Frames: the images of a source, which results are written for."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ import numpy as np
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """A picture, or a frame of a video or stream.
+    """An image, or a frame of a video or stream.
 
     Attributes:
-        number: its place in its source, from 0; places that were left out or could not be read count too.
-        name: what results call it: a picture file's name (its path where two share a name), the video's or
-            stream's name otherwise. Different pictures have different names; frames of a video share one.
+        number: its position in its source, from 0. Skipped and unreadable positions count too.
+        name: its name in results: the name of an image file (its path if two files share the name), or the
+            name of the video or stream. Different images have different names; frames of a video share one.
         image: (H, W, 3) uint8 BGR.
-        seconds: since the source began: a video's own time, for live sources when it arrived; 0 for pictures.
-        path: the picture's file; None for all else.
+        seconds: time since the start of the source: the video's own time, for live sources the time of
+            arrival; 0 for images.
+        path: the image file; None for all other sources.
     """
 
     number: int
@@ -32,11 +33,11 @@ class Frame:
 
 @dataclass(frozen=True)
 class BadFrame:
-    """A place of a source that gave no picture.
+    """A position of a source without a usable image.
 
     Attributes:
-        number, name: as a `Frame`'s.
-        reason: one line: what was wrong.
+        number, name: see `Frame`.
+        reason: one line that says what is wrong.
     """
 
     number: int
@@ -45,13 +46,13 @@ class BadFrame:
 
 
 class FrameSource(Protocol):
-    """Where frames come from; iterated once, by one thread.
+    """A source of frames. One thread iterates over it once.
 
     Attributes:
-        name: of the video, stream or folder, for people to read.
-        total: how many frames and bad frames it will give; None where that is not known.
-        live: it goes on whether or not anybody looks: a frame that nobody took is replaced by the next.
-        frames_per_second: of a video or camera, None where there is no such thing.
+        name: of the video, stream or folder, for messages.
+        total: number of frames and bad frames that it will give, or None if this is not known.
+        live: whether frames arrive at their own pace; one that is not read in time is replaced by the next.
+        frames_per_second: of a video or camera; None if there is no rate.
     """
 
     name: str
@@ -60,9 +61,9 @@ class FrameSource(Protocol):
     frames_per_second: float | None
 
     def __iter__(self) -> Iterator[Frame | BadFrame]:
-        """Read; a fault of one picture is a `BadFrame`, one of the whole source is raised."""
+        """Read the frames. An unreadable image is a `BadFrame`; a failure of the source is raised."""
         ...
 
     def close(self) -> None:
-        """Let go of files and devices. Any thread may call it, at any time, twice; iteration then ends."""
+        """Release files and devices and end the iteration. Any thread may call it at any time, also twice."""
         ...

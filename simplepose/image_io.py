@@ -1,4 +1,4 @@
-"""A picture file's bytes -> an array, strictly: a cut file is a fault, not a picture with grey below."""
+"""Decode image files strictly: a truncated file is an error, not an image with gray rows at the bottom."""
 
 from __future__ import annotations
 
@@ -7,44 +7,45 @@ import re
 import cv2
 import numpy as np
 
+# The end marker, or a marker that a length follows. Scan data has neither: only stuffed zeros and restart
+# markers follow 0xff there.
 _JPEG_START, _JPEG_END = b"\xff\xd8", b"\xd9"
 _JPEG_MARKER = re.compile(rb"\xff([^\x00\x01\xd0-\xd8\xff])")
-"""The end marker, or one that a length follows; what scans hold (a stuffed 0, restarts) is neither."""
 
 
-def decode(encoded: bytes | np.ndarray, upright: bool, known: bool = False) -> np.ndarray | None:
-    """Decode a picture: JPEG, PNG and what else OpenCV reads, grey, transparent and 16-bit ones too.
+def decode(encoded: bytes | np.ndarray, upright: bool, validated: bool = False) -> np.ndarray | None:
+    """Decode an image in a format that OpenCV reads (JPEG, PNG, ...); also gray, transparent and 16-bit ones.
 
     Args:
-        encoded: the file's bytes, also as (B,) uint8.
-        upright: turn the picture as its EXIF orientation says; False keeps the frame that the file stores,
-            which is the one that data sets (COCO's too) are annotated in.
-        known: the bytes are those of a picture that was decoded before, so that they do not end too early.
+        encoded: the bytes of the file, also as (B,) uint8.
+        upright: rotate the image by its EXIF orientation. False keeps the stored orientation, in which
+            datasets (COCO's too) are annotated.
+        validated: these bytes were decoded before, so they are not checked for truncation again.
 
     Returns:
-        (H, W, 3) uint8 BGR, or None where the bytes are no picture or end too early.
+        (H, W, 3) uint8 BGR, or None if the bytes are not an image or are truncated.
     """
-    if not len(encoded) or (not known and _is_cut_jpeg(bytes(encoded))):
+    if not len(encoded) or (not validated and _is_truncated_jpeg(bytes(encoded))):
         return None
     flags = cv2.IMREAD_COLOR if upright else cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
     try:
         return cv2.imdecode(np.frombuffer(encoded, np.uint8), flags)
-    except cv2.error:  # for example more pixels than OpenCV takes
+    except cv2.error:  # for example, more pixels than OpenCV supports
         return None
 
 
-def _is_cut_jpeg(encoded: bytes) -> bool:
-    """Whether the file's first picture lacks its end marker: decoders would fill what is missing with grey.
+def _is_truncated_jpeg(encoded: bytes) -> bool:
+    """Check whether the file's first image lacks its end marker; decoders would fill the rest with gray.
 
-    Goes from marker to marker, past the bytes of each segment, so that neither a thumbnail inside nor
-    what phones append (a film, another picture) is taken for the picture.
+    Goes from marker to marker and skips the bytes of each segment. A thumbnail in a segment, or data that
+    phones append (a video, another image), is therefore not mistaken for the image.
     """
     if not encoded.startswith(_JPEG_START):
         return False
-    place = len(_JPEG_START)
-    while marker := _JPEG_MARKER.search(encoded, place):
+    position = len(_JPEG_START)
+    while marker := _JPEG_MARKER.search(encoded, position):
         if marker[1] == _JPEG_END:
             return False
-        length = encoded[marker.end() : marker.end() + 2]  # counts itself
-        place = marker.end() + int.from_bytes(length, "big")
+        length = encoded[marker.end() : marker.end() + 2]  # includes these two bytes
+        position = marker.end() + int.from_bytes(length, "big")
     return True

@@ -13,14 +13,14 @@ from simplepose.skeleton import Skeleton
 
 
 def focal_l2(maps: Tensor, target: Tensor, weight: Tensor, gamma: float, foreground: float) -> Tensor:
-    """Squared errors, those that are already small counted less (the focal L2 loss of arXiv:1911.10529).
+    """Compute the focal L2 loss of arXiv:1911.10529: squared errors, with less weight on small errors.
 
     Args:
-        maps: (N, C, h, w) what the network gave.
+        maps: (N, C, h, w) the network's output.
         target: (N, C, h, w) in [0, 1].
         weight: broadcastable to (N, C, h, w).
         gamma: focal exponent.
-        foreground: a target of at least this counts as foreground.
+        foreground: smallest target value that is foreground.
 
     Returns:
         The sum, a scalar.
@@ -30,16 +30,16 @@ def focal_l2(maps: Tensor, target: Tensor, weight: Tensor, gamma: float, foregro
 
 
 def l2(maps: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-    """Squared errors, summed; shapes as in `focal_l2`."""
+    """Compute the weighted sum of squared errors; shapes as in `focal_l2`."""
     return ((maps - target) ** 2 * weight).sum()
 
 
 class MultiScaleLoss(nn.Module):
-    """The loss of all stacks at all scales, a sample's mean.
+    """The loss of all stacks at all scales, as the mean over samples.
 
     Args:
         settings: weights and exponent, see `config.LossSettings`.
-        skeleton: which channels are keypoints and which the person mask.
+        skeleton: defines the channels of the keypoint heatmaps and the person mask.
     """
 
     channel_weights: Tensor
@@ -59,50 +59,55 @@ class MultiScaleLoss(nn.Module):
     def forward(
         self, outputs: Sequence[Sequence[Tensor]], target: Tensor, mask: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Compare the network's maps with the targets; float32 whatever autocast says.
+        """Compute the loss in float32, even under autocast.
 
         Args:
-            outputs: for each stack five maps (N, C, h / 2^j, w / 2^j), any float type.
+            outputs: for each stack five maps (N, C, h / 2^j, w / 2^j), any float dtype.
             target: (N, C, h, w) float32 at stride 4.
-            mask: (N, 1, h, w) float32 in [0, 1], 0 where nothing is known of the truth.
+            mask: (N, 1, h, w) float32 in [0, 1], 0 where the ground truth is unknown.
 
         Returns:
-            The total (a scalar), and the loss of each stack at each scale, summed over the batch, before all
-            weights (S, 5).
+            The total (a scalar), and the loss of each stack at each scale, summed over the batch, before
+            stack and scale weights (S, 5).
 
         Raises:
-            ValueError: stack or scale weights do not fit the outputs.
+            ValueError: the number of stack or scale weights differs from the outputs.
         """
-        stack_weights = self._weights_of(outputs)
+        stack_weights = self._get_stack_weights(outputs)
         with torch.autocast(target.device.type, enabled=False):
-            by_scale = [self._scale(list(stacks), target, mask) for stacks in zip(*outputs, strict=True)]
+            by_scale = [
+                self._compute_scale_losses(list(stacks), target, mask)
+                for stacks in zip(*outputs, strict=True)
+            ]
             parts = torch.stack(by_scale, 1)
             scales = (stack_weights @ parts) / stack_weights.sum()
             total = (self.scale_weights * scales).sum() / self.scale_weights.sum() / len(target)
         return total, parts.detach()
 
-    def _scale(self, stacks: list[Tensor], target: Tensor, mask: Tensor) -> Tensor:
-        """(S,): each stack's loss at one scale."""
+    def _compute_scale_losses(self, stacks: list[Tensor], target: Tensor, mask: Tensor) -> Tensor:
+        """Compute each stack's loss at one scale, (S,)."""
         size = (stacks[0].shape[-2], stacks[0].shape[-1])
         target = functional.adaptive_avg_pool2d(target, size)
         mask = functional.interpolate(mask, size, mode="bilinear", align_corners=False)
         weight = torch.where(mask < 0.5, 0.0, mask) * self.channel_weights
-        return torch.stack([self._one(maps.float().contiguous(), target, weight) for maps in stacks])
+        return torch.stack(
+            [self._compute_map_loss(maps.float().contiguous(), target, weight) for maps in stacks]
+        )
 
-    def _one(self, maps: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    def _compute_map_loss(self, maps: Tensor, target: Tensor, weight: Tensor) -> Tensor:
         if self.settings.kind == "l2":
             return l2(maps, target, weight)
         return focal_l2(maps, target, weight, self.settings.gamma, self.settings.foreground)
 
-    def _weights_of(self, outputs: Sequence[Sequence[Tensor]]) -> Tensor:
-        """(S,) the stacks' weights."""
+    def _get_stack_weights(self, outputs: Sequence[Sequence[Tensor]]) -> Tensor:
+        """Check the number of weights and return the stacks' weights, (S,)."""
         stacks, scales = len(outputs), len(outputs[0])
         if len(self.scale_weights) != scales:
-            raise ValueError(f"{scales} loss.scale_weights expected, got {len(self.scale_weights)}")
+            raise ValueError(f"loss.scale_weights: expected {scales} values, got {len(self.scale_weights)}")
         if not len(self.stack_weights):
             return self.scale_weights.new_ones(stacks)
         if len(self.stack_weights) != stacks:
             raise ValueError(
-                f"{stacks} loss.stack_weights expected (one a stack), got {len(self.stack_weights)}"
+                f"loss.stack_weights: expected {stacks} values (one per stack), got {len(self.stack_weights)}"
             )
         return self.stack_weights

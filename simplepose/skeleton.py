@@ -1,11 +1,10 @@
-"""What a person is made of: joints, limbs, and the order of the network's channels.
+"""Skeletons: joints, limbs and the order of the network's channels.
 
-A `Skeleton` is plain data. Everything that needs to know what a joint, a limb or a
-channel is asks it by name; no other file repeats an order or a number of it.
-Two orders of joints live side by side:
+A `Skeleton` is plain data and the only definition of these orders. Other code looks up joints, limbs and
+channels by name. A skeleton has two orders of joints:
 
-* *network* joints: one keypoint channel each, in the order of the maps;
-* *annotated* joints: the order of the data set (COCO's 17) and of `People.keypoints`.
+* *network* joints: one keypoint channel each, in channel order;
+* *annotated* joints: the order of the dataset (COCO: 17 keypoints) and of `People.keypoints`.
 """
 
 from __future__ import annotations
@@ -27,14 +26,14 @@ class Skeleton:
     """The joints and limbs of one kind of body.
 
     Attributes:
-        name: what the skeleton is called in messages.
+        name: used in messages.
         joints: network joints, in channel order.
         limbs: (from, to) joint names of each limb map, in channel order.
-        annotated: joints as the annotations list them (COCO: 17).
-        sigmas: per annotated joint, the spread k/2 of COCO's object keypoint similarity.
-        mirrored: (right, left) names that change places when a picture is mirrored.
-        midpoints: network joints that are not annotated but lie midway between two that are.
-        bones: pairs of annotated joints to connect when a person is drawn.
+        annotated: joints in the order of the annotations (COCO: 17).
+        sigmas: k/2 of COCO's object keypoint similarity (OKS) for each annotated joint.
+        mirrored: (right, left) names that are swapped when an image is flipped horizontally.
+        midpoints: network joints that are not annotated, and the two annotated joints that each lies between.
+        bones: pairs of annotated joints that are connected when a person is drawn.
     """
 
     name: str
@@ -47,7 +46,7 @@ class Skeleton:
     bones: Pairs = ()
 
     def __post_init__(self) -> None:
-        _check(self)
+        _validate(self)
 
     @cached_property
     def limb_ends(self) -> np.ndarray:
@@ -56,9 +55,9 @@ class Skeleton:
 
     @cached_property
     def annotated_of_joint(self) -> np.ndarray:
-        """(J,) int64: the annotated index of each network joint, -1 where it is a midpoint."""
-        known = {name: i for i, name in enumerate(self.annotated)}
-        return np.array([known.get(name, -1) for name in self.joints], np.int64)
+        """(J,) int64: the annotated index of each network joint, -1 for a midpoint."""
+        indices = {name: i for i, name in enumerate(self.annotated)}
+        return np.array([indices.get(name, -1) for name in self.joints], np.int64)
 
     @cached_property
     def joint_of_annotated(self) -> np.ndarray:
@@ -75,7 +74,7 @@ class Skeleton:
 
     @cached_property
     def bone_ends(self) -> np.ndarray:
-        """(B, 2) int64: annotated joint indices of each drawn bone."""
+        """(B, 2) int64: annotated joint indices of each bone."""
         ends = [[self.annotated.index(a), self.annotated.index(b)] for a, b in self.bones]
         return np.array(ends, np.int64).reshape(-1, 2)
 
@@ -83,54 +82,54 @@ class Skeleton:
 
     @property
     def limb_channels(self) -> slice:
-        """Where the limb maps lie."""
+        """Channels of the limb maps."""
         return slice(0, len(self.limbs))
 
     @property
     def keypoint_channels(self) -> slice:
-        """Where the keypoint maps lie."""
+        """Channels of the keypoint heatmaps."""
         return slice(len(self.limbs), len(self.limbs) + len(self.joints))
 
     @property
     def person_mask_channel(self) -> int:
-        """Where the person mask lies."""
+        """Channel of the person mask."""
         return len(self.limbs) + len(self.joints)
 
     @property
     def keypoint_maximum_channel(self) -> int:
-        """Where the maximum over the keypoint maps lies."""
+        """Channel of the maximum over the keypoint heatmaps."""
         return len(self.limbs) + len(self.joints) + 1
 
     @property
     def channels(self) -> int:
-        """How many maps the network gives."""
+        """Number of channels of the network's output."""
         return len(self.limbs) + len(self.joints) + 2
 
-    # Mirroring: value i of a mirrored thing is value order[i] of the plain one.
+    # Horizontal flip: element i after the flip is element order[i] before it.
 
     @cached_property
     def annotated_flip(self) -> np.ndarray:
-        """(A,) int64: the order of annotated joints in a mirrored picture."""
+        """(A,) int64: permutation of the annotated joints for a horizontal flip."""
         return _flip_order(self.annotated, self._mirror_name)
 
     @cached_property
     def joint_flip(self) -> np.ndarray:
-        """(J,) int64: the order of network joints in a mirrored picture."""
+        """(J,) int64: permutation of the network joints for a horizontal flip."""
         return _flip_order(self.joints, self._mirror_name)
 
     @cached_property
     def limb_flip(self) -> np.ndarray:
-        """(L,) int64: the order of limbs in a mirrored picture (a limb has no direction)."""
+        """(L,) int64: permutation of the limbs for a horizontal flip, regardless of limb direction."""
         ends = [frozenset(limb) for limb in self.limbs]
         mirrored = [frozenset(map(self._mirror_name, limb)) for limb in self.limbs]
         return np.array([ends.index(limb) for limb in mirrored], np.int64)
 
     @cached_property
     def channel_flip(self) -> np.ndarray:
-        """(C,) int64: the order of channels in a mirrored picture."""
+        """(C,) int64: permutation of the channels for a horizontal flip."""
         joints = self.joint_flip + len(self.limbs)
-        rest = [self.person_mask_channel, self.keypoint_maximum_channel]
-        return np.concatenate([self.limb_flip, joints, rest])
+        other = [self.person_mask_channel, self.keypoint_maximum_channel]
+        return np.concatenate([self.limb_flip, joints, other])
 
     def _mirror_name(self, name: str) -> str:
         for right, left in self.mirrored:
@@ -139,14 +138,14 @@ class Skeleton:
         return name
 
     def to_network(self, keypoints: np.ndarray) -> np.ndarray:
-        """Annotated keypoints -> network joints, midpoints added.
+        """Convert annotated keypoints to network joints and add midpoints.
 
         Args:
-            keypoints: (P, A, 3) x, y, v with COCO's v: 0 not labelled, 1 hidden, 2 visible.
+            keypoints: (P, A, 3) x, y, v with COCO's v: 0 not labeled, 1 occluded, 2 visible.
 
         Returns:
-            (P, J, 3) float32. A midpoint is labelled where both its ends are and
-            visible where both are visible; what is not labelled is 0, 0, 0.
+            (P, J, 3) float32. A midpoint is labeled if both its ends are, and visible if both are visible.
+            Joints that are not labeled are 0, 0, 0.
         """
         keypoints = np.asarray(keypoints, np.float32)
         joints = keypoints[:, self.annotated_of_joint]
@@ -157,19 +156,23 @@ class Skeleton:
         return joints
 
     def to_annotated(self, joints: np.ndarray) -> np.ndarray:
-        """Network joints (P, J, ...) -> annotated joints (P, A, ...); midpoints are dropped."""
+        """Convert network joints (P, J, ...) to annotated joints (P, A, ...) and drop midpoints."""
         return joints[:, self.joint_of_annotated]
 
-    def to_text(self) -> str:
-        """The skeleton as the text of its YAML file, joints by name."""
+    def to_yaml(self) -> str:
+        """Serialize the skeleton to YAML, with joints by name."""
         return yaml_config.write(self)
 
     @classmethod
-    def from_text(cls, text: str, source: str) -> Skeleton:
-        """The opposite of `to_text`; `source` names the text in errors.
+    def from_yaml(cls, text: str, source: str) -> Skeleton:
+        """Parse YAML text: the inverse of `to_yaml`.
+
+        Args:
+            text: the YAML document.
+            source: name of the text in error messages.
 
         Raises:
-            ValueError: a part is missing, unknown, of the wrong kind, or does not fit the others.
+            ValueError: a key is missing or unknown, or a value has a wrong type or contradicts the others.
         """
         return yaml_config.read(cls, text, source)
 
@@ -178,49 +181,52 @@ def _flip_order(names: tuple[str, ...], mirror: Any) -> np.ndarray:
     return np.array([names.index(mirror(name)) for name in names], np.int64)
 
 
-def _check(skeleton: Skeleton) -> None:
-    """Refuse a skeleton whose parts do not fit together."""
+def _validate(skeleton: Skeleton) -> None:
+    """Raise ValueError if the parts of a skeleton are inconsistent."""
     name, joints, annotated = skeleton.name, set(skeleton.joints), set(skeleton.annotated)
     if len(joints) != len(skeleton.joints) or len(annotated) != len(skeleton.annotated):
         raise ValueError(f"skeleton {name!r}: a joint is listed twice")
     midpoints = {joint for joint, _ in skeleton.midpoints}
     if joints != annotated | midpoints or annotated & midpoints:
-        odd = sorted(joints ^ (annotated | midpoints) | (annotated & midpoints))
-        raise ValueError(f"skeleton {name!r}: each joint is either annotated or a midpoint, not so: {odd}")
+        invalid = sorted(joints ^ (annotated | midpoints) | (annotated & midpoints))
+        raise ValueError(
+            f"skeleton {name!r}: each joint must be either annotated or a midpoint; invalid: {invalid}"
+        )
     if len(skeleton.sigmas) != len(annotated) or min(skeleton.sigmas, default=1) <= 0:
         raise ValueError(
-            f"skeleton {name!r}: {len(annotated)} positive sigmas expected, got {skeleton.sigmas}"
+            f"skeleton {name!r}: expected {len(annotated)} positive sigmas, got {skeleton.sigmas}"
         )
-    named = [end for pairs in (skeleton.limbs, skeleton.mirrored) for pair in pairs for end in pair]
-    drawn = [end for _, ends in skeleton.midpoints for end in ends] + [
+    network_names = [end for pairs in (skeleton.limbs, skeleton.mirrored) for pair in pairs for end in pair]
+    annotated_names = [end for _, ends in skeleton.midpoints for end in ends] + [
         end for bone in skeleton.bones for end in bone
     ]
-    unknown = sorted(set(named) - joints | set(drawn) - annotated)
+    unknown = sorted(set(network_names) - joints | set(annotated_names) - annotated)
     if unknown:
         raise ValueError(f"skeleton {name!r}: unknown joints {unknown}")
     limbs = {frozenset(limb) for limb in skeleton.limbs}
     if len(limbs) != len(skeleton.limbs) or any(len(limb) != 2 for limb in limbs):
-        raise ValueError(f"skeleton {name!r}: each limb joins two different joints, once")
+        raise ValueError(f"skeleton {name!r}: limbs must be unique and connect two different joints")
     paired = [end for pair in skeleton.mirrored for end in pair]
     if len(set(paired)) != len(paired):
-        raise ValueError(f"skeleton {name!r}: mirrored: each joint in one pair at most")
+        raise ValueError(f"skeleton {name!r}: mirrored: a joint is in more than one pair")
     for limb in skeleton.limbs:
         mirrored = tuple(map(skeleton._mirror_name, limb))
         if frozenset(mirrored) not in limbs:
-            raise ValueError(f"skeleton {name!r}: limb {limb} is there, its mirror {mirrored} is not")
-    apart = sorted(joints - _reached(skeleton))
-    if apart:
+            raise ValueError(f"skeleton {name!r}: limb {limb} has no mirrored limb {mirrored}")
+    disconnected = sorted(joints - _connected_joints(skeleton))
+    if disconnected:
         raise ValueError(
-            f"skeleton {name!r}: limbs must make one body; none leads from {skeleton.joints[0]} to {apart}"
+            f"skeleton {name!r}: limbs must connect all joints; "
+            f"not connected to {skeleton.joints[0]}: {disconnected}"
         )
 
 
-def _reached(skeleton: Skeleton) -> set[str]:
-    """The joints that limbs join with the first one, over any number of others."""
-    reached = set(skeleton.joints[:1])
-    while more := {end for limb in skeleton.limbs if reached & {*limb} for end in limb} - reached:
-        reached |= more
-    return reached
+def _connected_joints(skeleton: Skeleton) -> set[str]:
+    """Return the joints that are connected to the first one by limbs, directly or through other joints."""
+    connected = set(skeleton.joints[:1])
+    while more := {end for limb in skeleton.limbs if connected & {*limb} for end in limb} - connected:
+        connected |= more
+    return connected
 
 
 _SIDED = ("eye", "ear", "shoulder", "elbow", "wrist", "hip", "knee", "ankle")
@@ -257,6 +263,8 @@ def _pairs(text: str) -> Pairs:
     return tuple((a, b) for a, b in (pair.split("-") for pair in text.split()))
 
 
+# COCO's person: 17 annotated keypoints, a neck between the shoulders, 30 limbs (arXiv:1911.10529). The sigmas
+# are those of COCO's keypoint evaluation.
 COCO = Skeleton(
     name="coco",
     joints=(
@@ -272,22 +280,28 @@ COCO = Skeleton(
     midpoints=(("neck", ("left_shoulder", "right_shoulder")),),
     bones=_pairs(_COCO_BONES),
 )
-"""COCO's person: 17 annotated keypoints, a neck between the shoulders, 30 limbs (arXiv:1911.10529);
-sigmas as COCO's keypoint evaluation defines them."""
 
 
 def load(name_or_path: str) -> Skeleton:
-    """The skeleton that a settings file names: "coco", or a YAML file's path (from the working folder)."""
+    """Load a skeleton.
+
+    Args:
+        name_or_path: "coco", or the path of a YAML file, relative to the working directory.
+
+    Raises:
+        FileNotFoundError: the file does not exist.
+        ValueError: the file is not a valid skeleton; names the file.
+    """
     if name_or_path == COCO.name:
         return COCO
     path = Path(name_or_path)
     if not path.is_file():
         raise FileNotFoundError(
             f"skeleton {name_or_path!r}: expected {COCO.name!r} or the path of a YAML file; "
-            f"there is none at {path.absolute()}"
+            f"no file at {path.absolute()}"
         )
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: a text in UTF-8 expected ({error})") from error
-    return Skeleton.from_text(text, name_or_path)
+        raise ValueError(f"{path}: expected a UTF-8 text file ({error})") from error
+    return Skeleton.from_yaml(text, name_or_path)

@@ -1,4 +1,4 @@
-"""YAML text -> frozen dataclasses, strictly: an unknown key or a wrong type is refused by name and line."""
+"""Strict conversion of YAML text to frozen dataclasses; errors name the key and line."""
 
 from __future__ import annotations
 
@@ -22,41 +22,43 @@ def read(
     overrides: Iterable[str] = (),
     unknown: Literal["refuse", "warn"] = "refuse",
 ) -> T:
-    """Build a `kind` from YAML text; what the text leaves out keeps its default.
+    """Build a dataclass from YAML text; missing keys keep their defaults.
 
     Args:
-        kind: a dataclass whose fields are dataclasses, bool, int, float, str, Literal,
-            tuples of them, or one of them or None.
+        kind: the dataclass; its fields are dataclasses, bool, int, float, str or Literal, tuples of these, or
+            optional.
         text: the YAML document; empty means all defaults.
-        source: what to call the document in errors, for example its path.
-        overrides: "key.key=value" strings that win over the text; values are YAML.
-        unknown: what an unknown key meets: it is refused, or left out and a warning logged.
+        source: name of the document in error messages, for example its path.
+        overrides: "key.key=value" strings that override the text; values are YAML.
+        unknown: "refuse" raises on an unknown key, "warn" ignores it and logs a warning.
 
     Raises:
-        ValueError: names the source, the line, the key, what was got and what was expected.
+        ValueError: names the source, the line, the key, and the expected and the actual value.
     """
     node = _compose(text, source)
     if node is None:
         node = yaml.MappingNode("tag:yaml.org,2002:map", [])
-    place = _Place(source, "", unknown)
+    location = _Location(source, "", unknown)
     for override in overrides:
-        node = _merge(node, _override_node(override), place)
-    value = _build(kind, node, place)
+        node = _merge(node, _override_node(override), location)
+    value = _build(kind, node, location)
     return typing.cast(T, value)
 
 
 def write(settings: Any) -> str:
-    """The YAML text of a dataclass, every field stated."""
-    return yaml.safe_dump(_plain(settings), sort_keys=False, default_flow_style=None, width=100)
+    """Format a dataclass as YAML text with every field."""
+    return yaml.safe_dump(_to_plain(settings), sort_keys=False, default_flow_style=None, width=100)
 
 
 @dataclasses.dataclass(frozen=True)
-class _Place:
+class _Location:
+    """Where a value is: the document and the dotted key; and how to treat unknown keys."""
+
     source: str
     key: str
     unknown: Literal["refuse", "warn"]
 
-    def at(self, key: str) -> _Place:
+    def at(self, key: str) -> _Location:
         return dataclasses.replace(self, key=f"{self.key}.{key}" if self.key else key)
 
     def error(self, node: yaml.Node, message: str) -> ValueError:
@@ -95,97 +97,97 @@ def _scalar(value: str, source: str) -> yaml.ScalarNode:
     return yaml.ScalarNode(tag, value, start_mark=mark)
 
 
-def _items(node: yaml.MappingNode, place: _Place) -> dict[str, tuple[yaml.Node, yaml.Node]]:
-    """Key and value by the key's text."""
+def _items(node: yaml.MappingNode, location: _Location) -> dict[str, tuple[yaml.Node, yaml.Node]]:
+    """Key node and value node by the text of the key."""
     items: dict[str, tuple[yaml.Node, yaml.Node]] = {}
     for key, value in node.value:
         if not isinstance(key, yaml.ScalarNode):
-            raise place.error(key, f"the name of a setting expected as key, got {_shown(key)}")
+            raise location.error(key, f"expected a setting name as key, got {_describe(key)}")
         if key.value in items:
-            raise place.error(key, f"key {key.value!r} is given twice")
+            raise location.error(key, f"key {key.value!r} is given twice")
         items[key.value] = (key, value)
     return items
 
 
-def _merge(old: yaml.Node, new: yaml.Node, place: _Place) -> yaml.Node:
-    """`new` laid over `old`: mappings are merged, anything else is replaced."""
+def _merge(old: yaml.Node, new: yaml.Node, location: _Location) -> yaml.Node:
+    """Merge `new` into `old`: mappings are merged, other nodes are replaced."""
     if not (isinstance(old, yaml.MappingNode) and isinstance(new, yaml.MappingNode)):
         return new
-    items = _items(old, place)
-    for name, (key, value) in _items(new, place).items():
-        known = items.get(name)
-        items[name] = (key, value if known is None else _merge(known[1], value, place.at(name)))
+    items = _items(old, location)
+    for name, (key, value) in _items(new, location).items():
+        existing = items.get(name)
+        items[name] = (key, value if existing is None else _merge(existing[1], value, location.at(name)))
     return yaml.MappingNode(old.tag, list(items.values()), start_mark=old.start_mark)
 
 
-def _build(kind: Any, node: yaml.Node, place: _Place) -> Any:
+def _build(kind: Any, node: yaml.Node, location: _Location) -> Any:
     if dataclasses.is_dataclass(kind):
-        return _build_dataclass(kind, node, place)
+        return _build_dataclass(kind, node, location)
     origin, args = typing.get_origin(kind), typing.get_args(kind)
     if origin in (typing.Union, types.UnionType):
-        chosen = next(arg for arg in args if arg is not type(None))
-        return None if node.tag.endswith(":null") else _build(chosen, node, place)
+        inner = next(arg for arg in args if arg is not type(None))
+        return None if node.tag.endswith(":null") else _build(inner, node, location)
     if origin is tuple:
-        return _build_tuple(args, node, place)
+        return _build_tuple(args, node, location)
     if origin is typing.Literal:
         if not isinstance(node, yaml.ScalarNode) or node.value not in args:
-            raise place.error(node, f"one of {', '.join(args)} expected, got {_shown(node)}")
+            raise location.error(node, f"expected one of {', '.join(args)}, got {_describe(node)}")
         return node.value
-    return _build_scalar(kind, node, place)
+    return _build_scalar(kind, node, location)
 
 
-def _build_dataclass(kind: Any, node: yaml.Node, place: _Place) -> Any:
+def _build_dataclass(kind: Any, node: yaml.Node, location: _Location) -> Any:
     if not isinstance(node, yaml.MappingNode):
-        raise place.error(node, f"a mapping of keys to values expected, got {_shown(node)}")
+        raise location.error(node, f"expected a mapping of keys to values, got {_describe(node)}")
     hints = typing.get_type_hints(kind)
     values = {}
-    for name, (key, value) in _items(node, place).items():
+    for name, (key, value) in _items(node, location).items():
         if name in hints:
-            values[name] = _build(hints[name], value, place.at(name))
+            values[name] = _build(hints[name], value, location.at(name))
             continue
-        fault = place.error(key, f"unknown key {name!r}; known here: {', '.join(hints)}")
-        if place.unknown == "refuse":
-            raise fault
-        logger.warning("%s; it is left out", fault)
+        error = location.error(key, f"unknown key {name!r}; expected one of {', '.join(hints)}")
+        if location.unknown == "refuse":
+            raise error
+        logger.warning("%s; ignored", error)
     fields = dataclasses.fields(kind)
-    needed = {f.name for f in fields if f.default is f.default_factory is dataclasses.MISSING}
-    if needed - set(values):
-        raise place.error(node, f"missing keys: {', '.join(sorted(needed - set(values)))}")
+    required = {f.name for f in fields if f.default is f.default_factory is dataclasses.MISSING}
+    if required - set(values):
+        raise location.error(node, f"missing keys: {', '.join(sorted(required - set(values)))}")
     try:
         return kind(**values)
     except ValueError as error:
-        raise place.error(node, str(error)) from error
+        raise location.error(node, str(error)) from error
 
 
-def _build_tuple(args: tuple[Any, ...], node: yaml.Node, place: _Place) -> tuple[Any, ...]:
+def _build_tuple(args: tuple[Any, ...], node: yaml.Node, location: _Location) -> tuple[Any, ...]:
     if not isinstance(node, yaml.SequenceNode):
-        raise place.error(node, f"a list expected, got {_shown(node)}")
+        raise location.error(node, f"expected a list, got {_describe(node)}")
     kinds = [args[0]] * len(node.value) if args[-1] is Ellipsis else list(args)
     if len(kinds) != len(node.value):
-        raise place.error(node, f"a list of {len(kinds)} expected, got {len(node.value)} values")
-    return tuple(_build(kind, value, place) for kind, value in zip(kinds, node.value, strict=True))
+        raise location.error(node, f"expected a list of {len(kinds)} values, got {len(node.value)}")
+    return tuple(_build(kind, value, location) for kind, value in zip(kinds, node.value, strict=True))
 
 
-def _build_scalar(kind: type, node: yaml.Node, place: _Place) -> Any:
+def _build_scalar(kind: type, node: yaml.Node, location: _Location) -> Any:
     try:
         value = yaml.safe_load(yaml.serialize(node)) if isinstance(node, yaml.ScalarNode) else node
         if kind is float and isinstance(value, (int, str)) and not isinstance(value, bool):
-            value = float(value)  # YAML 1.1 reads 1e-4 as text (it wants 1.0e-4); people mean the number
-    except Exception as error:  # tags that YAML does not know, and values that their tags do not allow
-        raise place.error(node, f"{kind.__name__} expected, got {_shown(node)}") from error
+            value = float(value)  # YAML 1.1 parses 1e-4 as text (only 1.0e-4 is a number)
+    except Exception as error:  # unknown tags, and values that do not fit their tags
+        raise location.error(node, f"expected {kind.__name__}, got {_describe(node)}") from error
     if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
-        raise place.error(node, f"{kind.__name__} expected, got {_shown(node)}")
+        raise location.error(node, f"expected {kind.__name__}, got {_describe(node)}")
     return value
 
 
-def _shown(node: yaml.Node) -> str:
+def _describe(node: yaml.Node) -> str:
     if isinstance(node, yaml.ScalarNode):
-        own = node.tag if node.tag.startswith("!") else ""
-        return f"{own} {node.value!r}".strip()
+        tag = node.tag if node.tag.startswith("!") else ""
+        return f"{tag} {node.value!r}".strip()
     return "a list" if isinstance(node, yaml.SequenceNode) else "a mapping"
 
 
-def _plain(value: Any) -> Any:
+def _to_plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value):
-        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
-    return [_plain(item) for item in value] if isinstance(value, tuple) else value
+        return {field.name: _to_plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    return [_to_plain(item) for item in value] if isinstance(value, tuple) else value

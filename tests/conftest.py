@@ -1,4 +1,4 @@
-"""Fixtures that several rooms' tests use."""
+"""Fixtures that the tests of several packages use."""
 
 import os
 import signal
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from drawn_coco import write_drawn_coco
+from synthetic_coco import write_synthetic_coco
 
 from simplepose.cli import prepare_coco
 
@@ -14,14 +14,14 @@ SHARED = Path(os.environ.get("SIMPLEPOSE_SHARED", Path(__file__).resolve().paren
 
 
 @pytest.fixture(scope="session", autouse=True)
-def ctrl_c_is_heard() -> None:
-    """A shell has its background jobs ignore SIGINT, and all that they start; tests that send one need it."""
+def enable_sigint() -> None:
+    """Handle SIGINT: a shell makes background jobs and their children ignore it, but some tests send it."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder of reference numbers and real photographs, which only the developers have."""
+    """The folder of reference data and real photographs, which only the developers have."""
     if not (SHARED / "reference").is_dir():
         pytest.skip(f"reference data not found at {SHARED} (set SIMPLEPOSE_SHARED to its folder)")
     return SHARED
@@ -29,15 +29,15 @@ def shared() -> Path:
 
 @pytest.fixture
 def rng() -> np.random.Generator:
-    """A seeded generator: a failure repeats."""
+    """A seeded random generator, so that a failure is reproducible."""
     return np.random.default_rng(0)
 
 
 @pytest.fixture(scope="session")
 def samples_file(tmp_path_factory) -> Path:
-    """Training samples of six drawn pictures."""
+    """Training samples of six synthetic images."""
     folder = tmp_path_factory.mktemp("drawn")
-    annotations, images = write_drawn_coco(folder, pictures=6)
+    annotations, images = write_synthetic_coco(folder, num_images=6)
     path = folder / "drawn.h5"
     args = ["--annotations", str(annotations), "--images", str(images), "--output", str(path)]
     assert prepare_coco.main(args) == 0

@@ -1,8 +1,8 @@
-"""How fast a network is on this machine (`--help` tells more)."""
+"""Measure the speed of a network on this machine: the command `benchmark`."""
 
 import sys
 
-from simplepose.cli import benchmark, door
+from simplepose.cli import benchmark, run_command
 
 if __name__ == "__main__":
-    sys.exit(door(benchmark.main))
+    sys.exit(run_command(benchmark.main))

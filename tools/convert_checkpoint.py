@@ -1,8 +1,8 @@
-"""Checkpoints of the released code and of our training <-> safetensors: the verb `convert`."""
+"""Convert between published checkpoints and safetensors: the command `convert`."""
 
 import sys
 
-from simplepose.cli import convert_checkpoint, door
+from simplepose.cli import convert_checkpoint, run_command
 
 if __name__ == "__main__":
-    sys.exit(door(convert_checkpoint.main))
+    sys.exit(run_command(convert_checkpoint.main))

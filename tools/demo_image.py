@@ -1,8 +1,8 @@
-"""Find and draw the people in pictures (`--help` tells more)."""
+"""Detect and draw the people in images: the command `demo`."""
 
 import sys
 
-from simplepose.cli import demo_image, door
+from simplepose.cli import demo_image, run_command
 
 if __name__ == "__main__":
-    sys.exit(door(demo_image.main))
+    sys.exit(run_command(demo_image.main))

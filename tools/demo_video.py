@@ -1,8 +1,8 @@
-"""Find, follow and draw the people in a video, a camera or a stream (`--help` tells more)."""
+"""Detect, track and draw the people in a video, camera or stream: the command `demo-video`."""
 
 import sys
 
-from simplepose.cli import demo_video, door
+from simplepose.cli import demo_video, run_command
 
 if __name__ == "__main__":
-    sys.exit(door(demo_video.main))
+    sys.exit(run_command(demo_video.main))

@@ -1,8 +1,8 @@
-"""Draw people as a data set in COCO's format (`--help` tells more)."""
+"""Generate a dataset of synthetic people in COCO format: the command `draw-people`."""
 
 import sys
 
-from simplepose.cli import door, draw_people
+from simplepose.cli import draw_people, run_command
 
 if __name__ == "__main__":
-    sys.exit(door(draw_people.main))
+    sys.exit(run_command(draw_people.main))

@@ -1,8 +1,8 @@
-"""Draw what a network is taught of some samples (`--help` tells more)."""
+"""Draw training samples with their masks, joints and target maps: the command `draw-targets`."""
 
 import sys
 
-from simplepose.cli import door, draw_targets
+from simplepose.cli import draw_targets, run_command
 
 if __name__ == "__main__":
-    sys.exit(door(draw_targets.main))
+    sys.exit(run_command(draw_targets.main))

@@ -1,8 +1,8 @@
-"""COCO AP of a model, or a results file for COCO's server (`--help` tells more)."""
+"""Compute the COCO AP of a model: the command `evaluate`."""
 
 import sys
 
-from simplepose.cli import door, evaluate
+from simplepose.cli import evaluate, run_command
 
 if __name__ == "__main__":
-    sys.exit(door(evaluate.main))
+    sys.exit(run_command(evaluate.main))

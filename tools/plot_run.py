@@ -1,8 +1,8 @@
-"""Draw the curves of runs: the verb `plot_run`."""
+"""Plot the curves of training runs: the command `plot-run`."""
 
 import sys
 
-from simplepose.cli import door, plot_run
+from simplepose.cli import plot_run, run_command
 
 if __name__ == "__main__":
-    sys.exit(door(plot_run.main))
+    sys.exit(run_command(plot_run.main))

@@ -1,8 +1,8 @@
-"""Draw the learning rate of settings files: the verb `plot-schedule`."""
+"""Plot the learning rate of settings files: the command `plot-schedule`."""
 
 import sys
 
-from simplepose.cli import door, plot_schedule
+from simplepose.cli import plot_schedule, run_command
 
 if __name__ == "__main__":
-    sys.exit(door(plot_schedule.main))
+    sys.exit(run_command(plot_schedule.main))

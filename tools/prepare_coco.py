@@ -1,8 +1,8 @@
-"""COCO's pictures and annotations -> one HDF5 file of training samples (`--help` tells more)."""
+"""Convert COCO images and annotations to one HDF5 file of training samples: the command `prepare`."""
 
 import sys
 
-from simplepose.cli import door, prepare_coco
+from simplepose.cli import prepare_coco, run_command
 
 if __name__ == "__main__":
-    sys.exit(door(prepare_coco.main))
+    sys.exit(run_command(prepare_coco.main))

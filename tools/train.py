@@ -1,8 +1,8 @@
-"""Train a network in one process: the verb `train`."""
+"""Train a network in one process: the command `train`."""
 
 import sys
 
-from simplepose.cli import door, train
+from simplepose.cli import run_command, train
 
 if __name__ == "__main__":
-    sys.exit(door(train.main))
+    sys.exit(run_command(train.main))

@@ -1,8 +1,8 @@
-"""Train a network in several processes, which torchrun starts: the verb `train-distributed`."""
+"""Train a network in several processes, started by torchrun: the command `train-distributed`."""
 
 import sys
 
-from simplepose.cli import door, train_distributed
+from simplepose.cli import run_command, train_distributed
 
 if __name__ == "__main__":
-    sys.exit(door(train_distributed.main))
+    sys.exit(run_command(train_distributed.main))

@@ -1,4 +1,4 @@
-"""The command line: one module a verb, each with `main(argv) -> exit status`: parse, build, call."""
+"""The command line: one module per command, each with `main(argv) -> exit status`."""
 
 from __future__ import annotations
 
@@ -6,49 +6,51 @@ import importlib
 import sys
 from collections.abc import Callable, Sequence
 
-VERBS = {
-    "prepare": "COCO's pictures and annotations -> one HDF5 file of training samples",
-    "train": "train a network on an HDF5 file",
-    "train-distributed": "the same in several processes, under torchrun",
-    "evaluate": "COCO AP of a model, or a results file for COCO's server",
-    "demo": "find and draw the people in pictures",
-    "demo-video": "find, follow and draw the people in a video, camera or stream",
-    "benchmark": "how fast a network is on this machine: one picture by step, and the best batch",
-    "plot-run": "the curves of one or several training runs",
-    "plot-schedule": "the learning rate of settings files, drawn",
-    "draw-people": "drawn people as a data set in COCO's format",
-    "draw-targets": "what a network is taught: samples of an HDF5 file with their masks, joints and maps",
-    "convert": "published checkpoints <-> safetensors",
+# Command name: (module in simplepose.cli, one line of help).
+COMMANDS: dict[str, tuple[str, str]] = {
+    "prepare": ("prepare_coco", "convert COCO images and annotations to one HDF5 file of training samples"),
+    "train": ("train", "train a network on HDF5 files of training samples"),
+    "train-distributed": ("train_distributed", "train in several processes, started by torchrun"),
+    "evaluate": ("evaluate", "compute the COCO AP of a model, or write a results file for the COCO server"),
+    "demo": ("demo_image", "detect and draw the people in images"),
+    "demo-video": ("demo_video", "detect, track and draw the people in a video, camera or stream"),
+    "benchmark": ("benchmark", "measure the latency of each stage and the throughput by batch size"),
+    "plot-run": ("plot_run", "plot the curves of one or more training runs"),
+    "plot-schedule": ("plot_schedule", "plot the learning rate schedule of settings files"),
+    "draw-people": ("draw_people", "generate a dataset of synthetic people in COCO format"),
+    "draw-targets": ("draw_targets", "draw training samples with their masks, joints and target maps"),
+    "convert": ("convert_checkpoint", "convert between published checkpoints and safetensors"),
 }
 
-MODULES = {"prepare": "prepare_coco", "demo": "demo_image", "convert": "convert_checkpoint"}
-"""Commands whose module has another name, that of their tool."""
-
-INTERRUPTED = 130
-"""Exit status after Ctrl-C, as shells have it."""
+EXIT_INTERRUPTED = 130  # exit status after Ctrl-C: 128 + SIGINT, as shells report it
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The installed command: `simplepose VERB ...`."""
+    """Run the installed program: `simplepose COMMAND ...`; returns the exit status."""
     args = list(sys.argv[1:] if argv is None else argv)
     if not args or args[0] in ("-h", "--help"):
-        print("usage: simplepose VERB ... (--help after a verb tells more)\n")
-        print("\n".join(f"  {verb:19}{what}" for verb, what in VERBS.items()))
+        print("usage: simplepose COMMAND ... (simplepose COMMAND --help shows its options)\n")
+        print("\n".join(f"  {command:19}{help_line}" for command, (_, help_line) in COMMANDS.items()))
         return 0 if args else 2
-    if args[0] not in VERBS:
-        print(f"simplepose: unknown verb {args[0]!r}; one of {', '.join(VERBS)} expected", file=sys.stderr)
+    if args[0] not in COMMANDS:
+        print(
+            f"simplepose: unknown command {args[0]!r}; expected one of {', '.join(COMMANDS)}", file=sys.stderr
+        )
         return 2
-    module = importlib.import_module(f"simplepose.cli.{MODULES.get(args[0], args[0].replace('-', '_'))}")
-    return door(module.main, args[1:])
+    module = importlib.import_module(f"simplepose.cli.{COMMANDS[args[0]][0]}")
+    return run_command(module.main, args[1:])
 
 
-def door(verb: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None = None) -> int:
-    """Run a verb; an error that its user can mend is one line on stderr and exit status 2."""
+def run_command(command: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None = None) -> int:
+    """Run a command's `main`; returns the exit status.
+
+    A ValueError or OSError, which the user can correct, becomes one line on stderr and exit status 2.
+    """
     try:
-        return verb(argv)
+        return command(argv)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
-        return INTERRUPTED
+        return EXIT_INTERRUPTED

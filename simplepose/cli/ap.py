@@ -13,67 +13,76 @@ from simplepose.cli import arguments
 from simplepose.config import Settings
 from simplepose.evaluation import coco_eval
 from simplepose.inference import runner
-from simplepose.inference.pipeline import Pipeline, Seen
+from simplepose.inference.pipeline import FrameResult, Pipeline
 from simplepose.inference.predictor import Predictor
-from simplepose.inference.runner import Run
+from simplepose.inference.runner import PipelineRun
 from simplepose.models.checkpoints import Model
-from simplepose.sources import PictureSource, Source, SourceOptions
+from simplepose.sources import ImageFile, ImageSource, SourceOptions
 from simplepose.utils.distributed import World
 
 
-def coco_rows(
-    predictor: Predictor, pictures: Sequence[Source], threads: int = 1, bar: bool = True
-) -> tuple[list[dict[str, Any]], Run]:
-    """Run a predictor over pictures as they are stored, which is how they are annotated.
+def predict_coco_rows(
+    predictor: Predictor, pictures: Sequence[ImageFile], threads: int = 1, bar: bool = True
+) -> tuple[list[dict[str, Any]], PipelineRun]:
+    """Run a predictor over images in their stored orientation, in which they are annotated.
 
     Args:
-        pictures: what to read; rows have their `image_id`.
-        threads: that read, and of each step beside the network.
-        bar: whether progress is shown.
+        predictor: the model to run.
+        pictures: images to read; each row gets the `image_id` of its image.
+        threads: threads that read, and threads of each stage other than the network.
+        bar: whether to show a progress bar.
 
     Returns:
-        The rows, and what became of the run, which may have been ended early.
+        The rows in COCO's result format, and the run, which may have ended early.
     """
     rows: list[dict[str, Any]] = []
 
-    def keep(seen: Seen) -> None:
+    def keep(seen: FrameResult) -> None:
         rows.extend(seen.people.to_coco_rows(pictures[seen.frame.number].image_id))
 
-    source = PictureSource(pictures, SourceOptions(upright=False, readers=threads))
-    return rows, runner.run(Pipeline(predictor, threads=threads), source, keep, bar=bar)
+    source = ImageSource(pictures, SourceOptions(upright=False, readers=threads))
+    return rows, runner.run(Pipeline(predictor, threads=threads), source, keep, show_progress=bar)
 
 
-def ap_of(
+def build_ap_metric(
     annotations: Path | None, images: Path | None, settings: Settings, device: torch.device, world: World
 ) -> Callable[[Model], tuple[float, float]] | None:
-    """A function from a model to its AP and AP50 on the first `train.ap_pictures` pictures.
+    """Build the function that computes AP during training.
 
-    All processes call it together; a second Ctrl-C in it ends the run. None where there are no annotations,
-    or AP is not asked for.
+    Args:
+        annotations: COCO person keypoints json, or None.
+        images: folder of its images, or None.
+        settings: `train.ap_epochs` 0 disables AP; `train.ap_pictures` limits the number of images.
+        device: device of the network.
+        world: the training processes, which share the images.
+
+    Returns:
+        A function from a model to its AP and AP50 on the first `train.ap_pictures` images; None if
+        `train.ap_epochs` is 0. All processes must call it together. A second Ctrl-C in it ends the run.
 
     Raises:
-        ValueError, FileNotFoundError: AP is asked for, but there is nothing to tell it on.
+        ValueError, FileNotFoundError: AP is enabled, but annotations or images are missing.
     """
     if not settings.train.ap_epochs:
         return None
     if annotations is None or images is None:
-        raise ValueError("train.ap_epochs asks for AP; give --ap-annotations and --ap-images")
+        raise ValueError("train.ap_epochs: AP needs annotated images; give --ap-annotations and --ap-images")
     truth = coco_eval.read_annotations(annotations, skeleton.load(settings.skeleton).annotated)
     if not truth.anns:
-        raise ValueError(f"{annotations} has no annotations; AP needs some")
-    arguments.require_folder_of_pictures(images)
+        raise ValueError(f"{annotations}: expected annotations to compute AP, got none")
+    arguments.require_image_folder(images)
     listed = truth.dataset["images"][: settings.train.ap_pictures]
-    sources = [Source(images / image["file_name"], image["file_name"], image["id"]) for image in listed]
+    sources = [ImageFile(images / image["file_name"], image["file_name"], image["id"]) for image in listed]
 
     def measure(model: Model) -> tuple[float, float]:
         model.network.eval()
         predictor = Predictor(model, device, settings.train.precision, runtime="torch")
         shared = sources[world.rank :: world.size]
-        found, run = coco_rows(predictor, shared, bar=world.is_first)
+        found, run = predict_coco_rows(predictor, shared, bar=world.is_main)
         run.raise_failure()
         if run.interrupted:
-            raise KeyboardInterrupt  # AP of a part is no AP
-        rows = world.gather(found)
+            raise KeyboardInterrupt  # AP of a part of the images is not comparable
+        rows = world.all_gather(found)
         metrics = coco_eval.evaluate_rows(truth, rows, [s.image_id for s in sources], model.skeleton.sigmas)
         return metrics["AP"], metrics["AP50"]
 

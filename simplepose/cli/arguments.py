@@ -1,4 +1,4 @@
-"""Options that several verbs take, checked where they are read."""
+"""Command-line options that several commands share, validated when they are parsed."""
 
 from __future__ import annotations
 
@@ -13,85 +13,92 @@ from typing import Any
 
 import torch
 
-from simplepose.data.mixing import Source
-from simplepose.models.checkpoints import WEIGHTS
+from simplepose.data.mixing import DatasetSource
+from simplepose.models.checkpoints import WEIGHT_SETS
 
 _SETTING = re.compile(r"[\w. ]+=")
 
 
 class Parser(argparse.ArgumentParser):
-    """One that has `--set`: all that looks like a setting after it is one, and what follows is not.
+    """An argument parser with `--set`, which takes all following words of the form KEY=VALUE.
 
-    So both `--set a.b=1 c.d=2` and `--set a.b=1 pictures/` mean what they seem to.
+    The first word of another form ends the list: `--set a.b=1 c.d=2` has two settings, and
+    `--set a.b=1 images/` has one setting and one path.
     """
 
-    def add_set(self, told: str) -> None:
-        """Add `--set`; `args.set` is a list of "key.key=value". `told`: what of, or over what they win."""
-        several = f"{told}; several may follow each other"
-        self.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help=several)
+    def add_set(self, description: str) -> None:
+        """Add `--set`; `args.set` is a list of "key.key=value". `description` begins the help text."""
+        help_text = f"{description}; more than one KEY=VALUE may follow"
+        self.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help=help_text)
 
-    def parse_known_args(  # type: ignore[override]  # as the parser calls it
+    def parse_known_args(  # type: ignore[override]  # the signature that parse_args uses
         self, args: Sequence[str] | None = None, namespace: Any = None
     ) -> tuple[Any, list[str]]:
-        """As argparse has it."""
+        """Parse as argparse does, after `--set` is repeated before each setting."""
         words = sys.argv[1:] if args is None else args
-        return super().parse_known_args(list(_with_a_set_each(words)), namespace)
+        return super().parse_known_args(list(_repeat_set_option(words)), namespace)
 
 
-def _with_a_set_each(words: Iterable[str]) -> Iterator[str]:
-    """Every setting that follows another with a `--set` of its own."""
-    before, among = "", False
+def _repeat_set_option(words: Iterable[str]) -> Iterator[str]:
+    """Yield the words, with `--set` before each setting that follows another setting."""
+    previous, in_settings = "", False
     for word in words:
-        among = before == "--set" or (among and _SETTING.match(word) is not None)
-        if among and before != "--set":
+        in_settings = previous == "--set" or (in_settings and _SETTING.match(word) is not None)
+        if in_settings and previous != "--set":
             yield "--set"
         yield word
-        before = word
+        previous = word
 
 
 def add_device(parser: argparse.ArgumentParser) -> None:
-    """Add `--device`; `args.device` is a torch.device that was tried and works."""
+    """Add `--device`; `args.device` is a torch.device that was tested and works."""
     default = "cuda" if torch.cuda.is_available() else "cpu"
-    parser.add_argument("--device", type=_device, default=default, help="cpu, cuda, cuda:1, ...")
+    help_text = f"device of the network: cpu, cuda, cuda:1, ... (default: {default})"
+    parser.add_argument("--device", type=_device, default=default, help=help_text)
 
 
 def add_weights(parser: argparse.ArgumentParser) -> None:
-    """Add `--weights`, which set of a training checkpoint is taken."""
-    told = "of a training checkpoint (auto: the first that it has of swa, ema, raw)"
-    parser.add_argument("--weights", choices=WEIGHTS, default="auto", help=told)
+    """Add `--weights`, which selects a set of weights of a training checkpoint."""
+    help_text = "which weights of a training checkpoint to load (auto: the first available of swa, ema, raw)"
+    parser.add_argument("--weights", choices=WEIGHT_SETS, default="auto", help=help_text)
 
 
-def source(text: str) -> Source:
-    """An argument's `type`: a file of training samples, or FILE=WEIGHT."""
-    path, equals, after = text.rpartition("=")
+def weighted_file(text: str) -> DatasetSource:
+    """Parse an argument FILE or FILE=WEIGHT: a file of training samples and its sampling weight."""
+    path, equals, weight_text = text.rpartition("=")
     try:
-        weight = float(after) if equals else 1.0
-    except ValueError:  # a path with = in it
-        return Source(Path(text))
+        weight = float(weight_text) if equals else 1.0
+    except ValueError:  # a path that contains "="
+        return DatasetSource(Path(text))
     if not 0 < weight < math.inf or (equals and not path):
-        raise argparse.ArgumentTypeError(f"FILE.h5, or FILE.h5=WEIGHT with a weight above 0, got {text!r}")
-    return Source(Path(path if equals else text), weight)
+        raise argparse.ArgumentTypeError(
+            f"expected FILE.h5, or FILE.h5=WEIGHT with a weight above 0, got {text!r}"
+        )
+    return DatasetSource(Path(path if equals else text), weight)
 
 
-def count(least: int, of: str = "pictures") -> Callable[[str], int]:
-    """An argument's `type`: a number of such things, at least `least`."""
+def integer_at_least(minimum: int, unit: str = "images") -> Callable[[str], int]:
+    """Build an argument type: an integer of at least `minimum`; `unit` is what it counts."""
 
-    def read(text: str) -> int:
-        if not text.isdecimal() or int(text) < least:
-            raise argparse.ArgumentTypeError(f"a number of {of}, at least {least}, is expected, got {text!r}")
+    def parse(text: str) -> int:
+        if not text.isdecimal() or int(text) < minimum:
+            raise argparse.ArgumentTypeError(f"expected an integer >= {minimum} ({unit}), got {text!r}")
         return int(text)
 
-    return read
+    return parse
 
 
-def require_folder_of_pictures(path: Path) -> None:
-    """Raises FileNotFoundError where no folder is."""
+def require_image_folder(path: Path) -> None:
+    """Raise FileNotFoundError if the folder does not exist."""
     if not path.is_dir():
-        raise FileNotFoundError(f"no folder of pictures at {path}; COCO's is expected, see data/README.md")
+        raise FileNotFoundError(f"{path}: expected a folder of COCO images, not found; see data/README.md")
 
 
-def own_gpu(device: torch.device) -> torch.device:
-    """`device`; where it names no GPU and a launcher has begun several processes, the one of our number."""
+def device_of_process(device: torch.device) -> torch.device:
+    """Return the device of this process.
+
+    A launcher (torchrun) sets LOCAL_RANK: then `cuda` without an index becomes the GPU of that local rank.
+    """
     rank = os.environ.get("LOCAL_RANK")
     if device.type != "cuda" or device.index is not None or rank is None:
         return device
@@ -99,14 +106,14 @@ def own_gpu(device: torch.device) -> torch.device:
 
 
 def _device(text: str) -> torch.device:
-    """Reading a value back tries the driver, and refuses devices that hold no values (meta)."""
+    """Parse a device and test it: reading a value back needs a driver, and rejects the device `meta`."""
     try:
         device = torch.device(text)
-        torch.zeros(1, device=own_gpu(device)).item()  # a value on another GPU would keep memory there
+        # On this process's own GPU: a tensor on another one would allocate memory there.
+        torch.zeros(1, device=device_of_process(device)).item()
     except (RuntimeError, AssertionError, NotImplementedError) as error:  # the last two: not in this torch
         reason = str(error).splitlines()[0][:160]
         raise argparse.ArgumentTypeError(
-            f"{text!r} is no device that works here ({reason}); "
-            "cpu is expected, or cuda with an NVIDIA driver"
+            f"device {text!r} does not work here ({reason}); expected cpu, or cuda with an NVIDIA driver"
         ) from error
     return device

@@ -1,4 +1,4 @@
-"""How fast a network is on this machine: each stage for one image, and the best batch, up to --batch."""
+"""Measure the latency of each stage for one image, and the throughput by batch size, up to --batch."""
 
 from __future__ import annotations
 
@@ -21,251 +21,263 @@ from simplepose.inference import concurrency
 from simplepose.inference.predictor import Predictor
 from simplepose.inference.stages import Timing
 from simplepose.people import People
-from simplepose.sources.images import images, read
-from simplepose.synthetic.demo_images import write_samples
+from simplepose.sources.images import list_images, read_image
+from simplepose.synthetic.demo_images import write_demo_images
 from simplepose.utils import atomic, environment, malloc
-from simplepose.utils.parallel import cores
-from simplepose.visualize.drawing import draw
+from simplepose.utils.parallel import available_cores
+from simplepose.visualize.drawing import draw_people
 
-STEPS = ("read", "frame", "see", "group", "draw", "total")
-"""What `latency` tells of; total is all of them, one after the other."""
+# Stages timed by `measure_latency`: decode the file, preprocess, network, grouping, drawing; and their sum.
+STAGES = ("read", "frame", "see", "group", "draw", "total")
 
-GAIN = 1.03
-"""A batch that is not so many times as fast as the fastest smaller one gains nothing."""
-
-IDLE = 2
-"""After so many batches in a row without gain no larger one is tried."""
-
-LARGEST = 1024
-"""Pictures; no larger batch is tried, where nothing else is said."""
-
-LEAST = 3
-"""Whatever is measured is measured so often at least."""
+MIN_SPEEDUP = 1.03  # a larger batch counts as faster if its throughput exceeds the best so far by this factor
+MAX_BATCHES_WITHOUT_SPEEDUP = 2  # in a row; then the search for the best batch size stops
+MAX_BATCH = 1024  # images; default limit of the search
+MIN_ROUNDS = 3  # repetitions of each measurement, at least
 
 
 @dataclass(frozen=True)
-class Rate:
-    """How fast the network's step is at one batch.
+class BatchRate:
+    """Throughput of the network at one batch size.
 
     Attributes:
-        batch: pictures of one pass.
-        pictures_per_second: the median over runs.
+        batch: images of one forward pass.
+        images_per_second: median over the repetitions.
     """
 
     batch: int
-    pictures_per_second: float
+    images_per_second: float
 
 
-def latency(
+def measure_latency(
     predictor: Predictor,
     paths: Sequence[str | Path],
     draw: Callable[[np.ndarray, People], np.ndarray],
     device: torch.device,
     seconds: float,
 ) -> dict[str, Timing]:
-    """Times of one picture at a time, each step waited for.
+    """Time the stages for one image at a time; each stage waits for the GPU.
 
     Args:
-        paths: of pictures, taken in turn; each goes through once before times are taken.
-        draw: (H, W, 3) uint8 BGR and its people -> the drawn picture.
-        device: where the network lies.
-        seconds: so long times are taken, at least three rounds.
+        predictor: the model to measure.
+        paths: image files, used in turn; each is run once before the measurement.
+        draw: (H, W, 3) uint8 BGR and its people -> the drawn image.
+        device: device of the network.
+        seconds: duration of the measurement; at least `MIN_ROUNDS` rounds over all images.
 
     Returns:
-        The timings of `STEPS`.
+        The timings by stage, as named in `STAGES`.
 
     Raises:
-        UnreadablePicture: one of the files is no picture.
+        UnreadableImageError: a file cannot be decoded as an image.
     """
-    timings = {step: Timing() for step in STEPS}
+    timings = {stage: Timing() for stage in STAGES}
     for path in paths:
-        _one(predictor, path, draw, device)
-    for _ in _rounds(seconds):
+        _stage_times(predictor, path, draw, device)
+    for _ in _repeat_for(seconds):
         for path in paths:
-            marks = _one(predictor, path, draw, device)
-            for step, start, end in zip(STEPS, marks, marks[1:], strict=False):
-                timings[step].add(end - start)
-            timings["total"].add(marks[-1] - marks[0])
+            times = _stage_times(predictor, path, draw, device)
+            for stage, start, end in zip(STAGES, times, times[1:], strict=False):
+                timings[stage].add(end - start)
+            timings["total"].add(times[-1] - times[0])
     return timings
 
 
-def _one(
+def _stage_times(
     predictor: Predictor,
     path: str | Path,
     draw: Callable[[np.ndarray, People], np.ndarray],
     device: torch.device,
 ) -> list[float]:
-    """The moments between the steps, seconds."""
-    marks = [time.perf_counter()]
-    image = read(path)
-    marks.append(time.perf_counter())
-    framed = predictor.frame(image)
-    marks.append(time.perf_counter())
-    (maps,) = predictor.see([framed])
-    wait_for(device)
-    marks.append(time.perf_counter())
-    people = predictor.group(maps, framed)
-    marks.append(time.perf_counter())
+    """Run the stages on one image; returns the start time of each stage and the end time, seconds."""
+    times = [time.perf_counter()]
+    image = read_image(path)
+    times.append(time.perf_counter())
+    model_input = predictor.preprocess(image)
+    times.append(time.perf_counter())
+    (maps,) = predictor.infer([model_input])
+    synchronize(device)
+    times.append(time.perf_counter())
+    people = predictor.group(maps, model_input)
+    times.append(time.perf_counter())
     draw(image, people)
-    marks.append(time.perf_counter())
-    return marks
+    times.append(time.perf_counter())
+    return times
 
 
-def throughput(
-    predictor: Predictor, image: np.ndarray, device: torch.device, seconds: float, largest: int = LARGEST
-) -> Iterator[Rate]:
-    """The network's step at batches of 1, 2, 4, ... until they gain nothing, or exceed the memory.
+def measure_throughput(
+    predictor: Predictor, image: np.ndarray, device: torch.device, seconds: float, max_batch: int = MAX_BATCH
+) -> Iterator[BatchRate]:
+    """Measure the network stage at batch sizes 1, 2, 4, ... until larger ones are not faster or do not fit.
 
-    As many passes go on at once as in a pipeline. The step begins at resized pictures in the computer's
-    memory and ends at their averaged maps.
+    As many forward passes run concurrently as in a pipeline. The stage starts with model inputs in host
+    memory and ends with their averaged maps.
 
     Args:
-        image: (H, W, 3) uint8 BGR, of which each batch consists.
-        device: where the network lies.
-        seconds: each batch is measured so long, at least three times.
-        largest: pictures; no larger batch is tried.
+        predictor: the model to measure.
+        image: (H, W, 3) uint8 BGR; each batch repeats it.
+        device: device of the network.
+        seconds: duration of the measurement for each batch size; at least `MIN_ROUNDS` repetitions.
+        max_batch: largest batch size, images.
     """
-    framed, best, idle, batch = predictor.frame(image), 0.0, 0, 1
-    with concurrency.threads(predictor.passes) as threads:
+    model_input, best_rate, batches_without_speedup, batch = predictor.preprocess(image), 0.0, 0, 1
+    with concurrency.forward_thread_pool(predictor.max_concurrent_forwards) as threads:
 
-        def see() -> float:
+        def time_forward() -> float:
             start = time.perf_counter()
-            list(threads.map(predictor.see, [[framed] * batch] * predictor.passes))
-            wait_for(device)
+            list(threads.map(predictor.infer, [[model_input] * batch] * predictor.max_concurrent_forwards))
+            synchronize(device)
             return time.perf_counter() - start
 
-        while idle < IDLE and batch <= largest:
+        while batches_without_speedup < MAX_BATCHES_WITHOUT_SPEEDUP and batch <= max_batch:
             try:
-                see()
-                times = [see() for _ in _rounds(seconds)]
-            except (RuntimeError, MemoryError) as error:  # torch has several for the one reason
+                time_forward()
+                times = [time_forward() for _ in _repeat_for(seconds)]
+            except (RuntimeError, MemoryError) as error:  # torch reports a lack of memory in several ways
                 if not isinstance(error, MemoryError) and "memory" not in str(error):
                     raise
                 torch.cuda.empty_cache()
                 return
-            rate = predictor.passes * batch / float(np.median(times))
-            yield Rate(batch, rate)
-            idle = 0 if rate > GAIN * best else idle + 1
-            best, batch = max(best, rate), 2 * batch
+            rate = predictor.max_concurrent_forwards * batch / float(np.median(times))
+            yield BatchRate(batch, rate)
+            batches_without_speedup = 0 if rate > MIN_SPEEDUP * best_rate else batches_without_speedup + 1
+            best_rate, batch = max(best_rate, rate), 2 * batch
 
 
-def wait_for(device: torch.device) -> None:
-    """Wait until a GPU has done what it was given; no other device does things later."""
+def synchronize(device: torch.device) -> None:
+    """Wait until a GPU has finished its work; on other devices all work is synchronous."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
-def _rounds(seconds: float) -> Iterator[None]:
-    """Again and again, so long and `LEAST` times at least."""
+def _repeat_for(seconds: float) -> Iterator[None]:
+    """Yield repeatedly for this duration, and at least `MIN_ROUNDS` times."""
     start, count = time.perf_counter(), 0
-    while count < LEAST or time.perf_counter() - start < seconds:
+    while count < MIN_ROUNDS or time.perf_counter() - start < seconds:
         yield
         count += 1
 
 
-def parser() -> arguments.Parser:
-    """The verb's options."""
+def build_parser() -> arguments.Parser:
+    """Build the parser of the command's options."""
     parser = arguments.Parser(prog="benchmark", description=__doc__)
     add = parser.add_argument
-    add("paths", nargs="*", metavar="PATH", help="pictures, folders or patterns; none: sample pictures")
-    add("--seconds", type=_seconds, default=2.0, metavar="S", help="each batch is measured so long (2)")
-    add("--json", type=common.in_a_folder, metavar="FILE", help="write all of it there too")
-    common.add_network(parser)
+    add(
+        "paths",
+        nargs="*",
+        metavar="PATH",
+        help="images, folders or glob patterns; default: sample images",
+    )
+    add(
+        "--seconds",
+        type=_seconds,
+        default=2.0,
+        metavar="S",
+        help="duration of the measurement for each batch size (default: 2)",
+    )
+    add("--json", type=common.output_file, metavar="FILE", help="also write the results to this json file")
+    common.add_model_options(parser)
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the verb."""
-    args = parser().parse_args(argv)
-    malloc.keep()
-    predictor = common.load(args)
+    """Run the command; returns the exit status."""
+    args = build_parser().parse_args(argv)
+    malloc.tune_malloc()
+    predictor = common.load_predictor(args)
     machine = environment.describe(simplepose.__version__)
     with tempfile.TemporaryDirectory() as folder:
-        paths = [source.path for source in images(args.paths)] if args.paths else _samples(Path(folder))
-        first = read(paths[0])
-        print(_heading(args, machine, predictor, first, len(paths)))
+        paths = [source.path for source in list_images(args.paths)] if args.paths else _samples(Path(folder))
+        first = read_image(paths[0])
+        print(_format_heading(args, machine, predictor, first, len(paths)))
         timings = _latency(args, predictor, paths)
-    print(_steps(timings))
+    print(_format_latency(timings))
     rates = _throughput(args, predictor, first)
     if args.json is not None:
-        atomic.write_json(args.json, _values(args, machine, predictor, first, timings, rates))
+        atomic.write_json(args.json, _json_values(args, machine, predictor, first, timings, rates))
     return 0
 
 
 def _samples(folder: Path) -> list[Path]:
-    """As JPEG, as cameras write pictures."""
-    return [_as_jpeg(path) for path in write_samples(folder)]
+    """Write the sample images as JPEG files, the format of most cameras."""
+    return [_as_jpeg(path) for path in write_demo_images(folder)]
 
 
 def _as_jpeg(path: Path) -> Path:
     jpeg = path.with_suffix(".jpg")
     if jpeg != path:
-        jpeg.write_bytes(cv2.imencode(".jpg", read(path))[1].tobytes())
+        jpeg.write_bytes(cv2.imencode(".jpg", read_image(path))[1].tobytes())
     return jpeg
 
 
 def _latency(args: argparse.Namespace, predictor: Predictor, paths: list[Path]) -> dict[str, Timing]:
     def paint(image: np.ndarray, people: People) -> np.ndarray:
-        return draw(image, people, predictor.skeleton)
+        return draw_people(image, people, predictor.skeleton)
 
-    return latency(predictor, paths, paint, args.device, 3 * args.seconds)
+    return measure_latency(predictor, paths, paint, args.device, 3 * args.seconds)
 
 
-def _heading(
-    args: argparse.Namespace, machine: dict[str, Any], predictor: Predictor, image: np.ndarray, pictures: int
+def _format_heading(
+    args: argparse.Namespace,
+    machine: dict[str, Any],
+    predictor: Predictor,
+    image: np.ndarray,
+    image_count: int,
 ) -> str:
     gpu = torch.cuda.get_device_name(args.device) if args.device.type == "cuda" else ""
-    processor = f"{machine['processor']}, {cores()} cores, {torch.get_num_threads()} threads"
-    on = f"{args.device}: {gpu}; {processor}" if gpu else f"{args.device}: {processor}"
+    processor = f"{machine['processor']}, {available_cores()} cores, {torch.get_num_threads()} threads"
+    device_line = f"{args.device}: {gpu}; {processor}" if gpu else f"{args.device}: {processor}"
     rows, columns = image.shape[:2]
-    height, width = predictor.frame(image).padded[-1].shape[:2]
-    flip = "with the mirrored picture" if predictor.settings.inference.flip else "without mirroring"
+    height, width = predictor.preprocess(image).padded[-1].shape[:2]
+    flip = "with flip" if predictor.settings.inference.flip else "without flip"
     return (
-        f"{on}\n"
+        f"{device_line}\n"
         f"simplepose {machine['simplepose']}, torch {machine['torch']}, Python {machine['python']}\n"
         f"{args.model}, {predictor.runtime}, {predictor.precision}, {args.run}, preset {args.preset}; "
-        f"{pictures} pictures; the first, {columns} x {rows}, goes through the network as "
-        f"{width} x {height}, {flip}"
+        f"{image_count} images; model input of the first, {columns} x {rows}: {width} x {height}, {flip}"
     )
 
 
-def _steps(timings: dict[str, Timing]) -> str:
-    rows = ["\none picture at a time", f"{'step':8}{'p50 ms':>10}{'p95 ms':>10}"]
+def _format_latency(timings: dict[str, Timing]) -> str:
+    rows = ["\nlatency, one image at a time", f"{'stage':8}{'p50 ms':>10}{'p95 ms':>10}"]
     for name, timing in timings.items():
         p50, p95 = (1e3 * timing.percentile(share) for share in (0.5, 0.95))
         rows.append(f"{name:8}{p50:10.2f}{p95:10.2f}")
     return "\n".join(rows)
 
 
-def _throughput(args: argparse.Namespace, predictor: Predictor, image: np.ndarray) -> list[Rate]:
-    """Told while it is measured, the best last; no batch larger than --batch."""
-    told = f", {predictor.passes} passes at once" if predictor.passes > 1 else ""
-    print(f"\nthe network alone, many pictures at once{told}\n{'batch':8}{'pictures/s':>12}")
+def _throughput(args: argparse.Namespace, predictor: Predictor, image: np.ndarray) -> list[BatchRate]:
+    """Measure and print the throughput by batch size, up to --batch; the best comes last."""
+    concurrent = (
+        f", {predictor.max_concurrent_forwards} concurrent forward passes"
+        if predictor.max_concurrent_forwards > 1
+        else ""
+    )
+    print(f"\nthroughput of the network{concurrent}\n{'batch':8}{'images/s':>12}")
     rates = []
-    largest = args.batch or LARGEST
-    for rate in throughput(predictor, image, args.device, args.seconds, largest):
+    for rate in measure_throughput(predictor, image, args.device, args.seconds, args.batch or MAX_BATCH):
         rates.append(rate)
-        print(f"{rate.batch:<8}{rate.pictures_per_second:12.2f}", flush=True)
+        print(f"{rate.batch:<8}{rate.images_per_second:12.2f}", flush=True)
     if not rates:
-        raise ValueError("not one picture fits into the memory; a smaller inference.height may")
+        raise ValueError("out of memory with a batch of one image; use a smaller inference.height")
     best = _best(rates)
-    print(f"best: {best.pictures_per_second:.2f} pictures a second with --batch {best.batch}")
+    print(f"best: {best.images_per_second:.2f} images per second with --batch {best.batch}")
     return rates
 
 
-def _best(rates: list[Rate]) -> Rate:
-    return max(rates, key=lambda rate: rate.pictures_per_second)
+def _best(rates: list[BatchRate]) -> BatchRate:
+    return max(rates, key=lambda rate: rate.images_per_second)
 
 
-def _values(
+def _json_values(
     args: argparse.Namespace,
     machine: dict[str, Any],
     predictor: Predictor,
     image: np.ndarray,
     timings: dict[str, Timing],
-    rates: list[Rate],
+    rates: list[BatchRate],
 ) -> dict[str, Any]:
-    """For programs: plain values."""
+    """The results as plain values for the json file."""
     return {
         "machine": machine,
         "device": str(args.device),
@@ -278,12 +290,12 @@ def _values(
         "preset": args.preset,
         "settings": args.set,
         "picture_hw": list(image.shape[:2]),
-        "network_hw": list(predictor.frame(image).padded[-1].shape[:2]),
+        "network_hw": list(predictor.preprocess(image).padded[-1].shape[:2]),
         "steps_ms": {
             name: {"p50": 1e3 * timing.percentile(0.5), "p95": 1e3 * timing.percentile(0.95)}
             for name, timing in timings.items()
         },
-        "pictures_per_second": {str(rate.batch): rate.pictures_per_second for rate in rates},
+        "pictures_per_second": {str(rate.batch): rate.images_per_second for rate in rates},
         "best_batch": _best(rates).batch,
     }
 
@@ -294,5 +306,5 @@ def _seconds(text: str) -> float:
     except ValueError:
         seconds = math.nan
     if not 0 < seconds < math.inf:
-        raise argparse.ArgumentTypeError(f"seconds above 0 expected, got {text!r}")
+        raise argparse.ArgumentTypeError(f"expected seconds > 0, got {text!r}")
     return seconds

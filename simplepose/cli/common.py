@@ -1,4 +1,4 @@
-"""What the verbs that look at pictures and videos have in common: options, and what is made of them."""
+"""Options and helpers that the commands for images and videos share."""
 
 from __future__ import annotations
 
@@ -15,77 +15,82 @@ from tqdm import tqdm
 
 import simplepose
 from simplepose import config, writers
-from simplepose.cli import INTERRUPTED, arguments
+from simplepose.cli import EXIT_INTERRUPTED, arguments
 from simplepose.frames import Frame
 from simplepose.inference import runner
 from simplepose.inference.heatmaps import Maps
-from simplepose.inference.pipeline import Draw
+from simplepose.inference.pipeline import DrawFunction
 from simplepose.inference.predictor import Predictor
-from simplepose.inference.runner import Run
+from simplepose.inference.runner import PipelineRun
 from simplepose.models import backends, run_modes
 from simplepose.models.layers import DTYPES
 from simplepose.people import People
 from simplepose.skeleton import Skeleton
 from simplepose.utils import atomic
-from simplepose.utils.file_lock import held
-from simplepose.utils.parallel import cores
+from simplepose.utils.file_lock import locked
+from simplepose.utils.parallel import available_cores
 from simplepose.visualize import maps
-from simplepose.visualize.drawing import draw
+from simplepose.visualize.drawing import draw_people
 
-THREADS = max(1, min(4, cores() // 4))
-"""Of each step beside the network that can have several."""
+# Threads of each parallel pipeline stage other than the network.
+THREADS_PER_STAGE = max(1, min(4, available_cores() // 4))
 
 
-def add_network(parser: arguments.Parser, required: bool = False) -> None:
-    """Add what network is used, and how; `required`: it must be named."""
+def add_model_options(parser: arguments.Parser, required: bool = False) -> None:
+    """Add the options that select a network and how it runs; `required`: `--model` has no default."""
     add = parser.add_argument
     default = None if required else "imhn_mobile"
-    told = "a network that ships, or a checkpoint" + ("" if required else f" (default: {default})")
-    add("--model", required=required, default=default, metavar="NAME_OR_PATH", help=told)
+    help_text = "name of a released model, or path of a checkpoint"
+    help_text += "" if required else f" (default: {default})"
+    add("--model", required=required, default=default, metavar="NAME_OR_PATH", help=help_text)
     arguments.add_weights(parser)
     arguments.add_device(parser)
     add(
         "--runtime",
         choices=get_args(backends.Runtime),
         default="auto",
-        help="what runs the network; auto (the default): on a CPU openvino, else onnx, where it is "
-        "installed, else torch; on a GPU torch",
+        help="inference backend; auto (default): on a CPU the first installed of openvino, onnx, torch; "
+        "on a GPU torch",
     )
     add(
         "--precision",
         choices=tuple(DTYPES),
         default="fp32",
-        help="of the network (default: fp32)",
+        help="floating-point precision of the network (default: fp32)",
     )
     add(
         "--stacks",
-        type=arguments.count(1, "stacks"),
+        type=arguments.integer_at_least(1, "stacks"),
         metavar="N",
-        help="run only its first N stacks: faster, finds less",
+        help="run only the first N stacks of the network: faster, less accurate",
     )
     add(
-        "--batch", type=arguments.count(1), metavar="N", help="pictures at once (default: 8 on a GPU, else 1)"
+        "--batch",
+        type=arguments.integer_at_least(1),
+        metavar="N",
+        help="batch size in images (default: 8 on a GPU, else 1)",
     )
     add(
         "--run",
-        choices=get_args(run_modes.Run),
+        choices=get_args(run_modes.RunMode),
         default="eager",
-        help="of the network: graphs (GPU) and compile cost time at the first picture of each shape",
+        help="how to run the network: eager (default), graphs (CUDA graphs, GPU only) or compile "
+        "(torch.compile); the last two are slow on the first image of each shape",
     )
     add(
         "--preset",
         choices=tuple(config.PRESETS),
         default="default",
-        help="named inference settings, from the fastest to the most accurate; --set changes single ones",
+        help="named inference settings, from the fastest to the most accurate; --set overrides single values",
     )
-    parser.add_set("inference.*, grouping.*, tracking.*; inference.height=256 is fast")
+    parser.add_set("override inference.*, grouping.* or tracking.*, for example inference.height=256")
 
 
-def load(args: argparse.Namespace) -> Predictor:
-    """The predictor that the options ask for; several processes on a machine share its GPUs out."""
+def load_predictor(args: argparse.Namespace) -> Predictor:
+    """Load the predictor that the options select; each process of a launcher uses its own GPU."""
     return simplepose.load(
         args.model,
-        arguments.own_gpu(args.device),
+        arguments.device_of_process(args.device),
         args.precision,
         args.set,
         weights=args.weights,
@@ -97,115 +102,141 @@ def load(args: argparse.Namespace) -> Predictor:
     )
 
 
-def add_results(parser: argparse.ArgumentParser) -> None:
-    """Add what is made of the people found."""
+def add_output_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options for results and drawings."""
     add = parser.add_argument
-    add("--output", type=Path, default=Path("output"), metavar="DIR", help="for results (default: output)")
+    add(
+        "--output",
+        type=Path,
+        default=Path("output"),
+        metavar="DIR",
+        help="folder for results (default: output)",
+    )
     add(
         "--format",
         type=_formats,
         default=("coco",),
         metavar="NAME,...",
-        help=f"of {', '.join(writers.FORMATS)}, one or several (default: coco)",
+        help=f"result formats, one or more of {', '.join(writers.FORMATS)} (default: coco)",
     )
-    add("--draw", action=argparse.BooleanOptionalAction, default=True, help="draw what is found")
-    add("--colours", choices=("person", "limb"), default="person", help="of what is drawn (default: person)")
+    add("--draw", action=argparse.BooleanOptionalAction, default=True, help="draw the detected people")
+    add(
+        "--colours",
+        choices=("person", "limb"),
+        default="person",
+        help="one color per person or per limb (default: person)",
+    )
     add(
         "--heatmaps",
         metavar="NAME",
-        help="lay the network's map of a joint or limb beneath: left_wrist, left_elbow-left_wrist, "
-        "keypoints, limbs or person",
+        help="overlay an output map of the network: a keypoint (left_wrist), a limb "
+        "(left_elbow-left_wrist), keypoints, limbs or person",
     )
-    add("--profile", type=in_a_folder, metavar="FILE.json", help="write how long each step took")
+    add("--profile", type=output_file, metavar="FILE.json", help="write the time of each stage")
 
 
-def writing_to(folder: Path, shared: bool = False) -> AbstractContextManager[None]:
-    """Make a folder for results, and keep out who would write there too; `shared`: but for those who share.
+def lock_output_folder(folder: Path, shared: bool = False) -> AbstractContextManager[None]:
+    """Create a folder for results and lock it against other runs.
+
+    Args:
+        folder: the output folder.
+        shared: allow other processes that also lock it as shared.
 
     Raises:
-        ValueError: another process writes there.
-        OSError: the folder cannot be made or written to.
+        ValueError: another process writes to the folder.
+        OSError: the folder cannot be created or written to.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    in_use = f"{folder}: another process writes there now; wait for its end, or name another folder"
-    return held(folder / "lock", in_use, shared)
+    in_use = (
+        f"{folder}: another process is writing to this folder; wait until it ends, or use another --output"
+    )
+    return locked(folder / "lock", in_use, shared)
 
 
-def painter(args: argparse.Namespace, skeleton: Skeleton, stride: float) -> Draw | None:
-    """Draws as the options ask for; None where nothing is to be drawn.
+def build_painter(args: argparse.Namespace, skeleton: Skeleton, stride: float) -> DrawFunction | None:
+    """Build the drawing stage that the options select; None with `--no-draw`.
+
+    Args:
+        args: the parsed options.
+        skeleton: of the network.
+        stride: input pixels per map cell.
 
     Raises:
-        ValueError: there is no such map.
+        ValueError: the skeleton has no map of the name in `--heatmaps`.
     """
     if not args.draw:
         return None
     if args.heatmaps:
-        maps.channels(args.heatmaps, skeleton)
+        maps.map_channels(args.heatmaps, skeleton)
 
-    def paint(frame: Frame, people: People, seen: Maps | None) -> np.ndarray:
+    def paint(frame: Frame, people: People, output: Maps | None) -> np.ndarray:
         image = frame.image
-        if seen is not None:
-            heat = maps.named(seen.values, args.heatmaps, skeleton)
-            image = maps.overlay(image, heat, stride, seen.to_picture)
-        return draw(image, people, skeleton, args.colours)
+        if output is not None:
+            heatmap = maps.select_map(output.values, args.heatmaps, skeleton)
+            image = maps.overlay(image, heatmap, stride, output.to_image)
+        return draw_people(image, people, skeleton, args.colours)
 
     return paint
 
 
-def require_some(bad: int, pictures: int, first: str) -> None:
-    """Raises ValueError where none of so many pictures could be read; `first`: why not the first."""
-    if bad and bad == pictures:
-        raise ValueError(f"none of the {pictures:,} pictures could be read; the first: {first}")
+def raise_if_none_readable(bad: int, images: int, first_error: str) -> None:
+    """Raise ValueError if no image could be read: `bad` of `images`."""
+    if bad and bad == images:
+        raise ValueError(f"none of the {images:,} images could be read; first error: {first_error}")
 
 
-def conclude(args: argparse.Namespace, run: Run, where: str, bad: int, is_first: bool = True) -> int:
-    """Tell the end of a run; returns the exit status.
+def report_run(
+    args: argparse.Namespace, run: PipelineRun, message: str, bad: int, is_main: bool = True
+) -> int:
+    """Print the summary of a run; returns the exit status.
 
     Args:
-        where: its results are.
-        bad: pictures of the results that could not be read.
-        is_first: of several processes, the one that tells how long each step took.
+        args: the parsed options.
+        run: the run that ended.
+        message: where the results are.
+        bad: number of images in the results that could not be read.
+        is_main: whether this process reports the time of each stage (one process of a launcher does).
 
     Raises:
-        Exception: what ended the run.
+        Exception: the error that ended the run.
     """
-    print(printable(f"{runner.table(run) if is_first else run}\n{where}"))
-    if is_first and args.profile is not None:
-        atomic.write_json(args.profile, runner.profile(run))
+    print(escape_for_stdout(f"{runner.format_summary(run) if is_main else run}\n{message}"))
+    if is_main and args.profile is not None:
+        atomic.write_json(args.profile, runner.build_profile(run))
     run.raise_failure()
     if run.interrupted:
-        return INTERRUPTED
+        return EXIT_INTERRUPTED
     return 1 if bad else 0
 
 
-def printable(text: str) -> str:
-    """In characters that standard output takes, whatever a folder is called."""
+def escape_for_stdout(text: str) -> str:
+    """Escape the characters that the encoding of standard output does not have."""
     encoding = sys.stdout.encoding or "utf-8"
     return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
-def hush_libraries() -> None:
-    """Keep OpenCV and FFmpeg from saying in their own words what this program says in its own."""
+def silence_opencv() -> None:
+    """Silence the log messages of OpenCV and FFmpeg; SimplePose reports unreadable files itself."""
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     if "OPENCV_LOG_LEVEL" not in os.environ:
         cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
-def tell(line: str) -> None:
-    """Say a line beside the progress bar."""
+def log_line(line: str) -> None:
+    """Write a line to stderr without breaking the progress bar."""
     tqdm.write(line, file=sys.stderr)
 
 
 def _formats(text: str) -> tuple[str, ...]:
     try:
-        return writers.formats(text)
+        return writers.parse_formats(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
-def in_a_folder(text: str) -> Path:
-    """An argument's `type`: a file that can be written when the work is done."""
+def output_file(text: str) -> Path:
+    """Parse the path of an output file; its folder must exist, so that the write at the end succeeds."""
     path = Path(text)
     if path.is_dir() or not path.parent.is_dir():
-        raise argparse.ArgumentTypeError(f"a file in a folder that is there expected, got {text!r}")
+        raise argparse.ArgumentTypeError(f"expected a file in an existing folder, got {text!r}")
     return path

@@ -1,6 +1,6 @@
-"""`simplepose convert`: checkpoints of the released code and of our training <-> safetensors.
+"""Convert between checkpoints (of the published code or of SimplePose's training) and safetensors.
 
-MoveNet's encoder (a TensorFlow.js graph model, .json) -> safetensors that training can begin with.
+Also converts the encoder of MoveNet (a TensorFlow.js graph model, .json) to safetensors for --init-from.
 """
 
 from __future__ import annotations
@@ -18,24 +18,27 @@ from simplepose.utils import atomic
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the verb; returns the exit status."""
+    """Run the command; returns the exit status."""
     parser = argparse.ArgumentParser(prog="convert", description=__doc__)
     parser.add_argument(
         "source",
         type=Path,
-        help="a .safetensors of ours, a checkpoint of either code, or MoveNet MultiPose's .json",
+        help="a checkpoint or .safetensors of SimplePose, a checkpoint of the published code, or the .json "
+        "of MoveNet MultiPose",
     )
-    parser.add_argument("target", type=Path, help="*.safetensors: ours; *.pth or *.pt: for the released code")
-    parser.add_argument("--half", action="store_true", help="write float16 (half the size, safetensors only)")
+    parser.add_argument(
+        "target", type=Path, help="*.safetensors for SimplePose; *.pth or *.pt for the published code"
+    )
+    parser.add_argument("--half", action="store_true", help="store float16: half the size (safetensors only)")
     parser.add_argument(
         "--finest",
         action="store_true",
-        help="keep only the heads of stride 4: smaller, with the same results (safetensors only)",
+        help="keep only the heads of stride 4: a smaller file with the same results (safetensors only)",
     )
     arguments.add_weights(parser)
     args = parser.parse_args(argv)
     if args.target.suffix not in (".safetensors", ".pth", ".pt"):
-        raise ValueError(f"target {args.target}: a name that ends in .safetensors, .pth or .pt expected")
+        raise ValueError(f"target {args.target}: expected a name that ends in .safetensors, .pth or .pt")
     if not args.target.parent.is_dir():
         raise ValueError(
             f"target {args.target}: expected an existing folder, got {args.target.parent}; create it"
@@ -47,16 +50,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _import_encoder(args.source, args.target)
     model = checkpoints.load(args.source, weights=args.weights)
     if args.target.suffix == ".safetensors":
-        model = checkpoints.without_coarse_heads(model) if args.finest else model
-        checkpoints.save_released(args.target, model, torch.float16 if args.half else torch.float32)
+        model = checkpoints.remove_coarse_heads(model) if args.finest else model
+        checkpoints.save_safetensors(args.target, model, torch.float16 if args.half else torch.float32)
     elif (encoder := model.settings.model.encoder) != "hourglass":
         raise ValueError(
             f"target {args.target}: expected a network with model.encoder=hourglass, got {encoder}, which "
-            "the released code does not have; give a name that ends in .safetensors"
+            "the published code does not have; use a name that ends in .safetensors"
         )
     else:
         state = model.network.state_dict()
-        atomic.write(args.target, lambda temporary: importers.save(temporary, state))
+        atomic.write(args.target, lambda temporary: importers.save_published(temporary, state))
     print(f"{args.target}: {len(model.network.state_dict())} tensors, {args.target.stat().st_size:,} bytes")
     return 0
 

@@ -1,4 +1,4 @@
-"""Find, track and draw the people in a video, camera or stream."""
+"""Detect, track and draw the people in a video, camera or stream."""
 
 from __future__ import annotations
 
@@ -16,29 +16,28 @@ from simplepose import writers
 from simplepose.cli import arguments, common
 from simplepose.frames import BadFrame, Frame, FrameSource
 from simplepose.inference import runner
-from simplepose.inference.pipeline import Pipeline, Seen, Track
+from simplepose.inference.pipeline import FrameResult, Pipeline, TrackFunction
 from simplepose.inference.predictor import Predictor
-from simplepose.inference.runner import Run
+from simplepose.inference.runner import PipelineRun
 from simplepose.people import People
 from simplepose.sources import SourceOptions, open_source
 from simplepose.tracking import Tracker
 from simplepose.utils import malloc
-from simplepose.utils.signals import Ending
-from simplepose.writers.drawn_video import FilmWriter
-from simplepose.writers.naming import film_path
+from simplepose.utils.signals import GracefulShutdown
+from simplepose.writers.drawn_video import VideoWriter
+from simplepose.writers.naming import video_path
 
-KEYS = (27, ord("q"))
-"""Esc and q end the run."""
+QUIT_KEYS = (27, ord("q"))  # Esc and q stop the run
 
 
 class Window:
-    """A window that shows one picture after the other; its keys act as Ctrl-C does.
+    """A window that shows images; its quit keys act like Ctrl-C.
 
     Args:
         title: of the window.
 
     Raises:
-        ValueError: there is no screen, or OpenCV was built without windows.
+        ValueError: there is no display, or OpenCV was built without GUI support.
     """
 
     def __init__(self, title: str) -> None:
@@ -47,16 +46,16 @@ class Window:
 
     @staticmethod
     def require() -> None:
-        """Raises ValueError where no window can be shown; OpenCV itself would end the process."""
+        """Raise ValueError if no window can be shown; OpenCV itself would abort the process."""
         if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
-            raise ValueError("no screen to show a window on (neither DISPLAY nor WAYLAND_DISPLAY is set)")
+            raise ValueError("--show: no display found; set DISPLAY or WAYLAND_DISPLAY, or leave --show out")
         if re.search(r"GUI:\s+NONE", cv2.getBuildInformation()):
-            raise ValueError("this OpenCV was built without windows; install opencv-python instead")
+            raise ValueError("--show: this OpenCV was built without GUI support; install opencv-python")
 
     def show(self, image: np.ndarray) -> None:
-        """Show (H, W, 3) uint8 BGR. Raises KeyboardInterrupt when a key that ends the run was pressed."""
+        """Show an image (H, W, 3) uint8 BGR. Raises KeyboardInterrupt if a quit key was pressed."""
         cv2.imshow(self._title, image)
-        if cv2.waitKey(1) & 0xFF in KEYS:
+        if cv2.waitKey(1) & 0xFF in QUIT_KEYS:
             raise KeyboardInterrupt
 
     def __enter__(self) -> Window:
@@ -66,106 +65,140 @@ class Window:
         cv2.destroyAllWindows()
 
 
-RATE = 25.0
-"""Frames a second of what is drawn, where the source does not say."""
+DEFAULT_FPS = 25.0  # frame rate of the drawn video if the source does not state one
 
-PAUSE = 1.0
-"""Seconds between two frames of a live source; beyond, it was away, and people went on meanwhile."""
+# Seconds between two frames of a live source. After a longer gap (the stream was interrupted), people have
+# moved on, and tracking counts the excess as missed frames.
+MAX_FRAME_GAP_S = 1.0
 
 
-def parser() -> arguments.Parser:
-    """The verb's options."""
+def build_parser() -> arguments.Parser:
+    """Build the parser of the command's options."""
     parser = arguments.Parser(prog="demo-video", description=__doc__)
     add = parser.add_argument
     add(
         "--source",
         required=True,
-        help="a video, a camera's number (0), a stream's address, - for raw frames on standard input; or a "
-        "folder, pattern or list (@list.txt) of pictures that follow each other",
+        help="a video file, a camera number (0), a stream URL, - for raw frames on standard input; or a "
+        "folder, glob pattern or list (@list.txt) of consecutive images",
     )
-    add("--start", type=arguments.count(0, "frames"), default=0, metavar="N", help="the first frame, from 0")
-    add("--every", type=arguments.count(1, "frames"), default=1, metavar="N", help="take each N-th")
-    add("--max-frames", type=arguments.count(1, "frames"), metavar="N", help="end after N frames")
-    add("--timeout", type=float, default=10.0, metavar="S", help="seconds a stream may take to go on (10)")
+    add(
+        "--start",
+        type=arguments.integer_at_least(0, "frames"),
+        default=0,
+        metavar="N",
+        help="index of the first frame (default: 0)",
+    )
+    add(
+        "--every",
+        type=arguments.integer_at_least(1, "frames"),
+        default=1,
+        metavar="N",
+        help="use every N-th frame (default: 1)",
+    )
+    add("--max-frames", type=arguments.integer_at_least(1, "frames"), metavar="N", help="stop after N frames")
+    add(
+        "--timeout",
+        type=float,
+        default=10.0,
+        metavar="S",
+        help="seconds to wait for the next frame of a stream (default: 10)",
+    )
     add(
         "--reconnect",
-        type=arguments.count(0, "tries"),
+        type=arguments.integer_at_least(0, "tries"),
         default=5,
         metavar="N",
-        help="tries to reach a stream again that broke off (5); 0: its end is the end",
+        help="attempts to reconnect to an interrupted stream; 0: stop (default: 5)",
     )
-    add("--raw-size", type=_size, metavar="WxH", help="of frames on standard input (bgr24)")
-    add("--raw-fps", type=float, default=RATE, metavar="F", help=f"of those ({RATE:g})")
-    add("--track", action=argparse.BooleanOptionalAction, default=True, help="give people ids over frames")
-    add("--show", action="store_true", help="show it in a window; q or Esc ends")
-    common.add_results(parser)
-    common.add_network(parser)
+    add("--raw-size", type=_size, metavar="WxH", help="size of the raw frames on standard input (bgr24)")
+    add(
+        "--raw-fps",
+        type=float,
+        default=DEFAULT_FPS,
+        metavar="F",
+        help=f"frame rate of the raw frames (default: {DEFAULT_FPS:g})",
+    )
+    add(
+        "--track",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="assign each person an id that stays the same from frame to frame",
+    )
+    add("--show", action="store_true", help="show the drawn frames in a window; q or Esc stops")
+    common.add_output_options(parser)
+    common.add_model_options(parser)
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the verb. Exit status 1 when a frame could not be read, 130 after Ctrl-C, else 0."""
-    args = parser().parse_args(argv)
+    """Run the command.
+
+    Returns:
+        The exit status: 1 if a frame could not be read, 130 after Ctrl-C, else 0.
+    """
+    args = build_parser().parse_args(argv)
     if args.source == "-" and args.raw_size is None:
-        raise ValueError("frames on standard input have no header; give their size by --raw-size WxH")
+        raise ValueError("--source -: raw frames have no header; give their size with --raw-size WxH")
     if args.show:
         Window.require()
-    malloc.keep()
-    common.hush_libraries()
-    predictor = common.load(args)
-    paint = common.painter(args, predictor.skeleton, predictor.settings.targets.stride)
-    source = open_source(args.source, _asked_for(args), common.tell)
+    malloc.tune_malloc()
+    common.silence_opencv()
+    predictor = common.load_predictor(args)
+    paint = common.build_painter(args, predictor.skeleton, predictor.settings.targets.stride)
+    source = open_source(args.source, _source_options(args), common.log_line)
     try:
         tracker = Tracker(predictor.skeleton, predictor.settings.tracking)
-        track = tracking(tracker, source) if args.track else None
-        pipeline = Pipeline(predictor, track, paint, args.heatmaps is not None, common.THREADS)
+        track = build_track(tracker, source) if args.track else None
+        pipeline = Pipeline(predictor, track, paint, args.heatmaps is not None, common.THREADS_PER_STAGE)
         run, codec = _run(args, predictor, pipeline, source)
     finally:
         source.close()
-    film = f"; the film is {codec}" if codec else ""
-    return common.conclude(args, run, f"results are in {args.output}{film}", run.bad)
+    video_note = f"; video codec: {codec}" if codec else ""
+    return common.report_run(args, run, f"results are in {args.output}{video_note}", run.bad)
 
 
 def _run(
     args: argparse.Namespace, predictor: Predictor, pipeline: Pipeline, source: FrameSource
-) -> tuple[Run, str | None]:
-    """What became of it, and the film's codec."""
-    with contextlib.ExitStack() as kept:
-        ending = kept.enter_context(Ending())
-        kept.enter_context(common.writing_to(args.output))
-        film = kept.enter_context(_film(args, source)) if args.draw else None
-        lines = kept.enter_context(writers.open_writers(args.format, args.output, predictor.skeleton))
-        screen = kept.enter_context(Window(source.name)) if args.show else None
-        kept.callback(ending.finish)
+) -> tuple[PipelineRun, str | None]:
+    """Run the pipeline; returns the run and the codec of the drawn video."""
+    with contextlib.ExitStack() as stack:
+        shutdown = stack.enter_context(GracefulShutdown())
+        stack.enter_context(common.lock_output_folder(args.output))
+        video = stack.enter_context(_open_video(args, source)) if args.draw else None
+        records = stack.enter_context(writers.open_writers(args.format, args.output, predictor.skeleton))
+        window = stack.enter_context(Window(source.name)) if args.show else None
+        stack.callback(shutdown.defer)
 
-        def keep(seen: Seen) -> None:
-            lines.write(seen.frame, seen.people)
-            if film is not None and seen.drawn is not None:
-                film.write(seen.drawn, seen.frame.seconds if source.live else None)
-            if screen is not None:
-                screen.show(seen.frame.image if seen.drawn is None else seen.drawn)
+        def write(result: FrameResult) -> None:
+            records.write(result.frame, result.people)
+            if video is not None and result.visualization is not None:
+                video.write(result.visualization, result.frame.seconds if source.live else None)
+            if window is not None:
+                window.show(result.frame.image if result.visualization is None else result.visualization)
 
         def skip(bad: BadFrame) -> None:
-            lines.skip(bad)
-            if film is not None and not source.live:
-                film.miss()
+            records.skip(bad)
+            if video is not None and not source.live:
+                video.write_missing()
 
-        run = runner.run(pipeline, source, ending.whole(keep), ending.whole(skip))
+        run = runner.run(pipeline, source, shutdown.uninterrupted(write), shutdown.uninterrupted(skip))
         if run.failure is not None and not run.frames + run.bad:
-            lines.close(keep=False)  # those of an earlier run are worth more
-        return run, film.codec if film is not None else None
+            records.close(keep=False)  # no frame was read: keep the results of an earlier run
+        return run, video.codec if video is not None else None
 
 
-def _film(args: argparse.Namespace, source: FrameSource) -> FilmWriter:
-    return FilmWriter(film_path(args.output, source.name, args.source), source.frames_per_second or RATE)
+def _open_video(args: argparse.Namespace, source: FrameSource) -> VideoWriter:
+    path = video_path(args.output, source.name, args.source)
+    return VideoWriter(path, source.frames_per_second or DEFAULT_FPS)
 
 
-def _asked_for(args: argparse.Namespace) -> SourceOptions:
+def _source_options(args: argparse.Namespace) -> SourceOptions:
     return SourceOptions(
         start=args.start,
         every=args.every,
         max_frames=args.max_frames,
-        readers=common.THREADS,
+        readers=common.THREADS_PER_STAGE,
         timeout=args.timeout,
         reconnect_attempts=args.reconnect,
         raw_size=args.raw_size,
@@ -173,20 +206,24 @@ def _asked_for(args: argparse.Namespace) -> SourceOptions:
     )
 
 
-def tracking(tracker: Tracker, source: FrameSource) -> Track:
-    """By the frames' numbers, so that those which were dropped count; and by what a live source paused."""
+def build_track(tracker: Tracker, source: FrameSource) -> TrackFunction:
+    """Build the tracking stage.
+
+    Time is measured in frames of the source, from the frame numbers: skipped frames count. For a live source,
+    a gap of more than MAX_FRAME_GAP_S counts too.
+    """
     last: list[Frame] = []
-    rate = source.frames_per_second or RATE
+    fps = source.frames_per_second or DEFAULT_FPS
 
     def track(people: People, frame: Frame) -> People:
-        passed = 1.0
+        elapsed_frames = 1.0
         if last:
-            before = last.pop()
-            passed = frame.number - before.number
+            previous = last.pop()
+            elapsed_frames = frame.number - previous.number
             if source.live:
-                passed += max(0.0, frame.seconds - before.seconds - PAUSE) * rate
+                elapsed_frames += max(0.0, frame.seconds - previous.seconds - MAX_FRAME_GAP_S) * fps
         last.append(frame)
-        return tracker(people, passed, frame.image)
+        return tracker(people, elapsed_frames, frame.image)
 
     return track
 
@@ -194,5 +231,5 @@ def tracking(tracker: Tracker, source: FrameSource) -> Track:
 def _size(text: str) -> tuple[int, int]:
     width, _, height = text.partition("x")
     if not (width.isdecimal() and height.isdecimal() and int(width) and int(height)):
-        raise argparse.ArgumentTypeError(f"WIDTHxHEIGHT, for example 640x480, expected, got {text!r}")
+        raise argparse.ArgumentTypeError(f"expected WIDTHxHEIGHT, for example 640x480, got {text!r}")
     return int(width), int(height)

@@ -1,4 +1,4 @@
-"""Draw people: pictures and a COCO json of their joints and masks, to prepare, train and evaluate on."""
+"""Generate images of synthetic people, with a COCO json of their keypoints and masks."""
 
 from __future__ import annotations
 
@@ -11,55 +11,69 @@ from tqdm import tqdm
 
 from simplepose.cli import arguments
 from simplepose.synthetic import backdrops, coco_export, poses
-from simplepose.synthetic.backdrops import Backdrop, PictureFolder
+from simplepose.synthetic.backdrops import Backdrop, BackgroundFolder
 from simplepose.synthetic.figures import Figure
 from simplepose.synthetic.poses import PoseFile
 from simplepose.synthetic.scenes import Scene, draw_scene
 
 
-def parser() -> argparse.ArgumentParser:
-    """The verb's options."""
+def build_parser() -> argparse.ArgumentParser:
+    """Build the parser of the command's options."""
     parser = argparse.ArgumentParser(prog="draw-people", description=__doc__)
     add = parser.add_argument
-    add("--count", type=arguments.count(1), required=True, metavar="N", help="how many pictures")
-    add("--output", type=Path, required=True, metavar="DIR", help="for person_keypoints.json and images/")
+    add("--count", type=arguments.integer_at_least(1), required=True, metavar="N", help="number of images")
+    add(
+        "--output",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="folder for person_keypoints.json and images/",
+    )
     add(
         "--people",
-        type=arguments.count(0, "people"),
+        type=arguments.integer_at_least(0, "people"),
         nargs="+",
         default=[0, 8],
         metavar="P",
-        help="in each picture; two numbers: from the first to the second (default: 0 8)",
+        help="people per image: one number, or minimum and maximum (default: 0 8)",
     )
     add(
         "--size",
-        type=arguments.count(1, "pixels"),
+        type=arguments.integer_at_least(1, "pixels"),
         nargs=2,
         default=(512, 512),
         metavar=("HEIGHT", "WIDTH"),
-        help="pixels (default: 512 512)",
+        help="image size in pixels (default: 512 512)",
     )
     add(
-        "--poses", type=Path, metavar="FILE", help="COCO json or .npz of (P, 17, 3); default: drawn by chance"
+        "--poses",
+        type=Path,
+        metavar="FILE",
+        help="poses to use: a COCO json, or .npz of (P, 17, 3); default: random poses",
     )
-    add("--backgrounds", type=Path, metavar="DIR", help="pictures that show nobody; default: drawn too")
-    add("--seed", type=int, default=0, help="another seed, other pictures (default: 0)")
+    add(
+        "--backgrounds",
+        type=Path,
+        metavar="DIR",
+        help="folder of images without people; default: synthetic backgrounds",
+    )
+    add("--seed", type=int, default=0, help="random seed (default: 0)")
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the verb; returns the exit status."""
-    args = parser().parse_args(argv)
+    """Run the command; returns the exit status."""
+    args = build_parser().parse_args(argv)
     if len(args.people) > 2 or args.people != sorted(args.people):
-        raise ValueError(f"--people: one number, or the least and the most, expected, got {args.people}")
-    figure = PoseFile(args.poses) if args.poses else poses.draw_figure
-    backdrop = PictureFolder(args.backgrounds) if args.backgrounds else backdrops.draw_backdrop
+        raise ValueError(f"--people: expected one number, or a minimum and a maximum, got {args.people}")
+    figure = PoseFile(args.poses) if args.poses else poses.sample_figure
+    backdrop = BackgroundFolder(args.backgrounds) if args.backgrounds else backdrops.draw_backdrop
     scenes = _scenes(args, figure, backdrop)
-    shown = tqdm(scenes, total=args.count, desc=f"drawing {args.output.name}", unit=" pictures")
-    written = coco_export.write_coco(args.output, shown)
+    progress = tqdm(scenes, total=args.count, desc=f"drawing {args.output.name}", unit=" images")
+    written = coco_export.write_coco(args.output, progress)
     print(
-        f"wrote {args.count:,} pictures to {written.parent / coco_export.IMAGES} "
-        f"and their people to {written}"
+        f"wrote {args.count:,} images to {written.parent / coco_export.IMAGES_FOLDER} "
+        f"and their annotations to {written}"
     )
     return 0
 
@@ -67,8 +81,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _scenes(
     args: argparse.Namespace, figure: Callable[[np.random.Generator], Figure], backdrop: Backdrop
 ) -> Iterator[Scene]:
-    """The pictures; each one depends on the seed and its number alone."""
-    for number in range(args.count):
-        rng = np.random.default_rng([args.seed, number])
+    """Generate the scenes; each one depends only on the seed and its index."""
+    for index in range(args.count):
+        rng = np.random.default_rng([args.seed, index])
         people = int(rng.integers(args.people[0], args.people[-1], endpoint=True))
         yield draw_scene(rng, tuple(args.size), people, figure, backdrop)

@@ -1,4 +1,4 @@
-"""COCO AP of a model on annotated pictures; of pictures without annotations, a file for COCO's server."""
+"""Compute the COCO AP of a model; for images without annotations, write a file for the COCO server."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from simplepose.cli import INTERRUPTED, arguments, common
-from simplepose.cli.ap import coco_rows
-from simplepose.data.split import held_out
+from simplepose.cli import EXIT_INTERRUPTED, arguments, common
+from simplepose.cli.ap import predict_coco_rows
+from simplepose.data.split import held_out_ids
 from simplepose.evaluation import coco_eval
 from simplepose.inference import runner
-from simplepose.sources import Source
+from simplepose.sources import ImageFile
 from simplepose.utils import atomic, malloc
-from simplepose.utils.signals import Ending
+from simplepose.utils.signals import GracefulShutdown
 
-SERVER = "https://cocodataset.org/#upload"
+UPLOAD_URL = "https://cocodataset.org/#upload"
 
 
-def parser() -> arguments.Parser:
-    """The verb's options."""
+def build_parser() -> arguments.Parser:
+    """Build the parser of the command's options."""
     parser = arguments.Parser(prog="evaluate", description=__doc__)
     add = parser.add_argument
     add(
@@ -29,68 +29,88 @@ def parser() -> arguments.Parser:
         required=True,
         type=Path,
         metavar="FILE.json",
-        help="person_keypoints_* or image_info_*",
+        help="COCO annotations, person_keypoints_*.json or image_info_*.json",
     )
-    add("--images", required=True, type=Path, metavar="DIR", help="the folder of its pictures")
-    add("--output", required=True, type=Path, metavar="DIR", help="where results.json and metrics.json go")
+    add("--images", required=True, type=Path, metavar="DIR", help="folder of the images")
+    add("--output", required=True, type=Path, metavar="DIR", help="folder for results.json and metrics.json")
     add(
         "--split",
         default="",
         metavar="WHICH",
-        help="only the pictures that prepare holds out by this --split: first:N, or a text of picture ids",
+        help="use only the images that prepare holds out with this --split: first:N, or a text file of ids",
     )
-    add("--limit", type=arguments.count(1), metavar="N", help="only the first N of these pictures")
-    add("--name", default="simplepose", help="what the file for COCO's server calls the method")
-    common.add_network(parser, required=True)
+    add(
+        "--limit",
+        type=arguments.integer_at_least(1),
+        metavar="N",
+        help="use only the first N of these images",
+    )
+    add(
+        "--name",
+        default="simplepose",
+        help="name of the method in the file for the COCO server (default: simplepose)",
+    )
+    common.add_model_options(parser, required=True)
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the verb. Exit status 1 when a picture could not be read, 130 after Ctrl-C or SIGTERM, else 0."""
-    args = parser().parse_args(argv)
-    with Ending():
+    """Run the command.
+
+    Returns:
+        The exit status: 1 if an image could not be read, 130 after Ctrl-C or SIGTERM, else 0.
+    """
+    args = build_parser().parse_args(argv)
+    with GracefulShutdown():
         return _evaluate(args)
 
 
 def _evaluate(args: argparse.Namespace) -> int:
-    arguments.require_folder_of_pictures(args.images)
-    malloc.keep()
-    predictor = common.load(args)
+    arguments.require_image_folder(args.images)
+    malloc.tune_malloc()
+    predictor = common.load_predictor(args)
     annotations = coco_eval.read_annotations(args.annotations, predictor.skeleton.annotated)
-    listed = _asked_for(annotations.dataset["images"], args.split)[: args.limit]
-    pictures = [Source(args.images / image["file_name"], image["file_name"], image["id"]) for image in listed]
-    results, metrics_file = args.output / "results.json", args.output / "metrics.json"
-    for_server = args.output / coco_eval.server_file_name(args.annotations, args.name)
+    image_entries = _select_images(annotations.dataset["images"], args.split)[: args.limit]
+    images = [
+        ImageFile(args.images / image["file_name"], image["file_name"], image["id"])
+        for image in image_entries
+    ]
+    results_file, metrics_file = args.output / "results.json", args.output / "metrics.json"
+    server_file = args.output / coco_eval.server_file_name(args.annotations, args.name)
     args.output.mkdir(parents=True, exist_ok=True)
-    for path in (results, metrics_file, for_server):
-        path.unlink(missing_ok=True)  # an earlier run's must not lie beside this one's
-    rows, run = coco_rows(predictor, pictures, common.THREADS)
+    for path in (results_file, metrics_file, server_file):
+        path.unlink(missing_ok=True)  # files of an earlier run
+    rows, run = predict_coco_rows(predictor, images, common.THREADS_PER_STAGE)
     print(run)
-    if run.is_part:
-        atomic.write_json(results, rows)
-        print(f"wrote the part that was found to {results}; no AP of a part", file=sys.stderr)
+    if run.is_partial:
+        atomic.write_json(results_file, rows)
+        print(f"wrote partial results to {results_file}; AP needs all images", file=sys.stderr)
         run.raise_failure()
-        return INTERRUPTED
-    common.require_some(run.bad, len(pictures), runner.in_words(run.named[0]) if run.named else "")
+        return EXIT_INTERRUPTED
+    common.raise_if_none_readable(
+        run.bad,
+        len(images),
+        runner.describe_bad_frame(run.first_bad_frames[0]) if run.first_bad_frames else "",
+    )
     if annotations.anns:
-        atomic.write_json(results, rows)
+        atomic.write_json(results_file, rows)
         metrics = coco_eval.evaluate_rows(
-            annotations, rows, [image["id"] for image in listed], predictor.skeleton.sigmas
+            annotations, rows, [image["id"] for image in image_entries], predictor.skeleton.sigmas
         )
         atomic.write_json(metrics_file, {"preset": args.preset, **metrics})
-        print(coco_eval.table(metrics))
+        print(coco_eval.format_table(metrics))
     else:
-        atomic.write_json(for_server, rows)
+        atomic.write_json(server_file, rows)
         print(
-            f"wrote {common.printable(str(for_server))}\nthe json has no annotations, so no AP: "
-            f"zip this file and upload it at {SERVER}"
+            f"wrote {common.escape_for_stdout(str(server_file))}\nthe json has no annotations, so no AP; "
+            f"to get AP, zip this file and upload it at {UPLOAD_URL}"
         )
     return 1 if run.bad else 0
 
 
-def _asked_for(listed: list[dict[str, Any]], split: str) -> list[dict[str, Any]]:
-    """The json's pictures that the split holds out; all where there is none."""
+def _select_images(image_entries: list[dict[str, Any]], split: str) -> list[dict[str, Any]]:
+    """Select the json's images that the split holds out; all images if `split` is empty."""
     if not split:
-        return listed
-    held = held_out(split, [image["id"] for image in listed])
-    return [image for image in listed if image["id"] in held]
+        return image_entries
+    held_out = held_out_ids(split, [image["id"] for image in image_entries])
+    return [image for image in image_entries if image["id"] in held_out]

@@ -1,4 +1,4 @@
-"""Draw the curves of one or several runs: losses, AP, learning rate, speed."""
+"""Plot the curves of one or more training runs: losses, AP, learning rate, throughput."""
 
 from __future__ import annotations
 
@@ -7,30 +7,35 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from simplepose.training import loggers
-from simplepose.training.run_dir import JOURNAL
+from simplepose.training.run_dir import JOURNAL_NAME
 from simplepose.visualize import plots
 
 
-def parser() -> argparse.ArgumentParser:
-    """The verb's options."""
+def build_parser() -> argparse.ArgumentParser:
+    """Build the parser of the command's options."""
     parser = argparse.ArgumentParser(prog="plot-run", description=__doc__)
     add = parser.add_argument
-    add("runs", nargs="+", type=Path, metavar="RUN", help="folders of runs, as train writes them")
-    add("--output", type=Path, metavar="FILE.png", help="default: curves.png in the first run's folder")
-    add("--along", choices=["epoch", "step"], default="epoch", help="the horizontal axis (default: epoch)")
+    add("runs", nargs="+", type=Path, metavar="RUN", help="run folders, written by train")
+    add(
+        "--output",
+        type=Path,
+        metavar="FILE.png",
+        help="image to write (default: curves.png in the first run folder)",
+    )
+    add("--along", choices=["epoch", "step"], default="epoch", help="horizontal axis (default: epoch)")
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the verb; returns the exit status."""
-    args = parser().parse_args(argv)
-    short = {run.resolve().name for run in args.runs}
-    names = [run.resolve().name if len(short) == len(args.runs) else str(run) for run in args.runs]
+    """Run the command; returns the exit status."""
+    args = build_parser().parse_args(argv)
+    short_names = {run.resolve().name for run in args.runs}
+    names = [run.resolve().name if len(short_names) == len(args.runs) else str(run) for run in args.runs]
     runs = {}
     for name, folder in zip(names, args.runs, strict=True):
-        runs[name] = loggers.read(folder / JOURNAL)
+        runs[name] = loggers.read_journal(folder / JOURNAL_NAME)
         if not runs[name]:
-            raise ValueError(f"{folder / JOURNAL} tells of no step yet; wait for its first line")
+            raise ValueError(f"{folder / JOURNAL_NAME} has no training step yet; wait for its first line")
     output = args.output or args.runs[0] / "curves.png"
     plots.write_runs(runs, output, args.along)
     print(f"wrote {output}")

@@ -1,4 +1,4 @@
-"""The learning rate of one or several settings files, epoch by epoch, as a PNG."""
+"""Plot the learning rate of one or more settings files over the epochs."""
 
 from __future__ import annotations
 
@@ -9,43 +9,55 @@ from pathlib import Path
 from simplepose import config
 from simplepose.cli import arguments
 from simplepose.config import TrainSettings
-from simplepose.training.optim import lr_at
+from simplepose.training.optim import learning_rate_at
 from simplepose.visualize import plots
 
-STEPS_PER_EPOCH = 100
-"""Points drawn for each epoch: schedules count epochs, however many steps these have."""
+# Plotted points per epoch. A schedule counts epochs, so the number of steps in an epoch does not matter.
+POINTS_PER_EPOCH = 100
 
 
-def parser() -> arguments.Parser:
-    """The verb's options."""
+def build_parser() -> arguments.Parser:
+    """Build the parser of the command's options."""
     parser = arguments.Parser(prog="plot-schedule", description=__doc__)
     add = parser.add_argument
     add("configs", nargs="+", metavar="CONFIG", help="settings files, for example configs/imhn4_512.yaml")
-    add("--output", type=Path, default=Path("schedule.png"), metavar="FILE.png", help="what to write")
-    add("--world-size", type=_processes, default=1, metavar="N", help="processes that train together")
-    parser.add_set("win over every file's")
+    add(
+        "--output",
+        type=Path,
+        default=Path("schedule.png"),
+        metavar="FILE.png",
+        help="image to write (default: schedule.png)",
+    )
+    add(
+        "--world-size",
+        type=_processes,
+        default=1,
+        metavar="N",
+        help="number of training processes (default: 1)",
+    )
+    parser.add_set("override values of every settings file")
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the verb; returns the exit status."""
-    args = parser().parse_args(argv)
-    drawn = {path: _curve(config.load(path, args.set).train, args.world_size) for path in args.configs}
-    idle = [path for path, (_, rates) in drawn.items() if max(rates) == 0]
-    if idle:
-        raise ValueError(f"{', '.join(idle)}: a train.learning_rate above 0 expected, there is none to draw")
-    plots.write_schedules(args.output, drawn, "epoch", "learning rate", log_y=True)
-    print(f"{args.output}: the learning rate of {', '.join(drawn)}")
+    """Run the command; returns the exit status."""
+    args = build_parser().parse_args(argv)
+    curves = {path: _curve(config.load(path, args.set).train, args.world_size) for path in args.configs}
+    zero = [path for path, (_, rates) in curves.items() if max(rates) == 0]
+    if zero:
+        raise ValueError(f"{', '.join(zero)}: expected train.learning_rate > 0, got 0")
+    plots.write_schedules(args.output, curves, "epoch", "learning rate", log_y=True)
+    print(f"{args.output}: learning rate of {', '.join(curves)}")
     return 0
 
 
 def _curve(settings: TrainSettings, world_size: int) -> tuple[list[float], list[float]]:
-    steps = range(settings.epochs * STEPS_PER_EPOCH)
-    rates = [lr_at(step, STEPS_PER_EPOCH, settings, world_size) for step in steps]
-    return [step / STEPS_PER_EPOCH for step in steps], rates
+    steps = range(settings.epochs * POINTS_PER_EPOCH)
+    rates = [learning_rate_at(step, POINTS_PER_EPOCH, settings, world_size) for step in steps]
+    return [step / POINTS_PER_EPOCH for step in steps], rates
 
 
 def _processes(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"a number of processes, at least 1, expected, got {text!r}")
+        raise argparse.ArgumentTypeError(f"expected an integer >= 1 (processes), got {text!r}")
     return int(text)

@@ -1,7 +1,7 @@
-"""COCO images and annotations -> one HDF5 file of training samples; or the check of such a file.
+"""Convert COCO images and annotations to one HDF5 file of training samples, or check such a file.
 
-After an interruption, the same command continues where it stopped. The exit status is 1 when an image was
-skipped because of a fault, or when a checked record is wrong.
+After an interruption, the same command continues where it stopped. The exit status is 1 if an image was
+skipped because of an error, or if a checked record is wrong.
 """
 
 from __future__ import annotations
@@ -17,103 +17,116 @@ from tqdm import tqdm
 
 from simplepose import skeleton
 from simplepose.cli import arguments
-from simplepose.data.coco import AnnotatedPicture, persons_of, read_annotations
-from simplepose.data.hdf5.preparation import AS_RULED, HELD_OUT, MENDED, Plan, Preparation
+from simplepose.data.coco import AnnotatedImage, parse_persons, read_annotations
+from simplepose.data.hdf5.preparation import (
+    EXPECTED_SKIP_KINDS,
+    HELD_OUT,
+    REPAIRED_KINDS,
+    Preparation,
+    PreparationPlan,
+)
 from simplepose.data.hdf5.reader import SampleFile
-from simplepose.data.hdf5.verify import check
-from simplepose.data.record import PictureFault, Remark
+from simplepose.data.hdf5.verify import verify_samples
+from simplepose.data.record import Issue, UnusableImageError
 from simplepose.skeleton import COCO
 from simplepose.utils import parallel
 
-TRAIN2017 = {"pictures with people": 64_115, "people with keypoints": 149_813}
-"""What COCO's person_keypoints_train2017.json holds."""
+# Counts of COCO's person_keypoints_train2017.json.
+TRAIN2017_COUNTS = {"images with people": 64_115, "people with keypoints": 149_813}
 
 
-def is_fault(remark: Remark) -> bool:
-    """Whether a picture was left out because something is wrong."""
-    return remark.kind not in (*AS_RULED, *MENDED)
+def is_error(issue: Issue) -> bool:
+    """Return whether an image was skipped because something is wrong with it."""
+    return issue.kind not in (*EXPECTED_SKIP_KINDS, *REPAIRED_KINDS)
 
 
-def summary(path: Path, asked_for: int, listed: int) -> str:
-    """What a new file holds, of how many pictures that were asked for and that the json lists."""
-    of = f"{asked_for:,}" if asked_for == listed else f"{asked_for:,} (the json lists {listed:,})"
+def format_summary(path: Path, requested: int, listed: int) -> str:
+    """Format a table of the contents of a new file.
+
+    Args:
+        path: the file of training samples.
+        requested: number of images that the options selected.
+        listed: number of images in the json.
+    """
+    of = f"{requested:,}" if requested == listed else f"{requested:,} (the json lists {listed:,})"
     file = SampleFile(path)
-    rows = {"pictures": f"{len(file.pictures):,} of {of}", **_held(file)}
+    rows = {"images": f"{len(file.image_ids):,} of {of}", **_file_rows(file)}
     return _table(rows)
 
 
 def check_file(args: argparse.Namespace) -> int:
-    """Check `args.check` with `args.workers` processes, against `args.annotations` where it is given."""
+    """Check the file `args.check`, against `args.annotations` if given; returns the exit status."""
     file = SampleFile(args.check)
     if args.annotations is not None and file.contents() is None:
         raise ValueError(
-            f"{args.check}: a file in the published layout follows other rules than ours and cannot be held "
-            "against the json; leave --annotations out"
+            f"{args.check}: a file in the published layout cannot be compared with the json, because it was "
+            "made by other rules; leave --annotations out"
         )
     annotations = read_annotations(args.annotations, file.joints) if args.annotations else None
     wrong = people = 0
-    with tqdm(total=len(file.pictures), desc=f"checking {args.check.name}", unit=" pictures") as bar:
-        for checked in check(file, annotations, args.workers):
+    with tqdm(total=len(file.image_ids), desc=f"checking {args.check.name}", unit=" images") as bar:
+        for checked in verify_samples(file, annotations, args.workers):
             bar.update()
             people += checked.people
             wrong += bool(checked.faults)
             for fault in checked.faults:
-                tqdm.write(f"wrong picture {checked.image_id}: {fault}", sys.stderr)
-    rows = {"pictures": f"{len(file.pictures):,}", **_held(file), "people with keypoints": f"{people:,}"}
+                tqdm.write(f"wrong image {checked.image_id}: {fault}", sys.stderr)
+    rows = {"images": f"{len(file.image_ids):,}", **_file_rows(file), "people with keypoints": f"{people:,}"}
     if file.joints == COCO.annotated:
-        rows |= _of_json(annotations)
-    print(_table({**rows, "wrong pictures": f"{wrong:,}"}))
+        rows |= _annotation_rows(annotations)
+    print(_table({**rows, "wrong images": f"{wrong:,}"}))
     return 1 if wrong else 0
 
 
-def _held(file: SampleFile) -> dict[str, str]:
-    """The rows of a summary that the file itself tells."""
+def _file_rows(file: SampleFile) -> dict[str, str]:
+    """Rows of the summary about the file itself."""
     size = file.path.stat().st_size
     contents = file.contents()
     rows = {"samples": f"{len(file):,}"}
     if contents is not None:
-        remarks = [remark for remark in contents.remarks if remark.kind != HELD_OUT]
+        issues = [issue for issue in contents.issues if issue.kind != HELD_OUT]
         rows["people with keypoints"] = f"{contents.people:,}"
-        rows["pictures of nobody"] = f"{contents.pictures_of_nobody:,}"
-        rows |= _counts("skipped pictures", [r for r in remarks if r.kind not in MENDED])
-        rows |= _counts("mended pictures", [r for r in remarks if r.kind in MENDED])
+        rows["images without people"] = f"{contents.images_without_people:,}"
+        rows |= _count_rows("skipped images", [issue for issue in issues if issue.kind not in REPAIRED_KINDS])
+        rows |= _count_rows("repaired images", [issue for issue in issues if issue.kind in REPAIRED_KINDS])
         if contents.store != "raw":
-            times = contents.raw_bytes / size
-            rows["bytes in a raw store"] = f"{contents.raw_bytes:,}, {times:.1f} times as many"
+            ratio = contents.raw_bytes / size
+            rows["bytes in a raw store"] = f"{contents.raw_bytes:,} ({ratio:.1f} times as many)"
     rows["bytes"] = f"{size:,} in {file.path}"
     if file.joints == COCO.annotated:
-        gigabytes = size / len(file.pictures) * TRAIN2017["pictures with people"] / 1e9
+        gigabytes = size / len(file.image_ids) * TRAIN2017_COUNTS["images with people"] / 1e9
         rows["COCO's train2017"] = (
-            f"{gigabytes:.1f} GB at this rate, if all pictures with people give samples"
+            f"{gigabytes:.1f} GB at this size per image, if every image with people gives samples"
         )
     return rows
 
 
-def _counts(name: str, remarks: Sequence[Remark]) -> dict[str, str]:
-    kinds = Counter(remark.kind for remark in remarks)
-    return {name: f"{len(remarks):,}", **{f"  {kind}": f"{count:,}" for kind, count in kinds.most_common()}}
+def _count_rows(name: str, issues: Sequence[Issue]) -> dict[str, str]:
+    """A row with the number of issues, and one for each kind."""
+    kinds = Counter(issue.kind for issue in issues)
+    return {name: f"{len(issues):,}", **{f"  {kind}": f"{count:,}" for kind, count in kinds.most_common()}}
 
 
-def _of_json(annotations: list[AnnotatedPicture] | None) -> dict[str, str]:
-    """Rows on what the json holds, beside what COCO's train2017 does."""
+def _annotation_rows(annotations: list[AnnotatedImage] | None) -> dict[str, str]:
+    """Rows that compare the json with COCO's train2017."""
     if annotations is None:
-        return {f"COCO's train2017 has {name}": f"{count:,}" for name, count in TRAIN2017.items()}
+        return {f"COCO's train2017 has {name}": f"{count:,}" for name, count in TRAIN2017_COUNTS.items()}
     counts = (
-        sum(bool(picture.persons) for picture in annotations),
-        sum(any((p.get("keypoints") or [])[2::3]) for picture in annotations for p in picture.persons),
+        sum(bool(image.persons) for image in annotations),
+        sum(any((p.get("keypoints") or [])[2::3]) for image in annotations for p in image.persons),
     )
     rows = {
         f"the json's {name}": f"{count:,} (COCO's train2017: {expected:,})"
-        for (name, expected), count in zip(TRAIN2017.items(), counts, strict=True)
+        for (name, expected), count in zip(TRAIN2017_COUNTS.items(), counts, strict=True)
     }
-    return {**rows, "the json's samples": f"{sum(map(_samples_of, annotations)):,}"}
+    return {**rows, "the json's samples": f"{sum(map(_sample_count, annotations)):,}"}
 
 
-def _samples_of(picture: AnnotatedPicture) -> int:
-    """How many samples a picture gives if nothing is wrong with it."""
+def _sample_count(image: AnnotatedImage) -> int:
+    """Number of samples of an image; 0 if its annotations are unusable."""
     try:
-        return len(persons_of(picture, len(COCO.annotated)).main_persons)
-    except PictureFault:
+        return len(parse_persons(image, len(COCO.annotated)).main_persons)
+    except UnusableImageError:
         return 0
 
 
@@ -123,72 +136,73 @@ def _table(rows: dict[str, str]) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Make or check a file, print a summary. Returns the exit status."""
-    parser = _parser()
+    """Run the command: create or check a file and print a summary; returns the exit status."""
+    parser = build_parser()
     args = parser.parse_args(argv)
     if args.check is not None:
         return check_file(args)
-    absent = [f"--{name}" for name in ("annotations", "images", "output") if getattr(args, name) is None]
-    if absent:
-        parser.error(f"{', '.join(absent)} expected, or --check")
+    missing = [f"--{name}" for name in ("annotations", "images", "output") if getattr(args, name) is None]
+    if missing:
+        parser.error(f"expected {', '.join(missing)}, or --check")
     for folder in args.images:
-        arguments.require_folder_of_pictures(folder)
+        arguments.require_image_folder(folder)
     return _prepare(args)
 
 
-def _parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
+    """Build the parser of the command's options."""
     parser = argparse.ArgumentParser(
         prog="prepare", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("--annotations", type=Path, metavar="FILE.json", help="person_keypoints_*.json")
+    add("--annotations", type=Path, metavar="FILE.json", help="COCO annotations, person_keypoints_*.json")
     add(
         "--images",
         type=Path,
         nargs="+",
         metavar="DIR",
-        help="the folder of its pictures; the first that has it",
+        help="folders of the images; the first folder that contains a file is used",
     )
-    add("--output", type=Path, metavar="FILE.h5", help="what to write")
+    add("--output", type=Path, metavar="FILE.h5", help="file to write")
     add(
         "--store",
         choices=("compressed", "raw"),
         default="compressed",
-        help="the picture files as they are (default), or decoded: larger, and quicker to read",
+        help="store the image files unchanged (default), or decoded: larger, but faster to read",
     )
     add(
         "--split",
         default="",
         metavar="WHICH",
-        help="hold pictures out: first:100 for the first 100 that the json lists, or a text of picture ids",
+        help="images to hold out: first:N for the first N in the json, or a text file of image ids",
     )
-    add("--held-out", action="store_true", help="take what --split holds out, and not the rest")
-    add("--negatives", action="store_true", help="take pictures of nobody too")
+    add("--held-out", action="store_true", help="use only the images that --split holds out")
+    add("--negatives", action="store_true", help="also use images without people")
     add(
         "--unlabeled",
         type=Path,
         metavar="RESULTS.json",
-        help="a network's results on these images (tools/evaluate.py writes them): people found there that "
-        "nobody annotated are left out of the loss",
+        help="results of a network on these images (written by tools/evaluate.py); people detected there but "
+        "not annotated are masked out of the loss",
     )
     add(
         "--skeleton",
         default=skeleton.COCO.name,
         metavar="FILE.yaml",
-        help="whose annotated joints the json's are, see configs/skeletons/ (default: COCO's)",
+        help="skeleton whose keypoints the json annotates, see configs/skeletons/ (default: COCO)",
     )
     add(
         "--workers",
-        type=arguments.count(1, "processes"),
-        default=parallel.cores(),
+        type=arguments.integer_at_least(1, "processes"),
+        default=parallel.available_cores(),
         metavar="N",
-        help="processes that work at once (default: one a core)",
+        help="number of worker processes (default: one per core)",
     )
     add(
         "--check",
         type=Path,
         metavar="FILE.h5",
-        help="make nothing: read every record of this file, and with --annotations hold it against the json",
+        help="only check this file: read every record, and compare it with --annotations if given",
     )
     return parser
 
@@ -196,7 +210,7 @@ def _parser() -> argparse.ArgumentParser:
 def _prepare(args: argparse.Namespace) -> int:
     joints = skeleton.load(args.skeleton).annotated
     folders = tuple(args.images)
-    plan = Plan(
+    plan = PreparationPlan(
         args.annotations,
         folders,
         args.output,
@@ -208,43 +222,41 @@ def _prepare(args: argparse.Namespace) -> int:
         args.unlabeled,
     )
     with Preparation(plan) as preparation:
-        if preparation.begun_anew:
-            print(f"{args.output}: begun anew, what was broken off had other annotations or options")
+        if preparation.restarted:
+            print(f"{args.output}: restarted, because the interrupted run had other annotations or options")
         if args.unlabeled is not None:
-            print(f"people found but not annotated, left out of the loss: {preparation.unlabeled:,}")
-        samples, remarks = _make_parts(preparation, args)
+            print(f"people detected but not annotated, masked out of the loss: {preparation.num_unlabeled:,}")
+        samples, issues = _prepare_parts(preparation, args)
         if not samples:
             preparation.discard()
-            counts = Counter(remark.kind for remark in remarks)
-            reasons = ", ".join(f"{count} {kind}" for kind, count in counts.items()) or "none was asked for"
-            pictures = len(preparation.pictures)
-            raise ValueError(
-                f"not one training sample from {pictures} pictures: {reasons}; nothing was written"
+            counts = Counter(issue.kind for issue in issues)
+            reasons = (
+                ", ".join(f"{count} {kind}" for kind, count in counts.items()) or "no image was selected"
             )
+            image_count = len(preparation.images)
+            raise ValueError(f"no training sample from {image_count} images: {reasons}; no file was written")
         with tqdm(desc=f"joining {args.output.name}", unit="B", unit_scale=True) as bar:
-            for size in preparation.join(args.workers):
+            for size in preparation.join_parts(args.workers):
                 bar.update(size)
-        print(summary(args.output, len(preparation.pictures), preparation.listed))
-    return 1 if any(map(is_fault, remarks)) else 0
+        print(format_summary(args.output, len(preparation.images), preparation.num_listed))
+    return 1 if any(map(is_error, issues)) else 0
 
 
-def _make_parts(preparation: Preparation, args: argparse.Namespace) -> tuple[int, list[Remark]]:
-    """The number of samples, and all remarks; what is wrong with a picture is told at once."""
+def _prepare_parts(preparation: Preparation, args: argparse.Namespace) -> tuple[int, list[Issue]]:
+    """Prepare all parts and report each issue at once; returns the number of samples and all issues."""
     samples = 0
-    remarks: list[Remark] = []
+    issues: list[Issue] = []
     with (
-        closing(preparation.parts(args.workers)) as parts,
-        tqdm(total=len(preparation.pictures), desc=f"preparing {args.output.name}", unit=" pictures") as bar,
+        closing(preparation.prepare_parts(args.workers)) as parts,
+        tqdm(total=len(preparation.images), desc=f"preparing {args.output.name}", unit=" images") as bar,
     ):
         for part in parts:
-            bar.initial += part.pictures if part.was_there else 0  # no part of the speed
-            bar.update(part.pictures)
-            samples += part.samples
-            remarks += part.remarks
-            for remark in part.remarks:
-                if remark.kind not in AS_RULED:
-                    what = "skipped" if is_fault(remark) else "mended"
-                    tqdm.write(
-                        f"{what} picture {remark.image_id}: {remark.kind}: {remark.detail}", sys.stderr
-                    )
-    return samples, remarks
+            bar.initial += part.num_images if part.reused else 0  # not counted in the displayed speed
+            bar.update(part.num_images)
+            samples += part.num_samples
+            issues += part.issues
+            for issue in part.issues:
+                if issue.kind not in EXPECTED_SKIP_KINDS:
+                    action = "skipped" if is_error(issue) else "repaired"
+                    tqdm.write(f"{action} image {issue.image_id}: {issue.kind}: {issue.detail}", sys.stderr)
+    return samples, issues

@@ -13,11 +13,11 @@ import torch
 
 import simplepose
 from simplepose import config, grouping, skeleton
-from simplepose.cli import INTERRUPTED, arguments
-from simplepose.cli.ap import ap_of
+from simplepose.cli import EXIT_INTERRUPTED, arguments
+from simplepose.cli.ap import build_ap_metric
 from simplepose.config import Settings
 from simplepose.data.dataset import TrainingSamples
-from simplepose.data.hdf5.reader import BadRecord
+from simplepose.data.hdf5.reader import DamagedRecordError
 from simplepose.inference import predictor
 from simplepose.models import checkpoints
 from simplepose.models.checkpoints import Model
@@ -25,8 +25,8 @@ from simplepose.models.imhn import IMHN
 from simplepose.models.transfer import transfer
 from simplepose.skeleton import Skeleton
 from simplepose.training import checkpointing
-from simplepose.training.loggers import Board, Journal, Reporter
-from simplepose.training.loop import Watch, train
+from simplepose.training.loggers import Journal, TensorBoardLogger, TrainingReporter
+from simplepose.training.loop import Validation, train
 from simplepose.training.run_dir import RunFolder
 from simplepose.training.trainer import Trainer
 from simplepose.utils import environment
@@ -34,19 +34,22 @@ from simplepose.utils.distributed import World
 from simplepose.visualize import maps
 
 
-def drawer(
+def build_map_drawer(
     settings: Settings, skeleton: Skeleton
 ) -> Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]:
-    """A function for the training loop, which is handed what rooms above it do.
+    """Build the function that draws validation samples for the training loop.
+
+    The training package may not import grouping or visualization, so it receives this function.
 
     Returns:
-        (H, W, 3) uint8 BGR input of the network, (C, h, w) float target maps, (C, h, w) float maps that
-        the network gave -> `visual.maps.comparison` with the people that grouping finds in the latter.
+        A function of the network input (H, W, 3) uint8 BGR, the target maps (C, h, w) float and the predicted
+        maps (C, h, w) float; it returns the image of `visualize.maps.draw_comparison`, with the people that
+        grouping finds in the predicted maps.
     """
 
     def draw(image: np.ndarray, target: np.ndarray, predicted: np.ndarray) -> np.ndarray:
         people = grouping.group(np.ascontiguousarray(predicted, np.float32), skeleton, settings.grouping)
-        return maps.comparison(image, target, predicted, people, settings.targets.stride, skeleton)
+        return maps.draw_comparison(image, target, predicted, people, settings.targets.stride, skeleton)
 
     return draw
 
@@ -54,84 +57,99 @@ def drawer(
 logger = logging.getLogger(__name__)
 
 
-def parser(prog: str = "train", description: str | None = __doc__) -> arguments.Parser:
-    """The verb's options."""
+def build_parser(prog: str = "train", description: str | None = __doc__) -> arguments.Parser:
+    """Build the parser of the command's options."""
     parser = arguments.Parser(prog=prog, description=description)
     add = parser.add_argument
-    add("--config", required=True, help="settings, for example configs/imhn4_512.yaml")
+    add(
+        "--config",
+        required=True,
+        metavar="FILE.yaml",
+        help="settings file, for example configs/imhn4_512.yaml",
+    )
     add(
         "--train",
         required=True,
-        type=arguments.source,
+        type=arguments.weighted_file,
         nargs="+",
         metavar="FILE.h5[=WEIGHT]",
-        help="samples to learn from, made by prepare; an epoch has WEIGHT (default 1) times a file's samples",
+        help="training samples, written by prepare; WEIGHT (default: 1) multiplies the samples of a "
+        "file in an epoch",
     )
-    add("--val", type=Path, help="samples to tell the loss on (train.validate_epochs)")
+    add("--val", type=Path, metavar="FILE.h5", help="samples for the validation loss (train.validate_epochs)")
     add(
         "--ap-annotations",
         type=Path,
         metavar="FILE.json",
-        help="pictures to tell COCO AP on (train.ap_epochs)",
+        help="annotations of the images for COCO AP during training (train.ap_epochs)",
     )
-    add("--ap-images", type=Path, metavar="DIR", help="the folder of these pictures")
-    add("--output", required=True, type=Path, help="the run's folder, seen by all machines of the run")
-    add("--resume", action="store_true", help="go on with the run in the folder, if there is one")
+    add("--ap-images", type=Path, metavar="DIR", help="folder of the images for COCO AP")
+    add(
+        "--output",
+        required=True,
+        type=Path,
+        metavar="DIR",
+        help="folder of the run; all machines of the run must share it",
+    )
+    add("--resume", action="store_true", help="resume the run in this folder, if there is one")
     add(
         "--init-from",
         metavar="NAME_OR_PATH",
-        help="begin with what fits of a network that ships, or of a checkpoint (not when a run goes on)",
+        help="initialize from a released model or a checkpoint; tensors that do not fit are skipped "
+        "(ignored when a run is resumed)",
     )
     arguments.add_device(parser)
-    parser.add_set("win over the file's")
+    parser.add_set("override values of the settings file")
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the verb; returns the exit status."""
-    of_one = parser()
-    of_one.add_argument("--data-parallel", action="store_true", help="this one process uses all GPUs")
-    args = of_one.parse_args(argv)
+    """Run the command; returns the exit status."""
+    parser = build_parser()
+    parser.add_argument("--data-parallel", action="store_true", help="use all GPUs in this one process")
+    args = parser.parse_args(argv)
     processes = os.environ.get("WORLD_SIZE", "1")
     if processes != "1":
         raise ValueError(
-            f"a launcher started {processes} processes; let it start tools/train_distributed.py instead"
+            f"expected 1 process, got {processes} from a launcher; launch tools/train_distributed.py instead"
         )
     return run(args, World(), args.device, args.data_parallel)
 
 
 def run(args: argparse.Namespace, world: World, device: torch.device, data_parallel: bool = False) -> int:
-    """Train in one of the processes; returns the exit status."""
-    logging.basicConfig(level=logging.INFO if world.is_first else logging.WARNING, format="%(message)s")
+    """Train in this process of the run; returns the exit status."""
+    logging.basicConfig(level=logging.INFO if world.is_main else logging.WARNING, format="%(message)s")
     settings = config.load(args.config, args.set)
     body = skeleton.load(settings.skeleton)
-    with world.together():
+    with world.raise_on_all_ranks():
         samples = TrainingSamples(args.train, settings, body)
-        held_out = TrainingSamples(args.val, settings, body, augmented=False) if args.val else None
-        watch = Watch(held_out, ap_of(args.ap_annotations, args.ap_images, settings, device, world))
-        folder = RunFolder(args.output, args.resume) if world.is_first else None
-        newest = folder.newest_checkpoint() if folder else None
-    newest = world.first_says(newest)
-    with world.together():
+        validation_samples = TrainingSamples(args.val, settings, body, augmented=False) if args.val else None
+        validation = Validation(
+            validation_samples, build_ap_metric(args.ap_annotations, args.ap_images, settings, device, world)
+        )
+        folder = RunFolder(args.output, args.resume) if world.is_main else None
+        newest = folder.find_newest_checkpoint() if folder else None
+    newest = world.broadcast(newest)
+    with world.raise_on_all_ranks():
         if newest is None and args.init_from is None:
-            _warn_of_random_encoder(settings)
-        model = _model(settings, body, None if newest else args.init_from)
+            _warn_if_frozen_encoder_is_random(settings)
+        model = _build_model(settings, body, None if newest else args.init_from)
     trainer = Trainer(model, device, world, data_parallel)
     if newest is not None:
-        with world.together():
-            _go_on(trainer, newest)
-    reporter = _reporter(folder, trainer, settings, body, device)
+        with world.raise_on_all_ranks():
+            _resume(trainer, newest)
+    reporter = _build_reporter(folder, trainer, settings, body, device)
     try:
-        finished = train(trainer, samples, folder, reporter, watch)
-    except BadRecord as error:  # a worker's comes with its whole traceback
-        raise ValueError(str(error).split("BadRecord: ")[-1].strip()) from error
+        finished = train(trainer, samples, folder, reporter, validation)
+    except DamagedRecordError as error:  # from a worker, it includes the traceback as text
+        raise ValueError(str(error).split("DamagedRecordError: ")[-1].strip()) from error
     finally:
         reporter.close()
-    _tell_of_damage(world, [part for part in (samples, held_out) if part is not None])
-    return _end(folder, trainer, finished)
+    _report_damage(world, [part for part in (samples, validation_samples) if part is not None])
+    return _finish(folder, trainer, finished)
 
 
-def _warn_of_random_encoder(settings: Settings) -> None:
+def _warn_if_frozen_encoder_is_random(settings: Settings) -> None:
     if any(pattern.startswith("stem.encoder") for pattern in settings.train.freeze):
         logger.warning(
             "train.freeze: the encoder is frozen with random weights; expected --init-from with a pretrained "
@@ -139,52 +157,56 @@ def _warn_of_random_encoder(settings: Settings) -> None:
         )
 
 
-def _model(settings: Settings, body: Skeleton, init_from: str | None) -> Model:
-    """A fresh network, with those of the given weights that fit."""
+def _build_model(settings: Settings, body: Skeleton, init_from: str | None) -> Model:
+    """Build a network with random weights, and copy the tensors of `init_from` that fit."""
     torch.manual_seed(settings.train.seed)
     model = Model(IMHN.from_settings(settings.model, body.channels), settings, body)
     if init_from is not None:
-        weights = checkpoints.read_weights(predictor.find(init_from))
+        weights = checkpoints.load_weights(predictor.find_model(init_from))
         logger.info("%s", transfer(model.network, weights, init_from))
     return model
 
 
-def _go_on(trainer: Trainer, path: Path) -> None:
-    """Load a checkpoint, if it is of a run with the same settings."""
-    values = checkpoints.read_training(path)
+def _resume(trainer: Trainer, path: Path) -> None:
+    """Load a checkpoint; raises ValueError if it has other settings or another skeleton."""
+    values = checkpoints.load_training_checkpoint(path)
     checkpointing.check_resumable(config.from_text(values["settings"], str(path)), trainer.model.settings)
-    checkpointing.check_skeleton(Skeleton.from_text(values["skeleton"], str(path)), trainer.model.skeleton)
+    checkpointing.check_skeleton(Skeleton.from_yaml(values["skeleton"], str(path)), trainer.model.skeleton)
     trainer.load_state(values, str(path))
 
 
-def _reporter(
+def _build_reporter(
     folder: RunFolder | None, trainer: Trainer, settings: Settings, body: Skeleton, device: torch.device
-) -> Reporter:
-    """What tells of the run; silent where there is no folder."""
+) -> TrainingReporter:
+    """Build the reporter of the run; without a folder it writes nothing."""
     if folder is None:
-        return Reporter(settings.train, device, None)
+        return TrainingReporter(settings.train, device, None)
     folder.write_settings(settings)
-    environment.note_start(folder.environment, environment.describe(simplepose.__version__))
+    environment.append_start(folder.environment, environment.describe(simplepose.__version__))
     step = trainer.progress.step
-    board = Board(folder.tensorboard, step, required=settings.train.picture_steps > 0)
-    return Reporter(settings.train, device, Journal(folder.journal, step), board, drawer(settings, body))
+    tensorboard = TensorBoardLogger(folder.tensorboard, step, required=settings.train.picture_steps > 0)
+    return TrainingReporter(
+        settings.train, device, Journal(folder.journal, step), tensorboard, build_map_drawer(settings, body)
+    )
 
 
-def _tell_of_damage(world: World, read: Sequence[TrainingSamples]) -> None:
-    """A line on the samples that could not be read, if there were such."""
-    met = int(world.sums(torch.tensor(sum(samples.damaged_pictures for samples in read))))
-    if met and world.is_first:
+def _report_damage(world: World, datasets: Sequence[TrainingSamples]) -> None:
+    """Print the number of samples that could not be read, if any."""
+    damaged = int(world.all_reduce_sum(torch.tensor(sum(samples.damaged_images for samples in datasets))))
+    if damaged and world.is_main:
         print(
-            f"damaged pictures: {met} (one that several processes met is counted by each), named above; "
-            "other samples stood in for theirs; tools/prepare_coco.py --check tells all of a file"
+            f"damaged images: {damaged} (each process counts its own), listed above and replaced by other "
+            "samples; run tools/prepare_coco.py --check to check the whole file"
         )
 
 
-def _end(folder: RunFolder | None, trainer: Trainer, finished: bool) -> int:
+def _finish(folder: RunFolder | None, trainer: Trainer, finished: bool) -> int:
     if folder is not None and finished:
         with trainer.best_weights() as model:
-            folder.save_released(model)
-        print(f"done: {folder.released}")
+            folder.save_final_network(model)
+        print(f"done: {folder.final_network}")
     elif folder is not None:
-        print(f"interrupted and saved; go on with the same command and --resume (folder {folder.path})")
-    return 0 if finished else INTERRUPTED
+        print(
+            f"interrupted, checkpoint saved in {folder.path}; run the same command with --resume to continue"
+        )
+    return 0 if finished else EXIT_INTERRUPTED

@@ -1,4 +1,4 @@
-"""`train` in several processes, one a GPU, on one machine or many: start it with torchrun."""
+"""Train in several processes, one per GPU, on one or more machines; start it with torchrun."""
 
 from __future__ import annotations
 
@@ -12,20 +12,21 @@ from simplepose.utils import distributed
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the verb; returns the exit status."""
-    parser = train.parser("train-distributed", __doc__)
+    """Run the command; returns the exit status."""
+    parser = train.build_parser("train-distributed", __doc__)
     parser.add_argument(
         "--local-rank",
         "--local_rank",
         type=int,
-        help="as torch.distributed.launch passes it; its environment says it too",
+        help="passed by torch.distributed.launch; must equal LOCAL_RANK in the environment",
     )
     args = parser.parse_args(argv)
     timeout = config.load(args.config, args.set).train.timeout_minutes
-    with distributed.join(timeout) as world:
+    with distributed.process_group(timeout) as world:
         if args.local_rank not in (None, world.local_rank):
             raise ValueError(
-                f"--local-rank is {args.local_rank}, LOCAL_RANK in the environment {world.local_rank}"
+                f"--local-rank: expected {world.local_rank}, as LOCAL_RANK in the environment, "
+                f"got {args.local_rank}"
             )
         device = args.device
         if device.type == "cuda":
@@ -35,10 +36,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _gpu(local_rank: int, gpus: int) -> torch.device:
-    """The GPU of a process."""
+    """Return the GPU of a process."""
     if local_rank >= gpus:
         raise ValueError(
-            f"process {local_rank} of this machine has no GPU, there are {gpus}; start {gpus} "
-            "(--nproc-per-node), or give --device cpu"
+            f"process {local_rank} of this machine has no GPU: the machine has {gpus}; "
+            f"use --nproc-per-node={gpus}, or --device cpu"
         )
     return torch.device("cuda", local_rank)

@@ -1,4 +1,4 @@
-"""Samples stacked."""
+"""Collate samples into a batch."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from simplepose.data.sample import Sample
 
 
 class Batch(NamedTuple):
-    """N samples.
+    """A batch of N samples.
 
     Attributes:
         images: (N, H, W, 3) uint8 BGR.
         mask_miss: (N, h, w) uint8, 255 where the loss counts.
         person_mask: (N, h, w) uint8, 255 on people.
-        joints: (N, P, J, 3) float32 x, y, v; people padded with v = 0.
+        joints: (N, P, J, 3) float32 x, y, v; padded to P people with v = 0.
     """
 
     images: Tensor
@@ -29,27 +29,27 @@ class Batch(NamedTuple):
 
 
 def collate(samples: Sequence[Sample]) -> Batch:
-    """Stack samples; people are padded to the largest number among them."""
-    first = samples[0]
-    room = [torch.empty((len(samples), *part.shape), dtype=torch.uint8) for part in pictures(first)]
-    fill(samples, room)
-    return Batch._make([*room, torch.from_numpy(pad_joints(samples))])
+    """Stack samples; pad their people to the largest number of people in one sample."""
+    arrays = fixed_size_arrays(samples[0])
+    buffers = [torch.empty((len(samples), *array.shape), dtype=torch.uint8) for array in arrays]
+    copy_samples(samples, buffers)
+    return Batch._make([*buffers, torch.from_numpy(pad_joints(samples))])
 
 
-def pictures(sample: Sample) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """All of a sample but its joints, in a batch's order."""
+def fixed_size_arrays(sample: Sample) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The arrays of a sample except its joints, in the order of `Batch`."""
     return sample.image, sample.mask_miss, sample.person_mask
 
 
-def fill(samples: Sequence[Sample], room: Sequence[Tensor]) -> None:
-    """Lay samples into the first rows of a batch's parts, all but its joints."""
+def copy_samples(samples: Sequence[Sample], buffers: Sequence[Tensor]) -> None:
+    """Copy the fixed-size arrays of samples into the first rows of a batch's buffers."""
     for row, sample in enumerate(samples):
-        for part, values in zip(room, pictures(sample), strict=True):
-            part[row] = torch.from_numpy(values)
+        for buffer, array in zip(buffers, fixed_size_arrays(sample), strict=True):
+            buffer[row] = torch.from_numpy(array)
 
 
 def pad_joints(samples: Sequence[Sample]) -> np.ndarray:
-    """(N, P, J, 3) float32, P the largest number of people."""
+    """(N, P, J, 3) float32 joints of all samples; P is the largest number of people in one sample."""
     people = max(len(sample.joints) for sample in samples)
     joints = np.zeros((len(samples), people, *samples[0].joints.shape[1:]), np.float32)
     for row, sample in enumerate(samples):

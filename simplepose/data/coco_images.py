@@ -1,4 +1,4 @@
-"""One picture of COCO and its annotations -> its masks and people, checked against the picture's file."""
+"""Build the masks and people of one COCO image, checked against the image file."""
 
 from __future__ import annotations
 
@@ -7,105 +7,107 @@ from pathlib import Path
 
 import numpy as np
 
-from simplepose.data.coco import AnnotatedPicture, Persons, covered, malformed
-from simplepose.data.record import NOBODY, PictureFault, PreparedPicture, decode_picture
+from simplepose.data.coco import AnnotatedImage, PersonAnnotations, malformed_annotations, union_mask
+from simplepose.data.record import NO_PERSON, PreparedImage, UnusableImageError, decode_image
 
 
-def prepare_picture(
-    picture: AnnotatedPicture, persons: Persons, folders: Sequence[Path], negatives: bool = False
-) -> PreparedPicture | None:
-    """Read one picture and make its masks and people.
+def prepare_image(
+    image: AnnotatedImage, persons: PersonAnnotations, folders: Sequence[Path], negatives: bool = False
+) -> PreparedImage | None:
+    """Read one image, and build its masks and people.
 
     Args:
-        picture: as `read_annotations` gives it.
-        persons: its `persons_of`.
-        folders: where its file is looked for, in this order.
-        negatives: whether a picture without a single annotation of a person gives a sample.
+        image: from `read_annotations`.
+        persons: its `parse_persons`.
+        folders: searched for the image file, in this order.
+        negatives: whether an image without any annotation of a person gives a sample.
 
     Returns:
-        None if it gives no sample.
+        None if the image gives no sample.
 
     Raises:
-        PictureFault: the picture is missing or damaged, or its annotations are malformed.
+        UnusableImageError: the image is missing or damaged, or its annotations are malformed.
     """
-    empty = negatives and not picture.persons
-    if not persons.main_persons and not empty:
-        if persons.remarks:  # annotations so odd may be those of another picture
-            _read_picture(picture, folders)
+    is_negative = negatives and not image.persons
+    if not persons.main_persons and not is_negative:
+        if persons.issues:  # such annotations may belong to another image: check its size
+            _read_image(image, folders)
         return None
-    encoded, image = _read_picture(picture, folders)
-    masks = masks_of(picture, persons)
-    rows = np.flatnonzero(persons.labelled)
-    return PreparedPicture(
-        picture.image_id,
-        picture.file_name,
+    encoded, pixels = _read_image(image, folders)
+    masks = build_masks(image, persons)
+    rows = np.flatnonzero(persons.labeled_counts)
+    main_persons = tuple(int(np.searchsorted(rows, row)) for row in persons.main_persons)
+    return PreparedImage(
+        image.image_id,
+        image.file_name,
         encoded,
-        image,
+        pixels,
         *masks,
         persons.keypoints[rows],
         persons.boxes_xywh[rows],
-        (NOBODY,) if empty else tuple(int(np.searchsorted(rows, row)) for row in persons.main_persons),
+        (NO_PERSON,) if is_negative else main_persons,
     )
 
 
-def masks_of(picture: AnnotatedPicture, persons: Persons) -> tuple[np.ndarray, np.ndarray]:
-    """`mask_miss` and `mask_all`, as in `Record`. The published code refuses more than one crowd region.
+def build_masks(image: AnnotatedImage, persons: PersonAnnotations) -> tuple[np.ndarray, np.ndarray]:
+    """Build `mask_miss` and `mask_all`, as in `Record`. The published code rejects more than one crowd region.
 
     Raises:
-        PictureFault: a segmentation is malformed.
+        UnusableImageError: a segmentation is malformed.
     """
 
-    def of(rows: np.ndarray) -> np.ndarray:
-        chosen = [picture.persons[row] for row in np.flatnonzero(rows)]
-        return covered(chosen, picture.height, picture.width)
+    def mask_of(selected: np.ndarray) -> np.ndarray:
+        annotations = [image.persons[row] for row in np.flatnonzero(selected)]
+        return union_mask(annotations, image.height, image.width)
 
     try:
-        labelled = of(persons.labelled > 0)
-        unlabelled, crowds = of(~persons.crowd & (persons.labelled == 0)), of(persons.crowd)
+        labeled = mask_of(persons.labeled_counts > 0)
+        unlabeled = mask_of(~persons.crowd & (persons.labeled_counts == 0))
+        crowds = mask_of(persons.crowd)
     except ValueError as error:
-        raise malformed(picture, error) from error
-    return make_masks(labelled, unlabelled, crowds)
+        raise malformed_annotations(image, error) from error
+    return combine_masks(labeled, unlabeled, crowds)
 
 
-def make_masks(
-    labelled: np.ndarray, unlabelled: np.ndarray, crowds: np.ndarray
+def combine_masks(
+    labeled: np.ndarray, unlabeled: np.ndarray, crowds: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Where people are, and where the loss must not look because people there are not labelled.
+    """Combine masks: where people are, and where the loss must ignore people without labels.
 
     Args:
-        labelled: (H, W) bool, what people with keypoints cover.
-        unlabelled: the same of people without.
+        labeled: (H, W) bool, the union of people with keypoints.
+        unlabeled: the same of people without keypoints.
         crowds: the same of crowd regions.
 
     Returns:
         `mask_miss` and `mask_all`, (H, W) uint8 with 0 and 255, as in `Record`.
     """
-    people = labelled | unlabelled
-    unseen = unlabelled | (crowds & ~people)
-    return np.where(unseen, 0, 255).astype(np.uint8), np.where(people | crowds, 255, 0).astype(np.uint8)
+    people = labeled | unlabeled
+    ignored = unlabeled | (crowds & ~people)
+    return np.where(ignored, 0, 255).astype(np.uint8), np.where(people | crowds, 255, 0).astype(np.uint8)
 
 
-def _read_picture(picture: AnnotatedPicture, folders: Sequence[Path]) -> tuple[bytes, np.ndarray]:
-    """The picture file's bytes, and what they decode to, known to be of the annotated size."""
-    path = _find(picture.file_name, folders)
+def _read_image(image: AnnotatedImage, folders: Sequence[Path]) -> tuple[bytes, np.ndarray]:
+    """Read the bytes of the image file, decode them, and check their size against the annotations."""
+    path = _find_file(image.file_name, folders)
     try:
         encoded = path.read_bytes()
-    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
-        raise PictureFault("picture missing", f"{path} ({getattr(error, 'strerror', error)})") from error
+    except (OSError, ValueError) as error:  # ValueError: the name is not a valid file name
+        raise UnusableImageError("image missing", f"{path} ({getattr(error, 'strerror', error)})") from error
     try:
-        image = decode_picture(encoded)
-    except PictureFault as error:
-        raise PictureFault(error.reason, f"{path}: {error.detail}") from error
-    height, width = image.shape[:2]
-    if (height, width) != (picture.height, picture.width):
-        raise PictureFault(
-            "picture of another size",
-            f"{path} is {width} x {height}, its annotations are for {picture.width} x {picture.height}",
+        pixels = decode_image(encoded)
+    except UnusableImageError as error:
+        raise UnusableImageError(error.reason, f"{path}: {error.detail}") from error
+    height, width = pixels.shape[:2]
+    if (height, width) != (image.height, image.width):
+        raise UnusableImageError(
+            "image of another size",
+            f"{path} is {width} x {height}, its annotations are for {image.width} x {image.height}",
         )
-    return encoded, image
+    return encoded, pixels
 
 
-def _find(file_name: str, folders: Sequence[Path]) -> Path:
-    """The first file of that name; in the last folder where there is none."""
+def _find_file(file_name: str, folders: Sequence[Path]) -> Path:
+    """The first existing file of that name; its path in the last folder if none exists."""
     paths = [folder / file_name for folder in folders]
     return next((path for path in paths[:-1] if path.is_file()), paths[-1])

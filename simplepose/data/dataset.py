@@ -1,4 +1,4 @@
-"""HDF5 samples -> augmented samples.
+"""The training dataset: records from HDF5 files, augmented.
 
 The randomness of each sample depends on (seed, epoch, index) alone, so an epoch can be resumed anywhere and
 is the same with any number of workers. A damaged record does not stop an epoch: unless `train.strict` is set,
@@ -16,177 +16,183 @@ import torch
 from torch.utils.data import Dataset, Sampler
 
 from simplepose.config import AugmentSettings, Settings
-from simplepose.data.hdf5.reader import BadRecord, SampleFile
-from simplepose.data.mixing import Mixture, Source
+from simplepose.data.hdf5.reader import DamagedRecordError, SampleFile
+from simplepose.data.mixing import DatasetMixture, DatasetSource
 from simplepose.data.record import Record
 from simplepose.data.sample import Sample
 from simplepose.data.transforms import augment
-from simplepose.data.transforms.augment import Parameters
+from simplepose.data.transforms.augment import AugmentParams
 from simplepose.skeleton import Skeleton
 
 logger = logging.getLogger(__name__)
 
-IN_A_ROW = 100
-"""So many damaged samples in a row are a damaged file."""
+# After this many consecutive damaged samples, the file counts as damaged.
+MAX_CONSECUTIVE_DAMAGED = 100
 
 
-class GoodRecords:
-    """The records of a file, a damaged one replaced by the next that can be read: the same one at each time.
+class FaultTolerantRecords:
+    """The records of a file; each damaged record is replaced by the next readable one, always the same.
 
-    Each damaged picture is logged once and counted once, whatever the number of processes that read it: they
-    share what is known of damage, so this is to be made before a loader starts its workers.
+    Each damaged image is logged once and counted once, even if several processes read it: they share this
+    state. Create the object before a loader starts its workers.
 
     Args:
-        file: what is read.
-        stop: raise BadRecord instead.
+        file: the file to read.
+        strict: raise DamagedRecordError instead of replacing a record.
     """
 
-    def __init__(self, file: SampleFile, stop: bool = False) -> None:
-        self.file, self.stop = file, stop
-        self._told = torch.zeros(len(file), dtype=torch.bool).share_memory_()  # as many pictures at most
+    def __init__(self, file: SampleFile, strict: bool = False) -> None:
+        self.file, self.strict = file, strict
+        # One flag for each image; a file has at most as many images as samples.
+        self._damaged = torch.zeros(len(file), dtype=torch.bool).share_memory_()
 
     @property
-    def damaged_pictures(self) -> int:
-        """How many were met so far, by all processes."""
-        return int(self._told.sum())
+    def damaged_images(self) -> int:
+        """Number of damaged images that any process met so far."""
+        return int(self._damaged.sum())
 
     def __getitem__(self, index: int) -> Record:
-        """Sample `index`, or the next that can be read.
+        """Read sample `index`, or the next readable one.
 
         Raises:
-            BadRecord: it cannot be read, and either nothing may stand in, or none of the next IN_A_ROW can.
+            DamagedRecordError: the sample is damaged, and either `strict` is set or the next
+                MAX_CONSECUTIVE_DAMAGED samples are damaged too.
         """
-        tries = min(IN_A_ROW, len(self.file))
+        tries = min(MAX_CONSECUTIVE_DAMAGED, len(self.file))
         for step in range(tries):
             try:
                 return self.file[(index + step) % len(self.file)]
-            except BadRecord as error:
-                if self.stop:
+            except DamagedRecordError as error:
+                if self.strict:
                     raise
-                fault = error
-                self._tell(error)
-        raise BadRecord(f"{tries} samples in a row: {fault}", fault.index, fault.image_id)
+                last_error = error
+                self._log_damage(error)
+        raise DamagedRecordError(
+            f"{tries} consecutive samples are damaged: {last_error}", last_error.index, last_error.image_id
+        )
 
-    def _tell(self, error: BadRecord) -> None:
-        picture = int(self.file.sample_pictures[error.index])
-        if not self._told[picture]:
-            self._told[picture] = True
-            logger.warning("another sample stands in: %s", error)
+    def _log_damage(self, error: DamagedRecordError) -> None:
+        image_row = int(self.file.sample_image_rows[error.index])
+        if not self._damaged[image_row]:
+            self._damaged[image_row] = True
+            logger.warning("another sample replaces a damaged one: %s", error)
 
 
-Place = tuple[int, int]
-"""(epoch, index of a sample)."""
+# (epoch, index of a sample)
+SampleKey = tuple[int, int]
 
 
 class TrainingSamples(Dataset[Sample]):
-    """The samples of one file or of several, each asked for as (epoch, index); the length is an epoch's.
+    """The samples of one file or of several files. Keys are (epoch, index); the length is that of an epoch.
 
-    Its files are opened by the process that first reads a sample, so that it can be handed to processes.
-    A damaged sample is replaced by another of its file, see `GoodRecords`.
+    Each process opens the files when it first reads a sample, so the dataset can be passed to workers.
+    A damaged sample is replaced by another of its file, see `FaultTolerantRecords`.
 
     Args:
         sources: the HDF5 file, or several with their weights.
-        settings: its parts `augment`, `targets`, `train.seed` and `train.strict` are used.
+        settings: `augment`, `targets`, `train.seed` and `train.strict` are used.
         skeleton: the network's joints.
-        augmented: False gives the framed samples without any chance, for validation.
+        augmented: if False, samples are framed but not augmented, for validation.
 
     Raises:
-        FileNotFoundError, ValueError: as `SampleFile` and `Mixture`; ValueError also where the skeleton's
-            annotated joints are not a file's.
+        FileNotFoundError, ValueError: as `SampleFile` and `DatasetMixture`. ValueError also if the annotated
+            joints of the skeleton and of a file differ.
     """
 
     def __init__(
         self,
-        sources: str | Path | Sequence[Source],
+        sources: str | Path | Sequence[DatasetSource],
         settings: Settings,
         skeleton: Skeleton,
         augmented: bool = True,
     ) -> None:
         if isinstance(sources, str | Path):
-            sources = [Source(Path(sources))]
-        self.files = [_open(source.path, settings, skeleton) for source in sources]
-        self._records = [GoodRecords(file, settings.train.strict) for file in self.files]
+            sources = [DatasetSource(Path(sources))]
+        self.files = [_open_file(source.path, settings, skeleton) for source in sources]
+        self._records = [FaultTolerantRecords(file, settings.train.strict) for file in self.files]
         self.settings = settings
         self.skeleton = skeleton
         self.augmented = augmented
-        self._chosen = [_chosen(file, settings.augment) for file in self.files]
+        self._sample_indices = [_select_samples(file, settings.augment) for file in self.files]
         weights = [source.weight for source in sources]
-        self._mixture = Mixture([len(rows) for rows in self._chosen], weights, settings.train.seed)
+        counts = [len(indices) for indices in self._sample_indices]
+        self._mixture = DatasetMixture(counts, weights, settings.train.seed)
 
     def __len__(self) -> int:
         return len(self._mixture)
 
-    def __getitem__(self, place: Place) -> Sample:
-        epoch, index = place
-        parameters = Parameters()
+    def __getitem__(self, key: SampleKey) -> Sample:
+        epoch, index = key
+        params = AugmentParams()
         if self.augmented:
             rng = np.random.default_rng([self.settings.train.seed, epoch, index])
-            parameters = augment.draw(rng, self.settings.augment)
-        donors = [self.record((epoch, int(paste.donor * len(self)))) for paste in parameters.pastes]
+            params = augment.sample_params(rng, self.settings.augment)
+        donors = [self.record((epoch, int(paste.donor * len(self)))) for paste in params.pastes]
         stride = self.settings.targets.stride
-        return augment.apply(
-            self.record(place), parameters, self.settings.augment, self.skeleton, stride, donors
-        )
+        return augment.apply(self.record(key), params, self.settings.augment, self.skeleton, stride, donors)
 
-    def record(self, place: Place) -> Record:
-        """What a sample is made of."""
-        file, row = self._mixture.place(*place)
-        return self._records[file][int(self._chosen[file][row])]
+    def record(self, key: SampleKey) -> Record:
+        """Read the record of a sample, before augmentation."""
+        file, index = self._mixture.locate(*key)
+        return self._records[file][int(self._sample_indices[file][index])]
 
     @property
-    def damaged_pictures(self) -> int:
-        """How many were met so far, by this process and the workers of its loaders."""
-        return sum(records.damaged_pictures for records in self._records)
+    def damaged_images(self) -> int:
+        """Number of damaged images that this process and the workers of its loaders met so far."""
+        return sum(records.damaged_images for records in self._records)
 
 
-class EpochSampler(Sampler[Place]):
-    """One process's share of an epoch: all samples in an order drawn from (seed, epoch), in whole steps.
+class EpochSampler(Sampler[SampleKey]):
+    """One rank's share of an epoch: all samples in a random order of (seed, epoch), in complete steps.
 
-    The samples of a step of all processes follow each other in that order, so that they are the same
-    whatever the number of processes, and every process has as many as the others.
-    Set `epoch` and `start` before each pass.
+    The samples of a step of all ranks are consecutive in that order. So they are the same for any number of
+    ranks, and every rank has the same number of samples. Set `epoch` and `start` before each iteration.
 
     Args:
-        length: samples in all.
+        length: number of samples in the epoch.
         seed: of the order.
-        batch: samples of a process in a step.
-        rank, size: which process this is, and of how many.
+        batch_size: samples of one rank in a step.
+        rank, world_size: index of this rank, and number of ranks.
 
     Attributes:
-        epoch: which to draw.
-        start: samples of the epoch that are done already, by all processes together.
+        epoch: to iterate.
+        start: number of samples of the epoch that all ranks together have done already.
     """
 
-    def __init__(self, length: int, seed: int, batch: int = 1, rank: int = 0, size: int = 1) -> None:
-        self.length, self.seed, self.batch, self.rank, self.size = length, seed, batch, rank, size
+    def __init__(
+        self, length: int, seed: int, batch_size: int = 1, rank: int = 0, world_size: int = 1
+    ) -> None:
+        self.length, self.seed, self.batch_size = length, seed, batch_size
+        self.rank, self.world_size = rank, world_size
         self.epoch, self.start = 0, 0
 
     @property
     def steps(self) -> int:
-        """Steps from `start` to the end of the epoch; samples that fill no step are left out."""
-        return max(self.length - self.start, 0) // (self.batch * self.size)
+        """Steps from `start` to the end of the epoch; samples that do not fill a step are left out."""
+        return max(self.length - self.start, 0) // (self.batch_size * self.world_size)
 
-    def __iter__(self) -> Iterator[Place]:
+    def __iter__(self) -> Iterator[SampleKey]:
         order = np.random.default_rng([self.seed, self.epoch]).permutation(self.length)[self.start :]
-        whole = order[: self.steps * self.size * self.batch].reshape(self.steps, self.size, self.batch)
-        return iter([(self.epoch, int(index)) for index in whole[:, self.rank].ravel()])
+        complete = order[: self.steps * self.world_size * self.batch_size]
+        of_ranks = complete.reshape(self.steps, self.world_size, self.batch_size)
+        return iter([(self.epoch, int(index)) for index in of_ranks[:, self.rank].ravel()])
 
     def __len__(self) -> int:
-        return self.steps * self.batch
+        return self.steps * self.batch_size
 
 
-def _open(path: Path, settings: Settings, skeleton: Skeleton) -> SampleFile:
+def _open_file(path: Path, settings: Settings, skeleton: Skeleton) -> SampleFile:
     file = SampleFile(path, settings.augment.published_crop)
     if file.joints != skeleton.annotated:
         raise ValueError(
-            f"{path}: its people have the joints {', '.join(file.joints)}; the skeleton "
-            f"{skeleton.name!r} expects {', '.join(skeleton.annotated)}: choose one that fits"
+            f"{path}: expected the annotated joints of the skeleton {skeleton.name!r}: "
+            f"{', '.join(skeleton.annotated)}; got {', '.join(file.joints)}; choose the matching skeleton"
         )
     return file
 
 
-def _chosen(file: SampleFile, settings: AugmentSettings) -> np.ndarray:
-    """All samples where each frames its main person; one a picture where the picture is framed."""
+def _select_samples(file: SampleFile, settings: AugmentSettings) -> np.ndarray:
+    """Indices of the samples to use: all if framing is by person, one of each image if it is by image."""
     if settings.framing == "person":
         return np.arange(len(file))
-    return np.unique(file.sample_pictures, return_index=True)[1]
+    return np.unique(file.sample_image_rows, return_index=True)[1]

@@ -1,7 +1,7 @@
-"""Batches made by processes of one core each.
+"""Load batches in worker processes of one core each.
 
-A process lays its batches in memory that it shares with the one that trains, always the same: were it fetched
-anew for each batch, as torch does, the kernel would have to clear and map all its pages first.
+A worker writes its batches into memory that it shares with the training process, always the same memory.
+torch allocates new shared memory for each batch instead, and the kernel has to clear and map its pages.
 """
 
 from __future__ import annotations
@@ -19,24 +19,24 @@ from torch import Tensor
 from torch.utils.data import DataLoader, get_worker_info
 
 from simplepose.config import Settings
-from simplepose.data.batch import Batch, collate, fill, pad_joints
-from simplepose.data.dataset import Place, TrainingSamples
+from simplepose.data.batch import Batch, collate, copy_samples, pad_joints
+from simplepose.data.dataset import SampleKey, TrainingSamples
 from simplepose.data.sample import Sample
 from simplepose.utils import malloc
 
-AHEAD = 4
-"""Batches that a worker makes before they are asked for."""
+# Batches that a worker prepares ahead.
+PREFETCH_BATCHES = 4
 
-SLOTS = AHEAD + 1
-"""Batches that a worker's memory holds: those, and the one that is being taken out."""
+# Batches in a worker's shared memory: the prefetched ones, and the one that is being copied out.
+SLOTS_PER_WORKER = PREFETCH_BATCHES + 1
 
 
-class Laid(NamedTuple):
-    """Where a worker has laid a batch.
+class BatchSlot(NamedTuple):
+    """The place of a batch in shared memory.
 
     Attributes:
-        worker, slot: which of the memory's.
-        joints: of the batch, (N, P, J, 3) float32, sent as they are.
+        worker, slot: indices into the shared memory.
+        joints: of the batch, (N, P, J, 3) float32; they are sent by value.
     """
 
     worker: int
@@ -44,85 +44,93 @@ class Laid(NamedTuple):
     joints: np.ndarray
 
 
-class Shelf:
-    """The memory that workers lay their batches in, to be made before they start and handed to them.
+class SharedBatchBuffer:
+    """Shared memory that workers write batches into. Create it before the workers start.
 
     Args:
         settings: of the samples.
-        batch: samples in a batch at most.
-        workers: how many.
+        batch_size: maximum number of samples in a batch.
+        workers: number of workers.
     """
 
-    def __init__(self, settings: Settings, batch: int, workers: int) -> None:
+    def __init__(self, settings: Settings, batch_size: int, workers: int) -> None:
         height, width = settings.augment.size
         cells = (height // settings.targets.stride, width // settings.targets.stride)
-        shapes = ((height, width, 3), cells, cells)
-        room = [torch.empty((workers, SLOTS, batch, *shape), dtype=torch.uint8) for shape in shapes]
-        self._room = [part.share_memory_() for part in room]
-        self._laid = 0
+        shapes = [
+            (workers, SLOTS_PER_WORKER, batch_size, *shape) for shape in ((height, width, 3), cells, cells)
+        ]
+        self._buffers = [torch.empty(shape, dtype=torch.uint8).share_memory_() for shape in shapes]
+        self._batches_written = 0
 
-    def lay(self, samples: Sequence[Sample]) -> Laid:
-        """Called by a worker: stack samples in its next slot, over what lay there SLOTS batches ago."""
+    def write(self, samples: Sequence[Sample]) -> BatchSlot:
+        """Collate samples into the next slot of the calling worker.
+
+        This overwrites the batch that the worker wrote SLOTS_PER_WORKER batches ago.
+        """
         worker = get_worker_info()
         assert worker is not None
-        laid = Laid(worker.id, self._laid % SLOTS, pad_joints(samples))
-        fill(samples, self._at(laid))
-        self._laid += 1
-        return laid
+        slot = BatchSlot(worker.id, self._batches_written % SLOTS_PER_WORKER, pad_joints(samples))
+        copy_samples(samples, self._views(slot))
+        self._batches_written += 1
+        return slot
 
-    def take(self, laid: Laid) -> Batch:
-        """A copy, in memory of its own; to be made before the next batch is asked for."""
-        return Batch._make([own(part) for part in (*self._at(laid), torch.from_numpy(laid.joints))])
+    def read(self, slot: BatchSlot) -> Batch:
+        """Copy a batch out of shared memory; must be called before the next batch is requested."""
+        return Batch._make(
+            [copy_pinned(part) for part in (*self._views(slot), torch.from_numpy(slot.joints))]
+        )
 
-    def _at(self, laid: Laid) -> list[Tensor]:
-        """The batch in shared memory, all but its joints."""
-        return [part[laid.worker, laid.slot, : len(laid.joints)] for part in self._room]
+    def _views(self, slot: BatchSlot) -> list[Tensor]:
+        """Views of a batch in shared memory; they exclude its joints."""
+        return [buffer[slot.worker, slot.slot, : len(slot.joints)] for buffer in self._buffers]
 
 
-class Loader:
-    """The batches of `train.batch_size` of some samples, read by `train.workers` processes.
+class BatchLoader:
+    """Load batches of `train.batch_size` samples with `train.workers` processes.
 
-    May be iterated again and again, `places` anew each time; workers live as long as it does.
+    It may be iterated several times; each time it iterates `keys` again. The workers live as long as it does.
 
     Args:
-        samples: what is read.
-        places: which, in this order.
+        samples: the dataset.
+        keys: which samples to load, in this order.
     """
 
-    def __init__(self, samples: TrainingSamples, places: Iterable[Place]) -> None:
+    def __init__(self, samples: TrainingSamples, keys: Iterable[SampleKey]) -> None:
         train = samples.settings.train
-        self._shelf = Shelf(samples.settings, train.batch_size, train.workers) if train.workers else None
+        self._buffer = (
+            SharedBatchBuffer(samples.settings, train.batch_size, train.workers) if train.workers else None
+        )
         self._batches: DataLoader[Sample] = DataLoader(
             samples,
             batch_size=train.batch_size,
-            sampler=places,
+            sampler=keys,
             num_workers=train.workers,
-            collate_fn=self._shelf.lay if self._shelf else collate,
-            prefetch_factor=AHEAD if self._shelf else None,
-            multiprocessing_context=_context() if self._shelf else None,
-            persistent_workers=self._shelf is not None,
-            worker_init_fn=_start_worker,
+            collate_fn=self._buffer.write if self._buffer else collate,
+            prefetch_factor=PREFETCH_BATCHES if self._buffer else None,
+            multiprocessing_context=_worker_context() if self._buffer else None,
+            persistent_workers=self._buffer is not None,
+            worker_init_fn=_init_worker,
         )
 
     def __iter__(self) -> Iterator[Batch]:
-        """In pinned memory where there is a GPU."""
-        for made in self._batches:
-            yield self._shelf.take(made) if self._shelf else Batch(*map(own, made))
+        """Yield batches, in pinned memory if a GPU is available."""
+        for loaded in self._batches:
+            yield self._buffer.read(loaded) if self._buffer else Batch(*map(copy_pinned, loaded))
 
     def __len__(self) -> int:
         return len(self._batches)
 
 
-def own(part: Tensor) -> Tensor:
-    """A copy, pinned where there is a GPU that it may go to."""
-    return torch.empty_like(part, pin_memory=torch.cuda.is_available()).copy_(part)
+def copy_pinned(tensor: Tensor) -> Tensor:
+    """Copy a tensor; the copy is in pinned memory if a GPU is available."""
+    return torch.empty_like(tensor, pin_memory=torch.cuda.is_available()).copy_(tensor)
 
 
-def _context() -> BaseContext:
-    """How workers are begun: not by a fork of this process.
+def _worker_context() -> BaseContext:
+    """A multiprocessing context that does not fork this process.
 
-    A forked process takes over the locks that this one's threads (of PyTorch, OpenCV, OpenVINO, NCCL) hold
-    at that moment, but not the threads that would release them, and can wait for ever.
+    A forked process inherits the locks that this process's threads (of PyTorch, OpenCV, OpenVINO, NCCL) hold
+    at that moment, but not the threads that would release them, so it can wait forever.
     """
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
@@ -131,8 +139,8 @@ def _context() -> BaseContext:
     return context
 
 
-def _start_worker(_: int) -> None:
-    """One core a worker, and its memory kept; Ctrl-C is the main process's to answer."""
-    malloc.keep()
+def _init_worker(_: int) -> None:
+    """Limit a worker to one core, keep its memory, and leave Ctrl-C to the main process."""
+    malloc.tune_malloc()
     cv2.setNumThreads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,4 +1,4 @@
-"""What training samples are made of: one picture with its people, and one sample of it."""
+"""Images with their annotated people, before augmentation."""
 
 from __future__ import annotations
 
@@ -9,20 +9,21 @@ import numpy as np
 
 from simplepose.image_io import decode
 
-NOBODY = -1
-"""The main person of a picture that shows nobody."""
+# The main person of an image without people.
+NO_PERSON = -1
 
-EMPTY_HEIGHT = 0.6
-"""Such a sample's height as a share of its picture's: the published framing then fills the crop with it."""
+# Framed height of an image without people, as a fraction of the image's height: the published framing then
+# fills the crop with the image.
+EMPTY_IMAGE_HEIGHT_RATIO = 0.6
 
 
-class Remark(NamedTuple):
-    """What was found about a picture while it was prepared.
+class Issue(NamedTuple):
+    """An issue that was found while an image was prepared.
 
     Attributes:
-        image_id: the picture's.
-        kind: the same words for all of a kind, to count by.
-        detail: more of it, may be empty.
+        image_id: of the image.
+        kind: the same text for all issues of a kind, to count by.
+        detail: more information, may be empty.
     """
 
     image_id: int
@@ -30,12 +31,12 @@ class Remark(NamedTuple):
     detail: str = ""
 
 
-class PictureFault(ValueError):
-    """A picture that no sample can be made of.
+class UnusableImageError(ValueError):
+    """An image cannot give a sample.
 
     Attributes:
-        reason: the kind of fault, the same words for all of a kind, to count by.
-        detail: more of it.
+        reason: the kind of fault, the same text for all faults of a kind, to count by.
+        detail: more information.
     """
 
     def __init__(self, reason: str, detail: str) -> None:
@@ -45,19 +46,19 @@ class PictureFault(ValueError):
 
 @dataclass(frozen=True, eq=False)
 class Record:
-    """One training sample, everything at picture size.
+    """One training sample before augmentation, at the size of its image.
 
     Attributes:
         image: (H, W, 3) uint8 BGR.
         mask_miss: (H, W) uint8, 255 where the loss counts, 0 where it must not.
         mask_all: (H, W) uint8, 255 on people, 0 elsewhere.
-        keypoints: (P, A, 3) float32 x, y, v in picture pixels, v as COCO's (0 not labelled, 1 hidden,
-            2 visible), main person first. People without a labelled keypoint are not in it. P is 0 in a
-            picture of nobody.
-        center_xy: the centre of the main person's box, or of a picture of nobody; picture pixels.
-        height: the height of the main person's box, or 0.6 of that of a picture of nobody; picture pixels,
-            above 0.
-        image_id: COCO's id of the picture.
+        keypoints: (P, A, 3) float32 x, y, v in image pixels, v as COCO's (0 not labeled, 1 occluded,
+            2 visible), main person first. It excludes people without a labeled keypoint. P is 0 in an image
+            without people.
+        center_xy: the center of the main person's box, or of an image without people; image pixels.
+        height: the height of the main person's box, or 0.6 of the height of an image without people; image
+            pixels, above 0.
+        image_id: COCO's id of the image.
     """
 
     image: np.ndarray
@@ -70,17 +71,17 @@ class Record:
 
 
 @dataclass(frozen=True, eq=False)
-class PreparedPicture:
-    """One picture and all that its training samples need.
+class PreparedImage:
+    """One image and the labels of all its training samples.
 
     Attributes:
-        image_id, file_name: as the annotations name the picture.
-        encoded: the picture file's bytes (JPEG, PNG, ...), as they are.
-        image: (H, W, 3) uint8 BGR, what they decode to.
+        image_id, file_name: as in the annotations.
+        encoded: the bytes of the image file (JPEG, PNG, ...), unchanged.
+        image: (H, W, 3) uint8 BGR, decoded from `encoded`.
         mask_miss, mask_all: (H, W) uint8, as in `Record`.
         keypoints: (P, A, 3) float32, as in `Record`, in the order of the annotations.
-        boxes_xywh: (P, 4) float64: left, top, width, height, picture pixels.
-        main_persons: rows of `keypoints`, or NOBODY; each gives one sample.
+        boxes_xywh: (P, 4) float64: left, top, width, height, image pixels.
+        main_persons: rows of `keypoints`, or NO_PERSON; each gives one sample.
     """
 
     image_id: int
@@ -94,12 +95,12 @@ class PreparedPicture:
     main_persons: tuple[int, ...]
 
     def record(self, main_person: int) -> Record:
-        """The sample of one main person."""
+        """Build the record of one main person."""
         masks = (self.mask_miss, self.mask_all)
-        return make_record(self.image_id, self.image, masks, self.keypoints, self.boxes_xywh, main_person)
+        return build_record(self.image_id, self.image, masks, self.keypoints, self.boxes_xywh, main_person)
 
 
-def make_record(
+def build_record(
     image_id: int,
     image: np.ndarray,
     masks: tuple[np.ndarray, np.ndarray],
@@ -107,14 +108,17 @@ def make_record(
     boxes_xywh: np.ndarray,
     main_person: int,
 ) -> Record:
-    """The sample of one main person; arguments as in `PreparedPicture`, `masks`: mask_miss, mask_all.
+    """Build the record of one main person.
+
+    Args:
+        masks: mask_miss, mask_all; the other arguments are as in `PreparedImage`.
 
     Raises:
-        IndexError: nobody has that row.
+        IndexError: no person has that row.
     """
-    if main_person == NOBODY:
+    if main_person == NO_PERSON:
         rows, columns = image.shape[:2]
-        center_xy, height = ((columns - 1) / 2, (rows - 1) / 2), EMPTY_HEIGHT * rows
+        center_xy, height = ((columns - 1) / 2, (rows - 1) / 2), EMPTY_IMAGE_HEIGHT_RATIO * rows
     else:
         x, y, width, height = map(float, boxes_xywh[main_person])
         center_xy = (x + width / 2, y + height / 2)
@@ -123,13 +127,19 @@ def make_record(
     return Record(image, *masks, keypoints, center_xy, height, image_id)
 
 
-def decode_picture(encoded: bytes | np.ndarray, known: bool = False) -> np.ndarray:
-    """A picture file's bytes -> (H, W, 3) uint8 BGR in the stored orientation; `known` as in `decode`.
+def decode_image(encoded: bytes | np.ndarray, validated: bool = False) -> np.ndarray:
+    """Decode the bytes of an image file to (H, W, 3) uint8 BGR, in the stored orientation.
+
+    Args:
+        encoded: the bytes of the file.
+        validated: these bytes were decoded before, so they are not checked for truncation again.
 
     Raises:
-        PictureFault: the bytes are no picture, or end too early.
+        UnusableImageError: the bytes are not an image, or end too early.
     """
-    image = decode(encoded, upright=False, known=known)
+    image = decode(encoded, upright=False, validated=validated)
     if image is None:
-        raise PictureFault("picture damaged", f"{len(encoded)} bytes that are no picture, or end too early")
+        raise UnusableImageError(
+            "image damaged", f"{len(encoded)} bytes that are not an image, or end too early"
+        )
     return image

@@ -1,38 +1,40 @@
-"""Which of a json's pictures are held out."""
+"""Split the images of an annotation file into training images and held-out images."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
-FIRST = "first:"
+FIRST_PREFIX = "first:"
 
 
-def held_out(split: str, listed: Sequence[int]) -> set[int]:
-    """The ids of the pictures that a split holds out.
+def held_out_ids(split: str, image_ids: Sequence[int]) -> set[int]:
+    """The ids of the images that a split holds out.
 
     Args:
-        split: `first:100` for the first 100 that the json lists, or the path of a text of picture ids,
-            separated by white space; ids that the json does not list are passed over.
-        listed: the ids of the json's pictures, in its order.
+        split: `first:100` for the first 100 images of the json, or the path of a text file with image ids,
+            separated by white space; ids that the json does not list are ignored.
+        image_ids: of all images of the json, in its order.
 
     Raises:
-        FileNotFoundError: there is no such text.
-        ValueError: it is no such text, or holds none of the pictures' ids.
+        FileNotFoundError: the text file does not exist.
+        ValueError: the split is malformed, or its ids are none of the json's.
     """
-    if split.startswith(FIRST):
-        number = split[len(FIRST) :]
+    if split.startswith(FIRST_PREFIX):
+        number = split[len(FIRST_PREFIX) :]
         if not number.isdecimal():
-            raise ValueError(f"split {split!r}: a number of pictures is expected after {FIRST!r}")
-        return set(listed[: int(number)])
+            raise ValueError(f"split {split!r}: expected a number of images after {FIRST_PREFIX!r}")
+        return set(image_ids[: int(number)])
     if not Path(split).is_file():
-        raise FileNotFoundError(f"split {split!r}: expected {FIRST}N or the path of a text of picture ids")
+        raise FileNotFoundError(
+            f"split {split!r}: expected {FIRST_PREFIX}N or the path of a text file with image ids"
+        )
     try:
         chosen = set(map(int, Path(split).read_text(encoding="utf-8").split()))
     except ValueError as error:
-        raise ValueError(f"{split}: picture ids, separated by white space, are expected ({error})") from error
-    if not chosen & set(listed):
+        raise ValueError(f"{split}: expected image ids, separated by white space ({error})") from error
+    if not chosen & set(image_ids):
         raise ValueError(
-            f"{split}: none of its {len(chosen)} ids is one of the json's {len(listed)} pictures"
+            f"{split}: expected ids of the json's {len(image_ids)} images, got {len(chosen)} other ids"
         )
-    return chosen & set(listed)
+    return chosen & set(image_ids)

@@ -1,4 +1,4 @@
-"""COCO's keypoint AP, by pycocotools, and the two files that go with it: annotations in, results out."""
+"""Compute COCO's keypoint AP with pycocotools, from an annotation file and result rows."""
 
 from __future__ import annotations
 
@@ -13,52 +13,51 @@ from pycocotools.coco import COCO as Annotations
 from pycocotools.cocoeval import COCOeval
 
 from simplepose import coco_json
-from simplepose.people import PERSON_CATEGORY
+from simplepose.people import PERSON_CATEGORY_ID
 from simplepose.skeleton import COCO
 
+# In pycocotools' order: mean over OKS 0.50:0.95, at 0.50, at 0.75, for medium and for large people.
 METRICS = ("AP", "AP50", "AP75", "APM", "APL", "AR", "AR50", "AR75", "ARM", "ARL")
-"""In pycocotools' order: mean over OKS 0.50:0.95, at 0.50, at 0.75, of medium and of large people."""
 
+# One person in COCO's keypoint result format, see `People.to_coco_rows`.
 Row = dict[str, Any]
-"""One person in COCO's keypoint result format, see `People.to_coco_rows`."""
+
+# Person area as a fraction of the bounding box area, if the json states no areas. CrowdPose's evaluation uses
+# this value.
+BOX_AREA_FRACTION = 0.53
+
+_EXPECTED = "expected COCO's person_keypoints_*.json or image_info_test-dev2017.json (see data/README.md)"
 
 
 def read_annotations(path: str | Path, joints: Sequence[str] = COCO.annotated) -> Annotations:
-    """Read a `person_keypoints_*.json`, or an `image_info_*.json` that lists pictures alone.
+    """Read a `person_keypoints_*.json`, or an `image_info_*.json` without annotations.
 
-    What other sets leave out is put in: an absent `num_keypoints` is counted, an absent `area` is BOX_SHARE
-    of the box, and people without keypoints are not looked for.
+    Keys that other datasets omit are filled in: a missing `num_keypoints` is counted, and a missing `area` is
+    BOX_AREA_FRACTION of the bounding box. People without keypoints are ignored by the evaluation.
 
     Args:
         path: of the json.
-        joints: the names of the annotated joints that are expected of it.
+        joints: names of the annotated joints that the json must have.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is no such json, its people have no keypoints, or they are of other joints.
+        FileNotFoundError: the file does not exist.
+        ValueError: the file is not such a json, its people have no keypoints, or have other keypoints.
     """
     content = coco_json.read(path, _EXPECTED, annotated=False)
-    people = coco_json.persons(content)
-    lacking = [] if all("bbox" in person for person in people) else ["bbox"]
-    lacking += [] if any(person.get("keypoints") for person in people) else ["keypoints"]
-    if content["annotations"] and (lacking or not people):
-        raise ValueError(f"{path}: people without {', '.join(lacking)}; {_EXPECTED}")
+    people = coco_json.person_annotations(content)
+    missing = [] if all("bbox" in person for person in people) else ["bbox"]
+    missing += [] if any(person.get("keypoints") for person in people) else ["keypoints"]
+    if content["annotations"] and (missing or not people):
+        raise ValueError(f"{path}: people without {', '.join(missing)}; {_EXPECTED}")
     for person in people:
-        if not _is_judgeable(person):
-            told = "keypoints, num_keypoints, bbox, area are not all numbers"
-            raise ValueError(f"{path}: {told} in {person}; {_EXPECTED}")
-    coco_json.require_joints(path, content, joints)
-    # pycocotools takes a match with annotation 0 for none, and of two with one id it sees one.
-    numbered = [{**_whole(person, len(joints)), "id": number} for number, person in enumerate(people, 1)]
-    return _indexed(
-        {**content, "annotations": numbered, "categories": [{"id": PERSON_CATEGORY, "name": "person"}]}
-    )
-
-
-BOX_SHARE = 0.53
-"""What CrowdPose's evaluation, whose json states no areas, takes a person to cover of their box."""
-
-_EXPECTED = "COCO's person_keypoints_*.json is expected, or image_info_test-dev2017.json (see data/README.md)"
+        if not _is_valid(person):
+            problem = "keypoints, num_keypoints, bbox, area are not all numbers"
+            raise ValueError(f"{path}: {problem} in {person}; {_EXPECTED}")
+    coco_json.validate_joints(path, content, joints)
+    # New ids from 1: pycocotools treats a match with annotation 0 as no match, and drops repeated ids.
+    annotations = [{**_fill_in(person, len(joints)), "id": index} for index, person in enumerate(people, 1)]
+    categories = [{"id": PERSON_CATEGORY_ID, "name": "person"}]
+    return _create_index({**content, "annotations": annotations, "categories": categories})
 
 
 def evaluate_rows(
@@ -67,36 +66,37 @@ def evaluate_rows(
     image_ids: Collection[int] | None = None,
     sigmas: Sequence[float] = COCO.sigmas,
 ) -> dict[str, float]:
-    """COCO's keypoint AP and AR of results, at most 20 people a picture.
+    """Compute COCO's keypoint AP and AR, with at most 20 people per image.
 
     Args:
-        annotations: what `read_annotations` returned, or a path for it (of COCO's joints).
-        rows: people found, as `People.to_coco_rows` gives them; they are not changed.
-        image_ids: the pictures that are judged; None: all that the annotations list.
-        sigmas: per annotated joint, the spread of object keypoint similarity.
+        annotations: as `read_annotations` returns them, or a path (of a json with COCO's keypoints).
+        rows: the found people, as `People.to_coco_rows` returns them; they are not changed.
+        image_ids: the images to evaluate; None: all images of the annotations.
+        sigmas: k/2 of object keypoint similarity for each annotated joint.
 
     Returns:
-        A value in [0, 1] for each of `METRICS`; -1, as pycocotools has it, where the pictures
-        show nobody to find. Nobody found is 0.
+        A value in [0, 1] for each of `METRICS`; pycocotools' -1 if the images have no annotated people. 0 if
+        no people were found.
 
     Raises:
-        ValueError: rows or annotations with another number of joints, or rows of unknown pictures.
+        ValueError: rows or annotations have another number of keypoints, or rows are of unknown images.
     """
     truth = annotations if isinstance(annotations, Annotations) else read_annotations(annotations)
     unknown = {row["image_id"] for row in rows} - set(truth.imgs)
     if unknown:
         raise ValueError(
-            f"results for pictures that the annotations do not list: {sorted(unknown, key=str)[:5]}"
+            f"results for images that are not in the annotations: {sorted(unknown, key=str)[:5]}"
         )
     lengths = {len(row["keypoints"]) for row in (*rows, *truth.anns.values())} - {3 * len(sigmas)}
     if lengths:
         raise ValueError(
-            f"{len(sigmas)} joints, 3 values each, expected everywhere; got lists of {sorted(lengths)}"
+            f"expected {3 * len(sigmas)} keypoint values per person, 3 for each of {len(sigmas)} keypoints; "
+            f"got {sorted(lengths)}"
         )
     with contextlib.redirect_stdout(io.StringIO()):
-        evaluator = COCOeval(truth, _results(truth, rows), "keypoints")
+        evaluator = COCOeval(truth, _load_results(truth, rows), "keypoints")
         evaluator.params.kpt_oks_sigmas = np.array(sigmas)
-        evaluator.params.catIds = [PERSON_CATEGORY]
+        evaluator.params.catIds = [PERSON_CATEGORY_ID]
         evaluator.params.imgIds = sorted(truth.imgs if image_ids is None else image_ids)
         evaluator.evaluate()
         evaluator.accumulate()
@@ -104,8 +104,8 @@ def evaluate_rows(
     return dict(zip(METRICS, map(float, evaluator.stats), strict=True))
 
 
-def table(metrics: dict[str, float]) -> str:
-    """The metrics in the layout that pycocotools prints, which papers quote."""
+def format_table(metrics: dict[str, float]) -> str:
+    """Format the metrics as pycocotools prints them."""
     lines = []
     for name, value in metrics.items():
         title = "Average Precision  (AP)" if name.startswith("AP") else "Average Recall     (AR)"
@@ -116,39 +116,44 @@ def table(metrics: dict[str, float]) -> str:
 
 
 def server_file_name(annotations: str | Path, name: str) -> str:
-    """The file name that COCO's server takes; the split's name is taken from the annotations'."""
+    """Return the file name that COCO's evaluation server requires.
+
+    Args:
+        annotations: path of the json, whose name contains the split.
+        name: of the method.
+    """
     split = Path(annotations).stem.removeprefix("image_info_").removeprefix("person_keypoints_")
     return f"person_keypoints_{split}_{name}_results.json"
 
 
-def _is_judgeable(person: Row) -> bool:
+def _is_valid(person: Row) -> bool:
     try:
-        stated = [person.get("num_keypoints", 0), person.get("area", 0)]
-        values = [*(person.get("keypoints") or []), *person["bbox"], *stated]
+        optional = [person.get("num_keypoints", 0), person.get("area", 0)]
+        values = [*(person.get("keypoints") or []), *person["bbox"], *optional]
         return len(person["bbox"]) == 4 and bool(np.isfinite(values).all()) and np.ndim(values) == 1
     except (TypeError, ValueError):
         return False
 
 
-def _whole(person: Row, joints: int) -> Row:
-    """An annotation with all that pycocotools reads."""
+def _fill_in(person: Row, joints: int) -> Row:
+    """Fill in the keys that pycocotools reads and an annotation lacks."""
     keypoints = person.get("keypoints") or [0] * 3 * joints
     width, height = person["bbox"][2:]
-    put_in = {
+    defaults = {
         "iscrowd": 0,
         "num_keypoints": sum(v > 0 for v in keypoints[2::3]),
-        "area": BOX_SHARE * width * height,
+        "area": BOX_AREA_FRACTION * width * height,
     }
-    return {**put_in, **person, "keypoints": keypoints, "category_id": PERSON_CATEGORY}
+    return {**defaults, **person, "keypoints": keypoints, "category_id": PERSON_CATEGORY_ID}
 
 
-def _results(truth: Annotations, rows: Sequence[Row]) -> Annotations:
+def _load_results(truth: Annotations, rows: Sequence[Row]) -> Annotations:
     if not rows:  # pycocotools cannot load an empty list
-        return _indexed({**truth.dataset, "annotations": []})
+        return _create_index({**truth.dataset, "annotations": []})
     return truth.loadRes([dict(row) for row in rows])
 
 
-def _indexed(content: dict[str, Any]) -> Annotations:
+def _create_index(content: dict[str, Any]) -> Annotations:
     annotations = Annotations()
     annotations.dataset = content
     with contextlib.redirect_stdout(io.StringIO()):

@@ -1,4 +1,4 @@
-"""How well ids hold: MOTA (Bernardin & Stiefelhagen 2008) and IDF1 (Ristani et al. 2016)."""
+"""Tracking metrics: MOTA (Bernardin & Stiefelhagen 2008) and IDF1 (Ristani et al. 2016)."""
 
 from __future__ import annotations
 
@@ -11,31 +11,32 @@ from scipy.optimize import linear_sum_assignment
 
 
 @dataclass(frozen=True, eq=False)
-class Judged:
-    """One frame: who is there, who was found, and how alike they are.
+class FrameMatch:
+    """The true and the found people of one frame, and their similarity.
 
     Attributes:
-        truth: (G,) int64 ids of the people who are there, each once.
-        found: (P,) int64 ids of those found, each once.
-        likeness: (G, P) in [0, 1], for example `oks`.
+        truth: (G,) int64 ids of the true people, each once.
+        found: (P,) int64 ids of the found people, each once.
+        similarity: (G, P) in [0, 1], for example `oks`.
 
     Raises:
-        ValueError: the shapes do not fit together, or an id stands twice.
+        ValueError: the shapes do not fit together, or an id is repeated.
     """
 
     truth: np.ndarray
     found: np.ndarray
-    likeness: np.ndarray
+    similarity: np.ndarray
 
     def __post_init__(self) -> None:
-        if self.likeness.shape != (len(self.truth), len(self.found)):
+        if self.similarity.shape != (len(self.truth), len(self.found)):
             raise ValueError(
-                f"likeness of shape {len(self.truth), len(self.found)} expected, got {self.likeness.shape}"
+                f"expected similarity of shape {len(self.truth), len(self.found)}, "
+                f"got {self.similarity.shape}"
             )
         for name in ("truth", "found"):
             ids = getattr(self, name)
             if len(set(ids.tolist())) < len(ids):
-                raise ValueError(f"each id once in a frame expected, got {name} {ids.tolist()}")
+                raise ValueError(f"expected unique ids in a frame, got {name} {ids.tolist()}")
 
 
 @dataclass(frozen=True)
@@ -43,96 +44,107 @@ class TrackScores:
     """Counts over all frames.
 
     Attributes:
-        truth, found: people there and found, one for each frame in which they are.
-        misses: people there whom nobody found matches.
-        false: people found who match nobody there.
-        switches: matches of somebody under another id than at that person's last match.
-        same: matches that hold under the one-to-one naming of truth by found ids that makes them most.
+        truth, found: number of true and found people, counted in each frame.
+        misses: true people without a match.
+        false_positives: found people without a match.
+        switches: matches of a true person with another found id than at that person's previous match.
+        id_matches: matches that agree with the one-to-one assignment of true to found ids that maximizes
+            their number.
     """
 
     truth: int
     found: int
     misses: int
-    false: int
+    false_positives: int
     switches: int
-    same: int
+    id_matches: int
 
     @property
     def mota(self) -> float:
-        """1 - (misses + false + switches) / truth: at most 1, below 0 for much that is false; 0 of nobody."""
-        return 1 - (self.misses + self.false + self.switches) / self.truth if self.truth else 0.0
+        """1 - (misses + false_positives + switches) / truth: at most 1, can be negative; 0 for no people."""
+        errors = self.misses + self.false_positives + self.switches
+        return 1 - errors / self.truth if self.truth else 0.0
 
     @property
     def idf1(self) -> float:
-        """2 same / (truth + found), in [0, 1]; 0 where nobody is there or found."""
-        return 2 * self.same / max(1, self.truth + self.found)
+        """2 id_matches / (truth + found), in [0, 1]; 0 if there are no true and no found people."""
+        return 2 * self.id_matches / max(1, self.truth + self.found)
 
 
-def track_scores(frames: Iterable[Judged], least: float = 0.5) -> TrackScores:
-    """Judge the ids of a video.
+def compute_track_scores(frames: Iterable[FrameMatch], min_similarity: float = 0.5) -> TrackScores:
+    """Compute the tracking metrics of a video.
 
-    In each frame those who matched in the frame before and still may keep their match; of the others as many
-    match as can, the most alike first in sum.
+    In each frame, pairs that were matched in the previous frame keep their match if it is still allowed. Of
+    the others, as many as possible are matched, with the largest total similarity.
 
     Args:
         frames: in order.
-        least: likeness from which on somebody found may be somebody there.
+        min_similarity: the smallest similarity of a match.
     """
-    last: dict[int, int] = {}
-    before: dict[int, int] = {}
+    last_matches: dict[int, int] = {}
+    previous: dict[int, int] = {}
     truth = found = matched = switches = 0
-    together: Counter[tuple[int, int]] = Counter()
+    pair_counts: Counter[tuple[int, int]] = Counter()
     for frame in frames:
-        allowed = frame.likeness >= least
-        pairs = _match(frame, allowed, before)
-        before = {int(frame.truth[row]): int(frame.found[column]) for row, column in pairs}
-        switches += sum(last.get(person, name) != name for person, name in before.items())
-        last.update(before)
+        allowed = frame.similarity >= min_similarity
+        pairs = _match(frame, allowed, previous)
+        previous = {int(frame.truth[row]): int(frame.found[column]) for row, column in pairs}
+        switches += sum(
+            last_matches.get(true_id, found_id) != found_id for true_id, found_id in previous.items()
+        )
+        last_matches.update(previous)
         truth, found, matched = truth + len(frame.truth), found + len(frame.found), matched + len(pairs)
         rows, columns = np.nonzero(allowed)
-        together.update(zip(frame.truth[rows].tolist(), frame.found[columns].tolist(), strict=True))
-    return TrackScores(truth, found, truth - matched, found - matched, switches, _most_same(together))
+        pair_counts.update(zip(frame.truth[rows].tolist(), frame.found[columns].tolist(), strict=True))
+    id_matches = _max_id_matches(pair_counts)
+    return TrackScores(truth, found, truth - matched, found - matched, switches, id_matches)
 
 
 def oks(
     truth: np.ndarray, areas: np.ndarray, found_xy: np.ndarray, found: np.ndarray, sigmas: np.ndarray
 ) -> np.ndarray:
-    """COCO's object keypoint similarity, with 0 for joints that were not found.
+    """Compute COCO's object keypoint similarity, with 0 for keypoints that were not found.
 
     Args:
-        truth: (G, J, 3) x, y, v; joints of v 0 are not judged, and somebody without any is like nobody.
-        areas: (G,) pixels squared that each covers.
+        truth: (G, J, 3) x, y, v; keypoints with v = 0 are ignored. A person without other keypoints has
+            similarity 0 to everyone.
+        areas: (G,) area of each true person in pixels squared.
         found_xy: (P, J, 2).
         found: (P, J) bool.
-        sigmas: (J,) the skeleton's.
+        sigmas: (J,) of the skeleton.
 
     Returns:
         (G, P) float64 in [0, 1].
     """
-    labelled = truth[:, None, :, 2] > 0
-    distances = ((truth[:, None, :, :2].astype(np.float64) - found_xy[None]) ** 2).sum(3)
+    labeled = truth[:, None, :, 2] > 0
+    squared_distances = ((truth[:, None, :, :2].astype(np.float64) - found_xy[None]) ** 2).sum(3)
     scales = 2 * (2 * np.asarray(sigmas)) ** 2 * np.maximum(areas, 1e-9)[:, None, None]
-    alike = np.where(labelled & found[None], np.exp(-distances / scales), 0).sum(2)
-    return alike / np.maximum(labelled.sum(2), 1)
+    similarity = np.where(labeled & found[None], np.exp(-squared_distances / scales), 0).sum(2)
+    return similarity / np.maximum(labeled.sum(2), 1)
 
 
-def _match(frame: Judged, allowed: np.ndarray, before: dict[int, int]) -> list[tuple[int, int]]:
-    """(row, column) of those who match."""
-    columns = {name: column for column, name in enumerate(frame.found.tolist())}
-    held = ((row, columns.get(before.get(name, -1), -1)) for row, name in enumerate(frame.truth.tolist()))
-    pairs = [(row, column) for row, column in held if column >= 0 and allowed[row, column]]
-    value = np.where(allowed, 1 + frame.likeness / (1 + sum(allowed.shape)), 0)  # number first, then likeness
+def _match(frame: FrameMatch, allowed: np.ndarray, previous: dict[int, int]) -> list[tuple[int, int]]:
+    """Match true and found people: pairs of (row, column)."""
+    columns = {found_id: column for column, found_id in enumerate(frame.found.tolist())}
+    candidates = (
+        (row, columns.get(previous.get(true_id, -1), -1)) for row, true_id in enumerate(frame.truth.tolist())
+    )
+    pairs = [(row, column) for row, column in candidates if column >= 0 and allowed[row, column]]
+    # Maximizes the number of matches first, then their similarity.
+    value = np.where(allowed, 1 + frame.similarity / (1 + sum(allowed.shape)), 0)
     for row, column in pairs:
         value[row], value[:, column] = 0, 0
-    rows, given = linear_sum_assignment(value, maximize=True)
-    return pairs + [(row, column) for row, column in zip(rows, given, strict=True) if value[row, column] > 0]
+    rows, assigned = linear_sum_assignment(value, maximize=True)
+    return pairs + [
+        (row, column) for row, column in zip(rows, assigned, strict=True) if value[row, column] > 0
+    ]
 
 
-def _most_same(together: Counter[tuple[int, int]]) -> int:
-    """The largest number of matches under a one-to-one naming."""
-    people = sorted({person for person, _ in together})
-    names = sorted({name for _, name in together})
-    counts = np.zeros((len(people), len(names)))
-    for (person, name), count in together.items():
-        counts[people.index(person), names.index(name)] = count
+def _max_id_matches(pair_counts: Counter[tuple[int, int]]) -> int:
+    """Return the largest number of matches under a one-to-one assignment of true to found ids."""
+    true_ids = sorted({true_id for true_id, _ in pair_counts})
+    found_ids = sorted({found_id for _, found_id in pair_counts})
+    counts = np.zeros((len(true_ids), len(found_ids)))
+    for (true_id, found_id), count in pair_counts.items():
+        counts[true_ids.index(true_id), found_ids.index(found_id)] = count
     return int(counts[linear_sum_assignment(counts, maximize=True)].sum())

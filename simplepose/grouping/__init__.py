@@ -1,4 +1,4 @@
-"""Grouping: limb and keypoint maps -> people, in C++ on the maps as the network gives them."""
+"""Grouping: limb maps and heatmaps -> people, in C++ at the resolution of the network's output."""
 
 from __future__ import annotations
 
@@ -21,32 +21,32 @@ _DEFAULTS = Settings()
 
 
 def group(maps: np.ndarray | torch.Tensor, skeleton: Skeleton, settings: Settings = _DEFAULTS) -> People:
-    """Find people in the maps of one picture.
+    """Find people in the maps of one image.
 
-    As in arXiv:1911.10529, joints are local maxima of the keypoint maps, limbs are scored along the limb
-    map between two joints, and limbs that share joints make a person; but the maps are read as they are,
-    between their cells, and people grow from the strongest links, not limb by limb in a fixed order.
-    A few joints without limbs to anybody go to the person they lie at.
-    `Settings(rules="reference")` follows the published rules instead, faults included.
-    Safe to call from several threads at once; other Python threads run meanwhile.
+    As in arXiv:1911.10529, joints are local maxima of the heatmaps, limbs are scored along the limb map
+    between two joints, and limbs that share joints form a person. Unlike there, the maps are not upsampled
+    but interpolated, and people grow from the strongest connections instead of limb by limb in a fixed order.
+    Small groups of unassigned keypoints are attached to a nearby person.
+    `Settings(rules="reference")` follows the published rules instead, including their faults.
+    This function is thread-safe and releases the GIL.
 
     Args:
-        maps: (C, h, w) float32, C-contiguous: the skeleton's channels; those after limbs and keypoints
-            are not read and may be left out. A cell that is not finite is no peak, and gives no support
-            to a limb that touches it. A NumPy array or a torch tensor. Of a tensor on a GPU, which may
-            also be float16 or bfloat16, only peaks and connections are copied from there; by the
-            reference rules, the maps.
-        skeleton: names the channels, and which joints a limb connects.
-        settings: thresholds and the maps' stride.
+        maps: (C, h, w) float32, C-contiguous, a NumPy array or a torch tensor, channels in the skeleton's
+            order. Channels after limbs and keypoints are not read and may be omitted. A cell that is not
+            finite is not a peak and does not support limbs through it. A tensor on a GPU may also be float16
+            or bfloat16; only peaks and connections are copied from the GPU (with the reference rules, the
+            maps).
+        skeleton: defines the channels and the joints of each limb.
+        settings: thresholds and the stride of the maps.
 
     Returns:
-        People, best first, joints in the skeleton's annotated order. x and y are pixels of the picture
-        that the maps were made of: cell k's centre is at k * stride + stride / 2 - 0.5. Where no joint
-        was found: 0, 0, 0. A person's score is the mean over all the skeleton's joints and limbs, a missing
-        one as 0; by the reference rules 1 - 1 / their sum, which may be negative.
+        People, best first, with keypoints in the skeleton's annotated order. x and y are in pixels of the
+        network's input: the center of cell k is at k * stride + stride / 2 - 0.5. A missing keypoint is
+        0, 0, 0. A person's score is the mean score of all the skeleton's joints and limbs, 0 for missing
+        ones. With the reference rules it is 1 - 1 / sum of the scores, which may be negative.
 
     Raises:
-        ValueError: maps of another type, shape or layout.
+        ValueError: the maps have another type, shape or memory layout.
     """
     _check(maps, skeleton)
     if _is_tensor(maps):
@@ -63,7 +63,9 @@ def group(maps: np.ndarray | torch.Tensor, skeleton: Skeleton, settings: Setting
 
 
 def _is_tensor(maps: object) -> TypeGuard[torch.Tensor]:
-    torch = sys.modules.get("torch")  # who has a tensor has imported it; for others it is slow to
+    torch = sys.modules.get(
+        "torch"
+    )  # torch is imported if there is a tensor; otherwise importing it here would be slow
     return torch is not None and isinstance(maps, torch.Tensor)
 
 
@@ -75,14 +77,14 @@ def _check(maps: object, skeleton: Skeleton) -> None:
         kind, contiguous, fixes = "tensor", maps.is_contiguous(), ("maps.float()", "maps.contiguous()")
         dtypes = ["float32"] if maps.device.type == "cpu" else ["float32", "float16", "bfloat16"]
     else:
-        raise ValueError(f"maps in a NumPy array or a torch tensor expected, got {type(maps).__name__}")
-    needed, dtype = skeleton.keypoint_channels.stop, str(maps.dtype).removeprefix("torch.")
+        raise ValueError(f"maps: expected a NumPy array or a torch tensor, got {type(maps).__name__}")
+    min_channels, dtype = skeleton.keypoint_channels.stop, str(maps.dtype).removeprefix("torch.")
     if dtype not in dtypes:
-        raise ValueError(f"maps in a {' or '.join(dtypes)} {kind} expected, got {dtype}; use {fixes[0]}")
-    if maps.ndim != 3 or maps.shape[0] < needed or min(maps.shape[1:]) < 1:
+        raise ValueError(f"maps: expected a {' or '.join(dtypes)} {kind}, got {dtype}; use {fixes[0]}")
+    if maps.ndim != 3 or maps.shape[0] < min_channels or min(maps.shape[1:]) < 1:
         raise ValueError(
-            f"maps (C, h, w) with C at least {needed}, the limbs and joints of skeleton {skeleton.name!r}, "
-            f"and h and w at least 1 expected, got shape {tuple(maps.shape)}"
+            f"maps: expected (C, h, w) with C >= {min_channels} (limbs and joints of skeleton "
+            f"{skeleton.name!r}), h >= 1 and w >= 1, got shape {tuple(maps.shape)}"
         )
     if not contiguous:
-        raise ValueError(f"maps that are not C-contiguous got; pass {fixes[1]}")
+        raise ValueError(f"maps: expected C-contiguous memory, got other strides; pass {fixes[1]}")

@@ -5,8 +5,8 @@ there, all cores wait after each of a hundred layers for the slowest, which may 
 A GPU runs one pass while another waits in its queue, so that it is never idle.
 
 Work for a GPU waits in CUDA streams, and the call that submits it returns at once. A pipeline keeps the
-network's stream short, so that images gather into batches meanwhile and times are true, and submits the other
-work of each image to a stream of its own, which does not wait behind whole batches.
+network's stream short: images gather into batches meanwhile, and measured times are true. It submits the
+other work of each image to a second stream, which does not wait behind whole batches.
 """
 
 from __future__ import annotations
@@ -18,56 +18,56 @@ from contextlib import contextmanager, nullcontext
 
 import torch
 
-MOST = 4
-"""On a CPU; each holds a picture's layers in memory."""
+# Each forward pass keeps the activations of its images in memory.
+MAX_CPU_CONCURRENT_FORWARDS = 4
 
-ON_GPU = 2
+GPU_CONCURRENT_FORWARDS = 2
 
 
-def passes(device: torch.device) -> int:
-    """How many at once get most done on a device, where nobody waits for a single picture."""
+def max_concurrent_forwards(device: torch.device) -> int:
+    """Return how many forward passes at once have the highest throughput on a device."""
     if device.type == "cuda":
-        return ON_GPU
-    return min(MOST, torch.get_num_threads()) if device.type == "cpu" else 1
+        return GPU_CONCURRENT_FORWARDS
+    return min(MAX_CPU_CONCURRENT_FORWARDS, torch.get_num_threads()) if device.type == "cpu" else 1
 
 
-def threads(count: int) -> ThreadPoolExecutor:
-    """Threads for so many passes, each with its share of the caller's cores."""
-    return ThreadPoolExecutor(count, "see", share(count))
+def forward_thread_pool(count: int) -> ThreadPoolExecutor:
+    """Create a pool of `count` threads for forward passes, each with its part of the caller's cores."""
+    return ThreadPoolExecutor(count, "forward", limit_torch_threads(count))
 
 
-def share(of: int) -> Callable[[], None]:
-    """What a thread calls first, so that torch uses there one of so many shares of the caller's cores.
+def limit_torch_threads(parts: int) -> Callable[[], None]:
+    """Return a thread initializer that limits torch to one of `parts` equal parts of the caller's cores.
 
-    torch has a number of cores for each thread, and one that a thread gets when it first asks. Setting the
-    first sets both, so the second is set back, from a thread that ends at once.
+    torch has a number of cores for each thread, and a default that a thread gets when it first asks. Setting
+    the first also sets the default. The default is therefore restored from a thread that ends at once.
     """
     cores = torch.get_num_threads()
 
-    def take() -> None:
-        torch.get_num_threads()  # or this thread would ask later
-        torch.set_num_threads(max(1, cores // of))
-        others = threading.Thread(target=torch.set_num_threads, args=(cores,))
-        others.start()
-        others.join()
+    def initialize() -> None:
+        torch.get_num_threads()  # or this thread would read the default later
+        torch.set_num_threads(max(1, cores // parts))
+        restore_default = threading.Thread(target=torch.set_num_threads, args=(cores,))
+        restore_default.start()
+        restore_default.join()
 
-    return take
+    return initialize
 
 
-class Queues:
-    """Two queues of a GPU; of other devices none, where all is done when a call returns.
+class CudaStreams:
+    """The network's CUDA stream and a side stream. On other devices, both contexts do nothing.
 
     Args:
-        device: where the network lies.
+        device: device of the network.
     """
 
     def __init__(self, device: torch.device) -> None:
         self._device, self._is_gpu = device, device.type == "cuda"
-        self._beside = torch.cuda.Stream(device, priority=-1) if self._is_gpu else None  # -1: goes first
+        self._side_stream = torch.cuda.Stream(device, priority=-1) if self._is_gpu else None  # -1: high
 
     @contextmanager
-    def finished(self) -> Iterator[None]:
-        """What the block gives to the current queue is done when it ends, and may be used in any other."""
+    def synchronized(self) -> Iterator[None]:
+        """Wait at the block's end for what it submitted to the current stream; any stream may then use it."""
         yield
         if self._is_gpu:
             done = torch.cuda.Event(blocking=True)
@@ -75,11 +75,11 @@ class Queues:
             done.synchronize()
 
     @contextmanager
-    def beside(self) -> Iterator[None]:
-        """The block's work goes beside the network's, on what is `finished`.
+    def side_stream(self) -> Iterator[None]:
+        """Submit the block's work to the side stream; its inputs must come from a `synchronized` block.
 
-        It ends with a copy to the CPU, so that nothing works any longer on what the network's queue may then
-        have anew.
+        The block must end with a copy to the CPU. No work is then pending on memory that the network's stream
+        may reuse.
         """
-        with torch.cuda.stream(self._beside) if self._beside is not None else nullcontext():
+        with torch.cuda.stream(self._side_stream) if self._side_stream is not None else nullcontext():
             yield

@@ -1,9 +1,10 @@
-"""From a source's frames to their people, every step in threads of its own.
+"""Find the people in the frames of a source, with every stage in threads of its own.
 
-    read -> frame -> see -> group -> track -> draw -> (whoever iterates: write)
+    read -> preprocess -> network -> group -> track -> draw -> write (the caller's loop)
 
-Frames come out in the order in which they were read. How many are on their way is bounded: the slowest step
-sets the pace, and memory stays flat. What fails for one frame is told in its place, and the rest goes on.
+In timings, preprocessing is called "frame" and the network "see". Frames leave the pipeline in the order in
+which they were read. The number of frames in progress is limited: the slowest stage sets the pace, and memory
+stays constant. A frame on which a stage fails becomes a `BadFrame` in its place, and the run continues.
 """
 
 from __future__ import annotations
@@ -17,197 +18,209 @@ import numpy as np
 from torch import Tensor
 
 from simplepose.frames import BadFrame, Frame, FrameSource
-from simplepose.inference.concurrency import Queues, share
+from simplepose.inference.concurrency import CudaStreams, limit_torch_threads
 from simplepose.inference.heatmaps import Maps
 from simplepose.inference.predictor import Predictor
-from simplepose.inference.preprocess import Framed
-from simplepose.inference.stages import Line, Step, Timing
+from simplepose.inference.preprocess import ModelInput
+from simplepose.inference.stages import Stage, StagePipeline, Timing
 from simplepose.people import People
 
 T = TypeVar("T")
 
-STEPS = {
-    "frame": "resizing",
+# Names of the stages between reading and writing -> how error messages call them.
+STAGE_LABELS = {
+    "frame": "preprocessing",
     "see": "the network",
     "group": "grouping",
     "track": "tracking",
     "draw": "drawing",
 }
-"""The steps between reading and writing, as people call them."""
 
-IN_A_ROW = 20
-"""So many failures in a row are not the frames' fault."""
+# A run ends after this number of failures in a row, which cannot be the frames' fault.
+MAX_CONSECUTIVE_FAILURES = 20
 
-AHEAD = 3
-"""Batches that may be on their way besides those that the network is at."""
+# Batches that may be in progress in addition to those in the network.
+PREFETCH_BATCHES = 3
 
-Track = Callable[[People, Frame], People]
-Draw = Callable[[Frame, People, Maps | None], np.ndarray]
+TrackFunction = Callable[[People, Frame], People]
+DrawFunction = Callable[[Frame, People, Maps | None], np.ndarray]
 
 
 @dataclass(frozen=True, eq=False)
-class Seen:
-    """What came of a frame.
+class FrameResult:
+    """The result for one frame.
 
     Attributes:
-        frame: as the source gave it.
-        people: in it, with ids where they are tracked.
-        drawn: what `draw` made of it, (H, W, 3) uint8 BGR; None without one.
+        frame: the source's frame.
+        people: the people in it, with ids if they are tracked.
+        visualization: what the pipeline's `draw` returned, (H, W, 3) uint8 BGR; None without `draw`.
     """
 
     frame: Frame
     people: People
-    drawn: np.ndarray | None = None
+    visualization: np.ndarray | None = None
 
 
 class Pipeline:
     """Finds the people in the frames of a source.
 
     Args:
-        predictor: its three steps are run; its batch is the network's, and so many of its passes at once.
-        track: gives the people of a frame their ids, by the frame's seconds; called in order.
-        draw: (frame, people, maps) -> a picture; maps are None unless `keep_maps` is set.
-        keep_maps: for `draw`.
-        threads: of each step that may work on several frames at once: framing, grouping, drawing.
+        predictor: runs the stages; its `batch` and `max_concurrent_forwards` apply to the network.
+        track: (people, frame) -> people with ids; called in the order of the frames.
+        draw: (frame, people, maps) -> an image; maps are None unless `keep_maps` is set.
+        keep_maps: whether `draw` gets the maps.
+        threads: threads of each stage that may process several frames at once: preprocessing, grouping and
+            drawing.
 
     Attributes:
-        timings: of each step that is run, seconds a frame; what a batch takes is shared by its frames. Of
-            what runs several times at once, the network too, they are those of each.
+        timings: of each stage, seconds a frame. The time of a batch is split among its frames. A stage with
+            several threads has the times of each thread.
     """
 
     def __init__(
         self,
         predictor: Predictor,
-        track: Track | None = None,
-        draw: Draw | None = None,
+        track: TrackFunction | None = None,
+        draw: DrawFunction | None = None,
         keep_maps: bool = False,
         threads: int = 1,
     ) -> None:
         self._predictor, self._keep_maps = predictor, keep_maps
-        self._queues = Queues(predictor.device)
-        self._before = [Step("frame", self._frame, threads)]
-        self._after = [Step("group", self._group, threads)]
+        self._streams = CudaStreams(predictor.device)
+        self._stages_before = [Stage("frame", self._preprocess, threads)]
+        self._stages_after = [Stage("group", self._group, threads)]
         if track is not None:
-            self._after.append(Step("track", _tracking(track), in_order=True))
+            self._stages_after.append(Stage("track", _tracking_stage(track), in_order=True))
         if draw is not None:
-            self._after.append(Step("draw", _drawing(draw), threads))
-        names = ("read", "frame", "see", *(step.name for step in self._after), "write")
+            self._stages_after.append(Stage("draw", _drawing_stage(draw), threads))
+        names = ("read", "frame", "see", *(stage.name for stage in self._stages_after), "write")
         self.timings = {name: Timing() for name in names}
 
-    def run(self, source: FrameSource) -> Generator[Seen | BadFrame, None, None]:
-        """What comes of each frame, in order; one that cannot be read, or fails later, is a `BadFrame`.
+    def run(self, source: FrameSource) -> Generator[FrameResult | BadFrame, None, None]:
+        """Yield the result of each frame in order; a frame that is unreadable or fails is a `BadFrame`.
 
         Leaving the iteration ends all threads and closes the source.
 
         Raises:
-            Exception: what the source raised, after all frames that it gave before.
-            ValueError: one frame after the other fails.
+            Exception: what the source raised, after the results of all earlier frames.
+            ValueError: too many frames in a row failed.
         """
-        passes = 1 if source.live else self._predictor.passes  # of a live source the newest frame, soon
-        see = Step("see", self._see, passes, self._predictor.batch, _shape, begin=share(passes))
-        room = 2 + self._predictor.batch * (passes + (0 if source.live else AHEAD))
-        works = _begin(source)
-        line = Line(works, [*self._before, see, *self._after], self.timings, room)
+        # A live source needs low latency: one forward pass at a time, on the newest frames.
+        forwards = 1 if source.live else self._predictor.max_concurrent_forwards
+        network = Stage(
+            "see",
+            self._infer,
+            forwards,
+            self._predictor.batch,
+            _batch_key,
+            initializer=limit_torch_threads(forwards),
+        )
+        stages = [*self._stages_before, network, *self._stages_after]
+        prefetch = 0 if source.live else PREFETCH_BATCHES
+        items = _read_items(source)
+        pipeline = StagePipeline(
+            items, stages, self.timings, 2 + self._predictor.batch * (forwards + prefetch)
+        )
         try:
-            yield from self._results(line)
+            yield from self._results(pipeline)
         finally:
-            line.stop()
+            pipeline.stop()
             source.close()
-            line.join()
-            works.close()
-        if line.failure is not None:
-            raise line.failure
+            pipeline.join()
+            items.close()
+        if pipeline.failure is not None:
+            raise pipeline.failure
 
-    def _results(self, line: Line[_Work]) -> Iterator[Seen | BadFrame]:
-        in_a_row = 0
-        for work in line:
-            in_a_row = in_a_row + 1 if work.failed and not isinstance(work.frame, BadFrame) else 0
-            result = work.result()
+    def _results(self, pipeline: StagePipeline[_FrameItem]) -> Iterator[FrameResult | BadFrame]:
+        failures = 0
+        for item in pipeline:
+            failures = failures + 1 if item.failed and not isinstance(item.frame, BadFrame) else 0
+            result = item.result()
             start = time.perf_counter()
             yield result
             self.timings["write"].add(time.perf_counter() - start)
-            if in_a_row >= IN_A_ROW and isinstance(result, BadFrame):
+            if failures >= MAX_CONSECUTIVE_FAILURES and isinstance(result, BadFrame):
                 raise ValueError(
-                    f"{in_a_row} frames in a row failed; the last, {result.name}: {result.reason}"
+                    f"{failures} frames in a row failed; the last, {result.name}: {result.reason}"
                 )
 
-    def _frame(self, works: Sequence[_Work]) -> None:
-        for work in works:
-            work.framed = self._predictor.frame(work.good.image)
+    def _preprocess(self, items: Sequence[_FrameItem]) -> None:
+        for item in items:
+            item.model_input = self._predictor.preprocess(item.readable_frame.image)
 
-    def _see(self, works: Sequence[_Work]) -> None:
-        with self._queues.finished():
-            seen = self._predictor.see([_of(work.framed) for work in works])
-        for work, maps in zip(works, seen, strict=True):
-            work.maps = maps
+    def _infer(self, items: Sequence[_FrameItem]) -> None:
+        with self._streams.synchronized():
+            batch = self._predictor.infer([_require(item.model_input) for item in items])
+        for item, maps in zip(items, batch, strict=True):
+            item.maps = maps
 
-    def _group(self, works: Sequence[_Work]) -> None:
-        for work in works:
-            maps, picture = _of(work.maps), _of(work.framed)
-            with self._queues.beside():
-                work.people = self._predictor.group(maps, picture)
-                work.shown = Maps(maps.cpu().numpy(), picture.to_picture) if self._keep_maps else None
-            work.maps = work.framed = None
+    def _group(self, items: Sequence[_FrameItem]) -> None:
+        for item in items:
+            maps, model_input = _require(item.maps), _require(item.model_input)
+            with self._streams.side_stream():
+                item.people = self._predictor.group(maps, model_input)
+                item.kept_maps = Maps(maps.cpu().numpy(), model_input.to_image) if self._keep_maps else None
+            item.maps = item.model_input = None
 
 
 @dataclass(eq=False)
-class _Work:
-    """A frame on its way, and what is known of it so far."""
+class _FrameItem:
+    """A frame in progress, with the outputs of the stages so far."""
 
-    place: int
+    index: int
     frame: Frame | BadFrame
-    fault: BadFrame | None = None
-    framed: Framed | None = None
+    failure: BadFrame | None = None
+    model_input: ModelInput | None = None
     maps: Tensor | None = None
-    shown: Maps | None = None
+    kept_maps: Maps | None = None
     people: People | None = None
-    drawn: np.ndarray | None = None
+    visualization: np.ndarray | None = None
 
     @property
     def failed(self) -> bool:
-        return self.fault is not None
+        return self.failure is not None
 
-    def fail(self, step: str, error: Exception) -> None:
-        reason = f"{STEPS[step]} failed: {str(error).strip() or type(error).__name__}"
-        self.fault = BadFrame(self.frame.number, self.frame.name, " ".join(reason.split()))
+    def fail(self, stage: str, error: Exception) -> None:
+        reason = f"{STAGE_LABELS[stage]} failed: {str(error).strip() or type(error).__name__}"
+        self.failure = BadFrame(self.frame.number, self.frame.name, " ".join(reason.split()))
 
     @property
-    def good(self) -> Frame:
-        """The frame, where it could be read."""
+    def readable_frame(self) -> Frame:
+        """The frame of an item that has not failed."""
         assert isinstance(self.frame, Frame)
         return self.frame
 
-    def result(self) -> Seen | BadFrame:
-        return self.fault or Seen(self.good, _of(self.people), self.drawn)
+    def result(self) -> FrameResult | BadFrame:
+        return self.failure or FrameResult(self.readable_frame, _require(self.people), self.visualization)
 
 
-def _begin(source: FrameSource) -> Generator[_Work, None, None]:
-    for place, frame in enumerate(source):
-        yield _Work(place, frame, frame if isinstance(frame, BadFrame) else None)
+def _read_items(source: FrameSource) -> Generator[_FrameItem, None, None]:
+    for index, frame in enumerate(source):
+        yield _FrameItem(index, frame, frame if isinstance(frame, BadFrame) else None)
 
 
-def _shape(work: _Work) -> Hashable:
-    return work.framed.shape if work.framed is not None else None
+def _batch_key(item: _FrameItem) -> Hashable:
+    return item.model_input.shape if item.model_input is not None else None
 
 
-def _tracking(track: Track) -> Callable[[Sequence[_Work]], None]:
-    def run(works: Sequence[_Work]) -> None:
-        for work in works:
-            work.people = track(_of(work.people), work.good)
-
-    return run
-
-
-def _drawing(draw: Draw) -> Callable[[Sequence[_Work]], None]:
-    def run(works: Sequence[_Work]) -> None:
-        for work in works:
-            work.drawn = draw(work.good, _of(work.people), work.shown)
-            work.shown = None
+def _tracking_stage(track: TrackFunction) -> Callable[[Sequence[_FrameItem]], None]:
+    def run(items: Sequence[_FrameItem]) -> None:
+        for item in items:
+            item.people = track(_require(item.people), item.readable_frame)
 
     return run
 
 
-def _of(value: T | None) -> T:
-    """What an earlier step has left."""
+def _drawing_stage(draw: DrawFunction) -> Callable[[Sequence[_FrameItem]], None]:
+    def run(items: Sequence[_FrameItem]) -> None:
+        for item in items:
+            item.visualization = draw(item.readable_frame, _require(item.people), item.kept_maps)
+            item.kept_maps = None
+
+    return run
+
+
+def _require(value: T | None) -> T:
+    """Return the output of an earlier stage, which cannot be None."""
     assert value is not None
     return value

@@ -1,4 +1,4 @@
-"""The three-line API: load a model, call it on a picture, get People."""
+"""The public API: load a model, call it on an image, get `People`."""
 
 from __future__ import annotations
 
@@ -13,55 +13,55 @@ import numpy as np
 import torch
 
 from simplepose import config, geometry, grouping
-from simplepose.inference.concurrency import passes
-from simplepose.inference.heatmaps import MapMaker, Maps
-from simplepose.inference.preprocess import Framed, framed
+from simplepose.inference.concurrency import max_concurrent_forwards
+from simplepose.inference.heatmaps import Maps, MultiScaleNetwork
+from simplepose.inference.preprocess import ModelInput, preprocess
 from simplepose.models import checkpoints
 from simplepose.models.backends import Runtime, build_backend
 from simplepose.models.checkpoints import Model
 from simplepose.models.layers import DTYPES
-from simplepose.models.run_modes import Run
+from simplepose.models.run_modes import RunMode
 from simplepose.people import People
 
+# Folder of the models that ship with the package.
 ASSETS = Path(__file__).parent.parent / "assets"
-"""Where the networks that ship with the package lie."""
 
-REPLACED = {"imhn_tiny": "imhn_mobile"}
-"""Networks that former versions shipped, and those that replaced them."""
+# Models that earlier versions shipped -> the models that replaced them.
+REPLACED_MODELS = {"imhn_tiny": "imhn_mobile"}
 
-DEVICES = ("cpu", "cuda")
-"""Kinds of devices that pictures are brought to, and maps are grouped on."""
+# Supported device types.
+DEVICE_TYPES = ("cpu", "cuda")
 
-BATCH = {"cuda": 8}
-"""Pictures that go through the network together on such a device, where nothing else is said; else 1."""
+# Default batch of a device type, images; 1 for all others.
+DEFAULT_BATCH = {"cuda": 8}
 
-OVERRIDABLE = ("inference", "grouping", "tracking")
-"""The parts of the settings that are not the checkpoint's own."""
+# Parts of the settings that do not belong to the checkpoint.
+OVERRIDABLE_SECTIONS = ("inference", "grouping", "tracking")
 
 
 class Predictor:
-    """Finds the people in pictures. Safe to call from several threads at once.
+    """Finds the people in images. Safe to call from several threads at once.
 
     Args:
         model: a network in float32 with its settings and skeleton, on `device`.
-        device: where the network lies: "cpu", "cuda", "cuda:1", ...
+        device: device of the network: "cpu", "cuda", "cuda:1", ...
         precision: fp32, bf16 or fp16.
-        stacks: how many of the network's stacks are run, fewer are faster; None: all.
-        batch: pictures of one shape that go through the network together, at most; None: 8 on a GPU, 1 on a
-            CPU, which more do not help.
-        run: how the network is run, as `models.for_use` says; others than eager take a while at the first
-            picture of each shape.
-        runtime: "torch", "openvino", "onnx", or "auto": the fastest that is installed, as
-            `models.backends.build_backend` says.
+        stacks: number of the network's stacks to run; fewer are faster. None: all.
+        batch: maximum number of images of one shape in a batch. None: 8 on a GPU, 1 on a CPU, where larger
+            batches are not faster.
+        run: how torch runs the network, see `models.fuse`. All but "eager" take a while at the first image of
+            each shape.
+        runtime: "torch", "openvino", "onnx", or "auto", the fastest one that is installed; see
+            `models.backends.build_backend`.
 
     Attributes:
-        network: the plain network in float32 with all its heads.
-        settings: as the checkpoint states them, with overrides.
+        network: the network in float32 with all its heads, not fused.
+        settings: the checkpoint's settings, with overrides.
         skeleton: the joints; `People` come in its annotated order.
-        device, batch: as above.
-        runtime, precision: that the network runs in.
-        passes: so many calls of `see` at once, each in a thread with its share of the cores
-            (`passes.share`), get most done.
+        device, batch: see Args.
+        runtime, precision: of the network that runs.
+        max_concurrent_forwards: number of concurrent calls of `infer` with the highest throughput, each in a
+            thread with its part of the cores (`concurrency.limit_torch_threads`).
     """
 
     def __init__(
@@ -71,22 +71,22 @@ class Predictor:
         precision: str = "fp32",
         stacks: int | None = None,
         batch: int | None = None,
-        run: Run = "eager",
+        run: RunMode = "eager",
         runtime: Runtime = "auto",
     ) -> None:
         if precision not in DTYPES:
-            raise ValueError(f"precision {precision!r}: one of {', '.join(DTYPES)} expected")
+            raise ValueError(f"precision: expected one of {', '.join(DTYPES)}, got {precision!r}")
         self.device = device = torch.device(device)
-        if device.type not in DEVICES:
-            raise ValueError(f"device {str(device)!r}: {' or '.join(DEVICES)} expected")
+        if device.type not in DEVICE_TYPES:
+            raise ValueError(f"device: expected {' or '.join(DEVICE_TYPES)}, got {str(device)!r}")
         if batch is not None and batch < 1:
-            raise ValueError(f"a batch of at least 1 picture expected, got {batch}")
+            raise ValueError(f"batch: expected at least 1 image, got {batch}")
         self.network, self.settings, self.skeleton = model.network, model.settings, model.skeleton
-        self.batch = batch or BATCH.get(device.type, 1)
-        self.passes = passes(device)
+        self.batch = batch or DEFAULT_BATCH.get(device.type, 1)
+        self.max_concurrent_forwards = max_concurrent_forwards(device)
         backend = build_backend(model.network, runtime, precision, stacks=stacks, device=device, run=run)
         self.runtime, self.precision = backend.runtime, backend.precision
-        self._make = MapMaker(
+        self._compute_maps = MultiScaleNetwork(
             backend.network,
             self.skeleton,
             self.settings.inference,
@@ -104,15 +104,15 @@ class Predictor:
         weights: str = "auto",
         stacks: int | None = None,
         batch: int | None = None,
-        run: Run = "eager",
+        run: RunMode = "eager",
         preset: str = "default",
         runtime: Runtime = "auto",
     ) -> Predictor:
         """Load any file that `models.checkpoints.load` reads.
 
-        That is done in a thread that ends with it, and with it the OpenMP threads that torch begins for
-        it. Of more such threads than cores libgomp lets none wait awake: those that run the network,
-        perhaps in a thread of a pipeline, would then be woken anew for each of its hundred layers.
+        A separate thread loads it, so that the OpenMP threads that torch starts for loading end with it. With
+        more such threads than cores, libgomp lets none of them wait actively, and the threads that run the
+        network would have to be woken for each of its hundred layers.
 
         Args:
             path: of the file.
@@ -120,30 +120,33 @@ class Predictor:
             precision: see the class.
             overrides: settings as "key.key=value", for example "inference.scales=[0.5, 1, 1.5]". They replace
                 those of the preset.
-            weights: of a training checkpoint: raw, ema, swa, or auto: the first that it has of swa, ema, raw.
+            weights: of a training checkpoint: raw, ema, swa, or auto, the first that it contains of swa, ema
+                and raw.
             stacks, batch, run, runtime: see the class.
-            preset: fast, default or accurate: the inference settings that `config.PRESETS` names. They
-                replace those of the file.
+            preset: fast, default or accurate: the inference settings in `config.PRESETS`. They replace those
+                of the file.
 
         Raises:
-            FileNotFoundError: there is no such file.
-            ValueError: the file, an override or the preset is not usable, and why.
+            FileNotFoundError: the file does not exist.
+            ValueError: the file, an override or the preset is invalid.
         """
-        made = partial(
+        build = partial(
             cls, device=device, precision=precision, stacks=stacks, batch=batch, run=run, runtime=runtime
         )
-        with ThreadPoolExecutor(1, "loads a network") as thread:
-            return thread.submit(lambda: made(_read(path, device, overrides, weights, preset))).result()
+        with ThreadPoolExecutor(1, "load network") as thread:
+            return thread.submit(
+                lambda: build(_load_model(path, device, overrides, weights, preset))
+            ).result()
 
     def maps(self, image: np.ndarray) -> Maps:
-        """The network's maps of one picture, (H, W, 3) uint8 BGR.
+        """Compute the network's maps of one image, (H, W, 3) uint8 BGR.
 
         Raises:
-            ValueError: the array is no such picture.
+            ValueError: the array is not such an image.
         """
-        picture = self.frame(image)
-        (values,) = self.see([picture])
-        return Maps(values.cpu().numpy(), picture.to_picture)
+        model_input = self.preprocess(image)
+        (values,) = self.infer([model_input])
+        return Maps(values.cpu().numpy(), model_input.to_image)
 
     @overload
     def __call__(self, images: np.ndarray) -> People: ...
@@ -152,66 +155,68 @@ class Predictor:
     def __call__(self, images: Sequence[np.ndarray]) -> list[People]: ...
 
     def __call__(self, images: np.ndarray | Sequence[np.ndarray]) -> People | list[People]:
-        """The people in one picture, or in several.
+        """Find the people in one or several images.
 
         Args:
-            images: (H, W, 3) uint8 BGR; or a list of such pictures of any sizes, or an array (N, H, W, 3):
-                those that have the same shape once resized and padded go through the network together.
+            images: (H, W, 3) uint8 BGR; or a list of such images of any sizes, or an array (N, H, W, 3).
+                Images that have the same shape after resizing and padding share batches.
 
         Returns:
-            People, best first, x and y in the picture's pixels; of several pictures a list, in their order.
+            People, best first, x and y in pixels of the image; for several images a list, in their order.
 
         Raises:
-            ValueError: an array is no such picture.
+            ValueError: an array is not such an image.
         """
         if isinstance(images, np.ndarray) and images.ndim != 4:
-            return self._people([images])[0]
+            return self._predict([images])[0]
         if not isinstance(images, np.ndarray | list | tuple):
-            raise ValueError(
-                f"a picture, a list of pictures or an array expected, got {type(images).__name__}"
-            )
-        return self._people(images)
+            raise ValueError(f"expected an image, a list of images or an array, got {type(images).__name__}")
+        return self._predict(images)
 
-    def frame(self, image: np.ndarray) -> Framed:
-        """The first of three steps to people: a picture, made ready for the network.
+    def preprocess(self, image: np.ndarray) -> ModelInput:
+        """Prepare an image for the network: the first of three steps.
 
         Raises:
-            ValueError: the array is no picture, (H, W, 3) uint8.
+            ValueError: the array is not an image, (H, W, 3) uint8.
         """
-        _check(image)
-        return framed(image, self.settings.inference)
+        _check_image(image)
+        return preprocess(image, self.settings.inference)
 
-    def see(self, pictures: Sequence[Framed]) -> list[torch.Tensor]:
-        """The second step: for each picture its (C, h, w) maps, where the network lies; of one `shape`."""
-        return self._make(pictures)
+    def infer(self, inputs: Sequence[ModelInput]) -> list[torch.Tensor]:
+        """Compute the (C, h, w) maps of each input, on the network's device: the second step.
 
-    def group(self, maps: torch.Tensor, picture: Framed) -> People:
-        """The third step: the maps of a picture -> its people."""
-        found = grouping.group(maps, self.skeleton, self.settings.grouping)
-        keypoints = found.keypoints.copy()
-        keypoints[..., :2] = geometry.apply_to_points(picture.to_picture, keypoints[..., :2])
-        return People(np.where(found.found[..., None], keypoints, 0), found.scores)
+        Args:
+            inputs: model inputs of the same `shape`.
+        """
+        return self._compute_maps(inputs)
 
-    def _people(self, images: Sequence[np.ndarray] | np.ndarray) -> list[People]:
-        pictures = [self.frame(image) for image in images]
+    def group(self, maps: torch.Tensor, model_input: ModelInput) -> People:
+        """Group the maps of an image into people: the third step."""
+        grouped = grouping.group(maps, self.skeleton, self.settings.grouping)
+        keypoints = grouped.keypoints.copy()
+        keypoints[..., :2] = geometry.apply_to_points(model_input.to_image, keypoints[..., :2])
+        return People(np.where(grouped.found[..., None], keypoints, 0), grouped.scores)
+
+    def _predict(self, images: Sequence[np.ndarray] | np.ndarray) -> list[People]:
+        inputs = [self.preprocess(image) for image in images]
         people: dict[int, People] = {}
-        for batch in _batches(pictures, self.batch):
-            for number, maps in zip(batch, self.see([pictures[number] for number in batch]), strict=True):
-                people[number] = self.group(maps, pictures[number])
-        return [people[number] for number in range(len(pictures))]
+        for batch in _batches(inputs, self.batch):
+            for index, maps in zip(batch, self.infer([inputs[index] for index in batch]), strict=True):
+                people[index] = self.group(maps, inputs[index])
+        return [people[index] for index in range(len(inputs))]
 
 
-def _read(
+def _load_model(
     path: str | Path, device: str | torch.device, overrides: Iterable[str], weights: str, preset: str
 ) -> Model:
-    """The model in a file, its settings replaced by the preset's, and those by the overrides."""
-    if isinstance(overrides, str):  # whose letters would be taken one by one
-        raise ValueError(f"a list of settings expected, [{overrides!r}] perhaps; got {overrides!r}")
+    """Load the model in a file, and replace its settings by the preset's, and those by the overrides."""
+    if isinstance(overrides, str):  # a string is an iterable of its characters
+        raise ValueError(f"settings: expected a list, for example [{overrides!r}], got {overrides!r}")
     model = checkpoints.load(path, device, weights)
-    chosen = config.apply_preset(model.settings, preset)
-    settings = config.from_text(config.to_text(chosen), str(path), overrides)
-    fixed = [part.name for part in fields(settings) if part.name not in OVERRIDABLE]
-    changed = [name for name in fixed if getattr(settings, name) != getattr(model.settings, name)]
+    with_preset = config.apply_preset(model.settings, preset)
+    settings = config.from_text(config.to_text(with_preset), str(path), overrides)
+    sections = [section.name for section in fields(settings) if section.name not in OVERRIDABLE_SECTIONS]
+    changed = [name for name in sections if getattr(settings, name) != getattr(model.settings, name)]
     if changed:
         raise ValueError(
             f"settings of {', '.join(changed)} belong to the checkpoint and cannot be overridden; "
@@ -220,21 +225,23 @@ def _read(
     return replace(model, settings=settings)
 
 
-def _batches(pictures: Sequence[Framed], most: int) -> Iterator[list[int]]:
-    """Which pictures go through the network together: at most so many, of one shape."""
-    alike: dict[object, list[int]] = {}
-    for number, picture in enumerate(pictures):
-        alike.setdefault(picture.shape, []).append(number)
-    for numbers in alike.values():
-        yield from (numbers[first : first + most] for first in range(0, len(numbers), most))
+def _batches(inputs: Sequence[ModelInput], max_size: int) -> Iterator[list[int]]:
+    """Yield the indices of the inputs in each batch: at most `max_size`, all of one shape."""
+    by_shape: dict[object, list[int]] = {}
+    for index, model_input in enumerate(inputs):
+        by_shape.setdefault(model_input.shape, []).append(index)
+    for indices in by_shape.values():
+        yield from (indices[first : first + max_size] for first in range(0, len(indices), max_size))
 
 
-def _check(image: object) -> None:
+def _check_image(image: object) -> None:
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         got = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
-        raise ValueError(f"a picture is an H x W x 3 uint8 array in BGR, as cv2.imread gives it; got {got}")
+        raise ValueError(
+            f"image: expected an H x W x 3 uint8 array in BGR, as cv2.imread returns it, got {got}"
+        )
     if image.size == 0:
-        raise ValueError(f"a picture of at least 1 x 1 pixel expected, got {image.shape}")
+        raise ValueError(f"image: expected at least 1 x 1 pixel, got {image.shape}")
 
 
 def load(
@@ -245,16 +252,16 @@ def load(
     weights: str = "auto",
     stacks: int | None = None,
     batch: int | None = None,
-    run: Run = "eager",
+    run: RunMode = "eager",
     preset: str = "default",
     runtime: Runtime = "auto",
 ) -> Predictor:
-    """A predictor from a network that ships with the package ("imhn_mobile") or from a file.
+    """Load a predictor from a model that ships with the package ("imhn_mobile") or from a file.
 
-    Args and Raises as in `Predictor.from_checkpoint`.
+    Args and Raises: see `Predictor.from_checkpoint`.
     """
     return Predictor.from_checkpoint(
-        find(name_or_path),
+        find_model(name_or_path),
         device,
         precision,
         settings_overrides,
@@ -267,22 +274,23 @@ def load(
     )
 
 
-def find(name_or_path: str | Path) -> Path:
-    """The file of a network that ships with the package, or the file that a path names.
+def find_model(name_or_path: str | Path) -> Path:
+    """Return the path of a model that ships with the package, or of a file.
 
     Raises:
-        FileNotFoundError: there is neither; of a network that former versions shipped, names its successor.
+        FileNotFoundError: neither exists; for a model that earlier versions shipped, the message names the
+            model that replaced it.
     """
     path = Path(name_or_path)
     shipped = ASSETS / f"{name_or_path}.safetensors"
-    if not path.is_file() and str(name_or_path) in REPLACED:
-        successor = REPLACED[str(name_or_path)]
+    if not path.is_file() and str(name_or_path) in REPLACED_MODELS:
+        successor = REPLACED_MODELS[str(name_or_path)]
         raise FileNotFoundError(
             f"model {str(name_or_path)!r} was replaced by {successor!r} and no longer ships; use {successor}"
         )
     if not path.is_file() and not shipped.is_file():
         names = ", ".join(sorted(file.stem for file in ASSETS.glob("*.safetensors")))
         raise FileNotFoundError(
-            f"model {str(name_or_path)!r}: no such file, and not one of those that ship: {names}"
+            f"model {str(name_or_path)!r}: expected a file or one of the models that ship ({names})"
         )
     return path if path.is_file() else shipped

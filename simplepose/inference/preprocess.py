@@ -1,4 +1,4 @@
-"""A picture as the network takes it: resized, padded, and the way back to its pixels."""
+"""Preprocess an image for the network: resize and pad it, and keep the transform back to its pixels."""
 
 from __future__ import annotations
 
@@ -10,64 +10,67 @@ import numpy as np
 from simplepose import geometry
 from simplepose.config import InferenceSettings
 
-MULTIPLE = 32
-"""The network takes heights and widths that are multiples of this; less padding is less work."""
+# Heights and widths of the network's input are multiples of this. Less padding is faster.
+SIZE_MULTIPLE = 32
 
-LEAST = 64
-"""Rows and columns of the network's input at least: its coarsest stride."""
+# Minimum rows and columns of the network's input, pixels: its coarsest stride.
+MIN_INPUT_SIZE = 64
 
-PADDING = 128
-"""Grey that a picture is padded with, right and below."""
+# Gray value of the padding, at the right and at the bottom.
+PADDING_VALUE = 128
 
 
 @dataclass(frozen=True, eq=False)
-class Framed:
-    """One picture, made ready for the network.
+class ModelInput:
+    """One image, resized and padded at each scale.
 
     Attributes:
-        padded: for each scale (H, W, 3) uint8 BGR, sides multiples of MULTIPLE.
-        sizes: for each scale rows and columns of the resized picture in it, which begins at the top left.
-        frame: rows and columns of the picture resized at scale 1, which maps are brought to.
-        to_picture: (2, 3) float64 matrix from frame pixels to picture pixels.
+        padded: for each scale (H, W, 3) uint8 BGR; H and W are multiples of SIZE_MULTIPLE.
+        sizes: for each scale the rows and columns of the resized image, which starts at the top left.
+        base_size: rows and columns of the base image, which is the image resized at scale 1. Maps of all
+            scales are resampled to it.
+        to_image: (2, 3) float64 matrix from base pixels to image pixels.
     """
 
     padded: tuple[np.ndarray, ...]
     sizes: tuple[tuple[int, int], ...]
-    frame: tuple[int, int]
-    to_picture: np.ndarray
+    base_size: tuple[int, int]
+    to_image: np.ndarray
 
     @property
     def shape(self) -> tuple[tuple[int, ...], ...]:
-        """The same for pictures that can go through the network together."""
+        """Padded shape at each scale; inputs of the same shape can share a batch."""
         return tuple(padded.shape for padded in self.padded)
 
 
-def framed(image: np.ndarray, settings: InferenceSettings) -> Framed:
-    """Resize (cubic) and pad a picture, (H, W, 3) uint8 BGR, at each scale."""
-    picture = (image.shape[0], image.shape[1])
-    sizes = tuple(resized_size(picture, scale, settings) for scale in settings.scales)
-    frame = resized_size(picture, 1.0, settings)
-    padded = tuple(_resized_and_padded(image, size) for size in sizes)
-    return Framed(padded, sizes, frame, geometry.resizing(frame, picture))
+def preprocess(image: np.ndarray, settings: InferenceSettings) -> ModelInput:
+    """Resize (cubic) and pad an image, (H, W, 3) uint8 BGR, at each scale."""
+    image_size = (image.shape[0], image.shape[1])
+    sizes = tuple(compute_resized_size(image_size, scale, settings) for scale in settings.scales)
+    base_size = compute_resized_size(image_size, 1.0, settings)
+    padded = tuple(_resize_and_pad(image, size) for size in sizes)
+    return ModelInput(padded, sizes, base_size, geometry.resizing(base_size, image_size))
 
 
-def resized_size(picture: tuple[int, int], scale: float, settings: InferenceSettings) -> tuple[int, int]:
-    """Rows and columns that a picture of so many is resized to."""
-    rows, columns = picture
+def compute_resized_size(
+    image_size: tuple[int, int], scale: float, settings: InferenceSettings
+) -> tuple[int, int]:
+    """Compute the rows and columns that an image of `image_size` (rows, columns) is resized to."""
+    rows, columns = image_size
     side = rows if settings.fit == "height" else max(rows, columns)
     factor = min(scale * settings.height / side, settings.max_height / rows, settings.max_width / columns)
     return max(1, round(rows * factor)), max(1, round(columns * factor))
 
 
-def _resized_and_padded(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    rows, columns = geometry.padded_size(size, MULTIPLE)
-    padded = np.empty((max(rows, LEAST), max(columns, LEAST), 3), np.uint8)
-    padded[size[0] :] = PADDING
-    padded[: size[0], size[1] :] = PADDING
+def _resize_and_pad(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    rows, columns = geometry.padded_size(size, SIZE_MULTIPLE)
+    padded = np.empty((max(rows, MIN_INPUT_SIZE), max(columns, MIN_INPUT_SIZE), 3), np.uint8)
+    padded[size[0] :] = PADDING_VALUE
+    padded[: size[0], size[1] :] = PADDING_VALUE
     inside = padded[: size[0], : size[1]]
-    inside[:] = image if image.shape[:2] == size else _resized(image, size)
+    inside[:] = image if image.shape[:2] == size else _resize(image, size)
     return padded
 
 
-def _resized(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def _resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return cv2.resize(image, size[::-1], interpolation=cv2.INTER_CUBIC)

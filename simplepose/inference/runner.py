@@ -12,28 +12,28 @@ from typing import Any
 from tqdm import tqdm
 
 from simplepose.frames import BadFrame, FrameSource
-from simplepose.inference.pipeline import Pipeline, Seen
+from simplepose.inference.pipeline import FrameResult, Pipeline
 from simplepose.inference.stages import Timing
 
-NAMED = 20
-"""Bad frames that a report names; the others are counted."""
+# Bad frames that a summary lists with their reasons; the others are only counted.
+MAX_REPORTED_BAD_FRAMES = 20
 
 
 @dataclass
-class Run:
-    """What became of a run.
+class PipelineRun:
+    """Counts, times and failures of a run.
 
     Attributes:
-        unit: what frames are called: "pictures" or "frames".
-        timings: of the pipeline's steps.
-        frames: in which people were looked for.
-        people: found in all of them.
-        bad: how many could not be read, or failed.
-        named: the first of those.
-        dropped: frames of a live source that nobody took.
-        seconds: it took.
-        interrupted: Ctrl-C ended it early.
-        failure: what else ended it early, for example a full disk.
+        unit: how the summary calls frames: "images" or "frames".
+        timings: of the pipeline's stages.
+        frames: number of frames that were processed.
+        people: number of people found in all frames.
+        bad: number of frames that could not be read, or on which a stage failed.
+        first_bad_frames: the first MAX_REPORTED_BAD_FRAMES of them.
+        dropped: frames of a live source that were replaced by newer ones before they were processed.
+        seconds: duration.
+        interrupted: whether Ctrl-C ended it early.
+        failure: another exception that ended it early, for example because the disk is full.
     """
 
     unit: str
@@ -41,113 +41,118 @@ class Run:
     frames: int = 0
     people: int = 0
     bad: int = 0
-    named: list[BadFrame] = field(default_factory=list)
+    first_bad_frames: list[BadFrame] = field(default_factory=list)
     dropped: int = 0
     seconds: float = 0.0
     interrupted: bool = False
     failure: Exception | None = None
 
     @property
-    def is_part(self) -> bool:
-        """Whether something ended the run early."""
+    def is_partial(self) -> bool:
+        """Whether the run ended early."""
         return self.interrupted or self.failure is not None
 
     def raise_failure(self) -> None:
-        """Raise what ended the run, if anything but Ctrl-C did; to be called when results are safe."""
+        """Raise the exception that ended the run, except Ctrl-C. Call it after the results are saved."""
         if self.failure is not None:
             raise self.failure
 
-    def note(self, bad: BadFrame) -> None:
-        """Count one, and name it if it is one of the first."""
+    def add_bad_frame(self, bad: BadFrame) -> None:
+        """Count a bad frame, and keep it if it is one of the first."""
         self.bad += 1
-        if len(self.named) < NAMED:
-            self.named.append(bad)
+        if len(self.first_bad_frames) < MAX_REPORTED_BAD_FRAMES:
+            self.first_bad_frames.append(bad)
 
     @property
     def frames_per_second(self) -> float:
-        """All steps together."""
+        """Throughput of the whole pipeline."""
         return self.frames / self.seconds if self.seconds else 0.0
 
     def __str__(self) -> str:
-        """What came of it, in one line."""
-        found = f"{counted(self.frames, self.unit)}, {counted(self.people, 'people')}"
-        told = [f"{found} in {self.seconds:.1f} s: {self.frames_per_second:.1f} {self.unit} a second"]
+        """Summarize the run in one line."""
+        counts = f"{format_count(self.frames, self.unit)}, {format_count(self.people, 'people')}"
+        parts = [f"{counts} in {self.seconds:.1f} s: {self.frames_per_second:.1f} {self.unit}/s"]
         if self.dropped:
-            told.append(f"{counted(self.dropped, 'frames')} dropped for newer ones")
+            parts.append(f"{format_count(self.dropped, 'frames')} dropped for newer ones")
         if self.bad:
-            told.append(f"{counted(self.bad, self.unit)} could not be read")
-        if self.is_part:
-            told.append(f"{'interrupted' if self.interrupted else 'failed'}, this is a part")
-        return "; ".join(told)
+            parts.append(f"{format_count(self.bad, self.unit)} could not be read")
+        if self.is_partial:
+            parts.append(f"{'interrupted' if self.interrupted else 'failed'}, results are partial")
+        return "; ".join(parts)
 
 
 def run(
     pipeline: Pipeline,
     source: FrameSource,
-    keep: Callable[[Seen], None],
-    skip: Callable[[BadFrame], None] | None = None,
-    bar: bool = True,
-) -> Run:
+    on_result: Callable[[FrameResult], None],
+    on_bad_frame: Callable[[BadFrame], None] | None = None,
+    show_progress: bool = True,
+) -> PipelineRun:
     """Run a pipeline over a source, with a progress bar on stderr.
 
     Args:
-        keep: called with what came of each frame, in order.
-        skip: called with each frame that could not be read, or failed; it is told on stderr as well.
-        bar: whether there is one.
+        pipeline: finds the people.
+        source: gives the frames.
+        on_result: called with the result of each frame, in order.
+        on_bad_frame: called with each frame that could not be read, or on which a stage failed. These frames
+            are also logged on stderr.
+        show_progress: whether to show the progress bar.
 
     Returns:
-        What became of it, also where the source, the pipeline, `keep` or `skip` failed: see `Run.failure`.
+        The run, also if the source, the pipeline or a callback raised: see `PipelineRun.failure`.
     """
-    unit = "pictures" if source.frames_per_second is None and not source.live else "frames"
-    outcome = Run(unit, pipeline.timings)
+    unit = "images" if source.frames_per_second is None and not source.live else "frames"
+    outcome = PipelineRun(unit, pipeline.timings)
     start = time.monotonic()
     try:
         with contextlib.closing(pipeline.run(source)) as results:
-            for result in tqdm(results, total=source.total, unit=f" {unit}", disable=not bar, smoothing=0.05):
+            for result in tqdm(
+                results, total=source.total, unit=f" {unit}", disable=not show_progress, smoothing=0.05
+            ):
                 if isinstance(result, BadFrame):
-                    tqdm.write(f"skipped {in_words(result)}", file=sys.stderr)
-                    outcome.note(result)
-                    if skip is not None:
-                        skip(result)
+                    tqdm.write(f"skipped {describe_bad_frame(result)}", file=sys.stderr)
+                    outcome.add_bad_frame(result)
+                    if on_bad_frame is not None:
+                        on_bad_frame(result)
                     continue
-                keep(result)
+                on_result(result)
                 outcome.frames += 1
                 outcome.people += len(result.people)
     except KeyboardInterrupt:
         outcome.interrupted = True
-    except Exception as failure:  # hours of results are not lost to one frame; the caller raises it later
+    except Exception as failure:  # one frame must not cost hours of results; the caller raises it later
         outcome.failure = failure
     outcome.seconds = time.monotonic() - start
     outcome.dropped = getattr(source, "dropped", 0)
     return outcome
 
 
-def counted(count: int, things: str) -> str:
-    """A number with its noun, which is "people", "pictures" or "frames": "1 person", "2,000 people"."""
-    one = {"people": "person", "pictures": "picture", "frames": "frame"}
-    return f"{count:,} {one[things] if count == 1 else things}"
+def format_count(count: int, noun: str) -> str:
+    """Format a number with its noun, "people", "images" or "frames": "1 person", "2,000 people"."""
+    singular = {"people": "person", "images": "image", "frames": "frame"}
+    return f"{count:,} {singular[noun] if count == 1 else noun}"
 
 
-def in_words(bad: BadFrame) -> str:
-    """A bad frame in one line, in characters that every terminal takes."""
-    told = bad.reason if bad.name in bad.reason else f"{bad.name}, frame {bad.number}: {bad.reason}"
-    return told.encode(errors="backslashreplace").decode()
+def describe_bad_frame(bad: BadFrame) -> str:
+    """Describe a bad frame in one line, in characters that every terminal can print."""
+    text = bad.reason if bad.name in bad.reason else f"{bad.name}, frame {bad.number}: {bad.reason}"
+    return text.encode(errors="backslashreplace").decode()
 
 
-def table(run: Run) -> str:
-    """For people: milliseconds a frame of each step, what was skipped, and what came of it all."""
-    rows = [f"{'step':8}{'p50 ms':>10}{'p95 ms':>10}{'in all s':>10}"]
+def format_summary(run: PipelineRun) -> str:
+    """Format a run for people: milliseconds a frame of each stage, skipped frames, and the summary line."""
+    rows = [f"{'stage':8}{'p50 ms':>10}{'p95 ms':>10}{'total s':>10}"]
     for name, timing in run.timings.items():
-        p50, p95 = (1e3 * timing.percentile(share) for share in (0.5, 0.95))
+        p50, p95 = (1e3 * timing.percentile(fraction) for fraction in (0.5, 0.95))
         rows.append(f"{name:8}{p50:10.2f}{p95:10.2f}{timing.total:10.2f}")
-    rows += [f"skipped {in_words(bad)}" for bad in run.named]
-    if run.bad > len(run.named):
-        rows.append(f"and {run.bad - len(run.named):,} more")
+    rows += [f"skipped {describe_bad_frame(bad)}" for bad in run.first_bad_frames]
+    if run.bad > len(run.first_bad_frames):
+        rows.append(f"and {run.bad - len(run.first_bad_frames):,} more")
     return "\n".join([*rows, str(run)])
 
 
-def profile(run: Run) -> dict[str, Any]:
-    """For programs: plain values; of what was skipped the first `running.NAMED` with their reasons."""
+def build_profile(run: PipelineRun) -> dict[str, Any]:
+    """Convert a run to plain values for JSON, with the first MAX_REPORTED_BAD_FRAMES skipped frames."""
     return {
         "frames": run.frames,
         "people": run.people,
@@ -155,13 +160,15 @@ def profile(run: Run) -> dict[str, Any]:
         "dropped": run.dropped,
         "seconds": round(run.seconds, 4),
         "frames_per_second": round(run.frames_per_second, 4),
-        "is_part": run.is_part,
-        "steps": {name: _step(timing) for name, timing in run.timings.items()},
-        "skipped": [{"frame": bad.number, "file_name": bad.name, "reason": bad.reason} for bad in run.named],
+        "is_part": run.is_partial,
+        "steps": {name: _timing_values(timing) for name, timing in run.timings.items()},
+        "skipped": [
+            {"frame": bad.number, "file_name": bad.name, "reason": bad.reason} for bad in run.first_bad_frames
+        ],
     }
 
 
-def _step(timing: Timing) -> dict[str, Any]:
+def _timing_values(timing: Timing) -> dict[str, Any]:
     return {
         "count": timing.count,
         "p50_ms": round(1e3 * timing.percentile(0.5), 4),

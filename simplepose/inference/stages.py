@@ -17,106 +17,121 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 
-LEAST, STEP, BINS = 1e-6, 1.02, 1200
-"""Bin k counts times from LEAST * STEP**k seconds on: 1 microsecond to 6 hours, 2 % apart."""
+# Bin k counts times from MIN_TIME_S * BIN_RATIO**k seconds on: 1 microsecond to 6 hours in steps of 2 %.
+MIN_TIME_S, BIN_RATIO, BIN_COUNT = 1e-6, 1.02, 1200
 
 
 class Timing:
-    """The times of one kind of work; threads may add at once."""
+    """A histogram of the times that one kind of work takes. Safe to use from several threads at once.
+
+    Attributes:
+        total: sum of all times, seconds.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._counts = np.zeros(BINS, np.int64)
+        self._counts = np.zeros(BIN_COUNT, np.int64)
         self.total = 0.0
 
     @contextmanager
-    def measure(self, of: int = 1) -> Iterator[None]:
-        """Add what the block takes, shared evenly by so many things."""
+    def measure(self, items: int = 1) -> Iterator[None]:
+        """Add the time that the block takes, split evenly among `items` items."""
         start = time.perf_counter()
         try:
             yield
         finally:
-            self.add(time.perf_counter() - start, of)
+            self.add(time.perf_counter() - start, items)
 
-    def add(self, seconds: float, of: int = 1) -> None:
-        """Add a time, shared evenly by so many things."""
-        place = math.log(max(seconds / of, LEAST) / LEAST) / math.log(STEP)
+    def add(self, seconds: float, items: int = 1) -> None:
+        """Add a time, split evenly among `items` items."""
+        position = math.log(max(seconds / items, MIN_TIME_S) / MIN_TIME_S) / math.log(BIN_RATIO)
         with self._lock:
-            self._counts[min(int(place), BINS - 1)] += of
+            self._counts[min(int(position), BIN_COUNT - 1)] += items
             self.total += seconds
 
     @property
     def count(self) -> int:
-        """Things that were timed."""
+        """Number of timed items."""
         return int(self._counts.sum())
 
-    def percentile(self, share: float) -> float:
-        """Seconds that this share, 0 to 1, of the things take at most, within 1 %; 0 where there are none."""
+    def percentile(self, fraction: float) -> float:
+        """Return the seconds within which this fraction (0 to 1) of the items was done; 0 without items.
+
+        The value is accurate to 1 %.
+        """
         if not self.count:
             return 0.0
-        place = int(np.searchsorted(np.cumsum(self._counts), max(share * self.count, 1)))
-        return float(LEAST * STEP ** (place + 0.5))
+        bin_index = int(np.searchsorted(np.cumsum(self._counts), max(fraction * self.count, 1)))
+        return float(MIN_TIME_S * BIN_RATIO ** (bin_index + 0.5))
 
 
 T = TypeVar("T")
 
-LOOK_UP_SECONDS = 0.5
-"""A wait without end would not let Ctrl-C through on every system."""
+# Waits are limited to this, seconds: on some systems Ctrl-C does not interrupt a wait without a limit.
+MAX_WAIT_S = 0.5
 
 
 class Closed(Exception):
-    """Nothing more comes out of a channel, or nobody wants what is put in."""
+    """A channel is finished and empty, or it was canceled."""
 
 
 class Channel(Generic[T]):
-    """A queue between threads that can be closed from either end; safe to use from any number of them.
+    """A queue between threads that either end can close. Safe to use from several threads at once.
 
-    It holds any number of things: how many are on their way is bounded where they are begun.
+    Its length is not limited: the pipeline limits the number of items in progress at its entry.
     """
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._waiting: deque[T] = deque()
-        self._finished = self._abandoned = False
+        self._finished = self._canceled = False
 
-    def put(self, thing: T) -> None:
-        """Add a thing. Raises Closed where nobody wants it."""
+    def put(self, item: T) -> None:
+        """Add an item.
+
+        Raises:
+            Closed: the channel was canceled.
+        """
         with self._changed:
-            if self._abandoned:
+            if self._canceled:
                 raise Closed
-            self._add(thing)
+            self._add(item)
             self._changed.notify_all()
 
-    def take(self) -> T:
-        """The next thing, waited for. Raises Closed when there are no more."""
+    def get(self) -> T:
+        """Wait for the next item and return it.
+
+        Raises:
+            Closed: no more items will come.
+        """
         with self._changed:
             self._wait()
             return self._next()
 
-    def take_alike(self, most: int, kind: Callable[[T], Hashable]) -> list[T]:
-        """The next thing and those that wait behind it and are of its kind, at most so many in all.
+    def get_batch(self, max_items: int, key: Callable[[T], Hashable]) -> list[T]:
+        """Wait for the next item; return it with the waiting items of the same key, at most `max_items`.
 
         Raises:
-            Closed: when there are no more.
+            Closed: no more items will come.
         """
         with self._changed:
             self._wait()
-            wanted = kind(self._waiting[0])
-            taken = [thing for thing in self._waiting if kind(thing) == wanted][:most]
-            for thing in taken:
-                self._waiting.remove(thing)
-            return taken
+            first_key = key(self._waiting[0])
+            batch = [item for item in self._waiting if key(item) == first_key][:max_items]
+            for item in batch:
+                self._waiting.remove(item)
+            return batch
 
     def finish(self) -> None:
-        """No more will be put; what is there can still be taken."""
+        """Declare that no more items will be put. Waiting items can still be read."""
         with self._changed:
             self._finished = True
             self._changed.notify_all()
 
-    def abandon(self) -> None:
-        """Nobody wants more: what is there is dropped, and who puts or takes is told."""
+    def cancel(self) -> None:
+        """Drop all waiting items and raise Closed in all threads that put or get."""
         with self._changed:
-            self._finished = self._abandoned = True
+            self._finished = self._canceled = True
             self._waiting.clear()
             self._changed.notify_all()
 
@@ -124,10 +139,10 @@ class Channel(Generic[T]):
         while not self._ready():
             if self._finished:
                 raise Closed
-            self._changed.wait(LOOK_UP_SECONDS)
+            self._changed.wait(MAX_WAIT_S)
 
-    def _add(self, thing: T) -> None:
-        self._waiting.append(thing)
+    def _add(self, item: T) -> None:
+        self._waiting.append(item)
 
     def _ready(self) -> bool:
         return bool(self._waiting)
@@ -137,125 +152,133 @@ class Channel(Generic[T]):
 
 
 class OrderedChannel(Channel[T]):
-    """A channel that gives things in the order of their places, 0, 1, 2, ..., however they come.
+    """A channel that returns items in the order of their indices 0, 1, 2, ..., in whatever order they arrive.
 
     Args:
-        place: of a thing.
+        index: returns the index of an item.
     """
 
-    def __init__(self, place: Callable[[T], int]) -> None:
+    def __init__(self, index: Callable[[T], int]) -> None:
         super().__init__()
-        self._place = place
+        self._index = index
         self._heap: list[tuple[int, T]] = []
-        self._given = 0
+        self._next_index = 0
 
-    def abandon(self) -> None:
-        """As `Channel.abandon`."""
+    def cancel(self) -> None:
+        """See `Channel.cancel`."""
         with self._changed:
             self._heap.clear()
-        super().abandon()
+        super().cancel()
 
-    def _add(self, thing: T) -> None:
-        heapq.heappush(self._heap, (self._place(thing), thing))
+    def _add(self, item: T) -> None:
+        heapq.heappush(self._heap, (self._index(item), item))
 
     def _ready(self) -> bool:
-        return bool(self._heap) and self._heap[0][0] == self._given
+        return bool(self._heap) and self._heap[0][0] == self._next_index
 
     def _next(self) -> T:
-        self._given += 1
+        self._next_index += 1
         return heapq.heappop(self._heap)[1]
 
 
-class Work(Protocol):
-    """What goes through a line."""
+class Item(Protocol):
+    """What a pipeline processes.
 
-    place: int
-    """0 for the first, 1 for the next, ..."""
+    Attributes:
+        index: position in the pipeline's input: 0, 1, 2, ...
+    """
+
+    index: int
 
     @property
     def failed(self) -> bool:
-        """Whether a step failed on it; later ones leave it out."""
+        """Whether a stage failed on the item; later stages skip it."""
 
-    def fail(self, step: str, error: Exception) -> None:
-        """Note it."""
+    def fail(self, stage: str, error: Exception) -> None:
+        """Record that a stage failed on the item."""
 
 
-W = TypeVar("W", bound=Work)
+ItemT = TypeVar("ItemT", bound=Item)
 
 
 @dataclass(frozen=True)
-class Step(Generic[W]):
-    """One step.
+class Stage(Generic[ItemT]):
+    """One stage of a pipeline.
 
     Attributes:
         name: its key in the timings.
-        run: does the step on some works at once, at most `batch`, all of one kind.
-        threads: so many run it.
-        batch: more than 1: those that wait are taken together, if they are of one kind.
-        kind: of a work.
-        in_order: it takes works in the order of their places.
-        begin: called first in each of its threads.
+        run: processes a list of at most `batch` items, all with the same `batch_key`.
+        threads: number of threads that run it.
+        batch: maximum number of items that are processed together.
+        batch_key: items with equal keys can be processed together.
+        in_order: whether it processes the items in the order of their indices.
+        initializer: called first in each of its threads.
     """
 
     name: str
-    run: Callable[[Sequence[W]], None]
+    run: Callable[[Sequence[ItemT]], None]
     threads: int = 1
     batch: int = 1
-    kind: Callable[[W], Hashable] = id
+    batch_key: Callable[[ItemT], Hashable] = id
     in_order: bool = False
-    begin: Callable[[], None] | None = None
+    initializer: Callable[[], None] | None = None
 
 
-class Line(Generic[W]):
-    """Threads that run steps; iterate it to start them and to get the works, in order.
+class StagePipeline(Generic[ItemT]):
+    """Runs stages in threads. Iterate over it to start the threads and to get the items in order.
 
     Args:
-        works: begun one after the other, in a thread too, when there is room.
-        steps: one after the other.
-        timings: of each step, and of "read", the iteration over `works`.
-        room: so many works may be on their way.
+        items: input; read in a thread, when the number of items in progress allows.
+        stages: in the order in which they run.
+        timings: of each stage, and of "read", the iteration over `items`.
+        max_in_progress: maximum number of items in the pipeline.
 
     Attributes:
-        failure: what iterating `works` raised; None where nothing.
+        failure: the exception that the iteration over `items` raised, or None.
     """
 
     def __init__(
-        self, works: Iterator[W], steps: Sequence[Step[W]], timings: Mapping[str, Timing], room: int
+        self,
+        items: Iterator[ItemT],
+        stages: Sequence[Stage[ItemT]],
+        timings: Mapping[str, Timing],
+        max_in_progress: int,
     ) -> None:
         self.failure: Exception | None = None
-        self._works, self._timings = works, timings
-        self._room: Channel[None] = Channel()
-        for _ in range(room):
-            self._room.put(None)
-        self._channels: list[Channel[W]] = [_channel(step.in_order) for step in steps] + [_channel(True)]
+        self._items, self._timings = items, timings
+        self._permits: Channel[None] = Channel()
+        for _ in range(max_in_progress):
+            self._permits.put(None)
+        self._channels: list[Channel[ItemT]] = [_open_channel(stage.in_order) for stage in stages]
+        self._channels.append(_open_channel(in_order=True))
         self._threads = [threading.Thread(target=self._read, name="read", daemon=True)]
-        for step, inbox, outbox in zip(steps, self._channels, self._channels[1:], strict=False):
-            running = _Count(step.threads)
-            for _ in range(step.threads):
-                serve = threading.Thread(
-                    target=self._serve, args=(step, inbox, outbox, running), name=step.name, daemon=True
+        for stage, inbox, outbox in zip(stages, self._channels, self._channels[1:], strict=False):
+            running = _Countdown(stage.threads)
+            for _ in range(stage.threads):
+                worker = threading.Thread(
+                    target=self._work, args=(stage, inbox, outbox, running), name=stage.name, daemon=True
                 )
-                self._threads.append(serve)
+                self._threads.append(worker)
 
-    def __iter__(self) -> Iterator[W]:
-        """The works as they come out; there is room for another when the next is asked for."""
+    def __iter__(self) -> Iterator[ItemT]:
+        """Yield the finished items; each request for the next item lets one more item in."""
         for thread in self._threads:
             thread.start()
         try:
             while True:
-                yield self._channels[-1].take()
-                self._room.put(None)
+                yield self._channels[-1].get()
+                self._permits.put(None)
         except Closed:
             return
 
     def stop(self) -> None:
-        """Drop all that is on its way."""
-        self._room.abandon()
+        """Drop all items in progress."""
+        self._permits.cancel()
         for channel in self._channels:
-            channel.abandon()
+            channel.cancel()
 
     def join(self) -> None:
-        """Wait until all threads have done what they are at; after `stop`, or the end of iteration."""
+        """Wait for the end of all threads. Call it after `stop` or after the end of the iteration."""
         for thread in self._threads:
             if thread.ident is not None:
                 thread.join()
@@ -264,59 +287,61 @@ class Line(Generic[W]):
         inbox = self._channels[0]
         try:
             while True:
-                self._room.take()
+                self._permits.get()
                 start = time.perf_counter()
-                work = next(self._works)
+                item = next(self._items)
                 self._timings["read"].add(time.perf_counter() - start)
-                inbox.put(work)
+                inbox.put(item)
         except (Closed, StopIteration):
             pass
-        except Exception as failure:  # told when all before it has come out
+        except Exception as failure:  # raised by the caller after all earlier items
             self.failure = failure
         finally:
             inbox.finish()
 
-    def _serve(self, step: Step[W], inbox: Channel[W], outbox: Channel[W], running: _Count) -> None:
+    def _work(
+        self, stage: Stage[ItemT], inbox: Channel[ItemT], outbox: Channel[ItemT], running: _Countdown
+    ) -> None:
         try:
-            if step.begin is not None:
-                step.begin()
+            if stage.initializer is not None:
+                stage.initializer()
             while True:
-                works = [inbox.take()] if step.batch == 1 else inbox.take_alike(step.batch, step.kind)
-                self._do(step, [work for work in works if not work.failed])
-                for work in works:
-                    outbox.put(work)
+                items = [inbox.get()] if stage.batch == 1 else inbox.get_batch(stage.batch, stage.batch_key)
+                self._process(stage, [item for item in items if not item.failed])
+                for item in items:
+                    outbox.put(item)
         except Closed:
             pass
         finally:
-            if running.down() == 0:
+            if running.decrement() == 0:
                 outbox.finish()
 
-    def _do(self, step: Step[W], works: Sequence[W]) -> None:
-        """A batch that fails is tried again one by one, to learn which of it fails."""
-        if not works:
+    def _process(self, stage: Stage[ItemT], items: Sequence[ItemT]) -> None:
+        """Run a stage on a batch; after a failure, run it on each item alone to find which of them fail."""
+        if not items:
             return
         try:
-            with self._timings[step.name].measure(len(works)):
-                step.run(works)
+            with self._timings[stage.name].measure(len(items)):
+                stage.run(items)
         except Exception as error:
-            if len(works) == 1:
-                works[0].fail(step.name, error)
+            if len(items) == 1:
+                items[0].fail(stage.name, error)
                 return
-            for work in works:
-                self._do(step, [work])
+            for item in items:
+                self._process(stage, [item])
 
 
-class _Count:
-    """How many threads of a step still run."""
+class _Countdown:
+    """Counts the threads of a stage that still run."""
 
     def __init__(self, count: int) -> None:
         self._lock, self._count = threading.Lock(), count
 
-    def down(self) -> int:
+    def decrement(self) -> int:
         with self._lock:
             self._count -= 1
             return self._count
 
 
-def _channel(in_order: bool) -> Channel[Any]:
-    return OrderedChannel(lambda work: work.place) if in_order else Channel()
+def _open_channel(in_order: bool) -> Channel[Any]:
+    return OrderedChannel(lambda item: item.index) if in_order else Channel()

@@ -1,4 +1,4 @@
-"""Networks, and the files that they come from."""
+"""Networks, and loading and saving them."""
 
 from simplepose.models.imhn import IMHN
 

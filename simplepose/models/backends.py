@@ -19,18 +19,18 @@ from typing import Any, Generic, Literal, TypeVar, get_args
 import torch
 from torch import Tensor, nn
 
-from simplepose.models.fused import for_use
+from simplepose.models.fused import fuse
 from simplepose.models.imhn import IMHN
 from simplepose.models.layers import DTYPES
-from simplepose.models.run_modes import Run
+from simplepose.models.run_modes import RunMode
 
 logger = logging.getLogger(__name__)
 
 Runtime = Literal["auto", "torch", "openvino", "onnx"]
-"""What runs a network, see `build_backend`."""
+"""Names of the inference runtimes, see `build_backend`."""
 
 Network = Callable[[Tensor], Tensor]
-"""(N, H, W, 3) uint8 BGR -> (N, C, H / 4, W / 4), as `for_use.NetworkForUse`."""
+"""(N, H, W, 3) uint8 BGR -> (N, C, H / 4, W / 4), as `fused.FusedIMHN`."""
 
 PACKAGES = {"openvino": ("openvino", "onnx"), "onnx": ("onnxruntime", "onnx")}
 """The packages of each optional runtime, fastest runtime first; torch's exporter needs onnx."""
@@ -38,26 +38,27 @@ PACKAGES = {"openvino": ("openvino", "onnx"), "onnx": ("onnxruntime", "onnx")}
 PRECISIONS = {"openvino": ("fp32", "bf16"), "onnx": ("fp32",)}
 
 TOLERANCES = {"fp32": 1e-3, "bf16": 0.1}
-"""Largest difference from torch's maps that a converted network may have, relative to the largest value."""
+"""Largest difference between a converted network's maps and torch's, relative to the largest value."""
 
 OPSET = 17
 """Version of the ONNX operators: torch 2.6 exports it, and each supported runtime reads it."""
 
-CACHED_LAYERS = 2000
-"""Layers prepared for a shape that OpenVINO keeps: about 16 shapes of a network of 130 layers, 8 MB each."""
+MAX_CACHED_LAYERS = 2000
+"""Largest number of shape-specific layers in OpenVINO's cache: about 16 shapes of a network with 130 layers,
+8 MB per shape."""
 
 EXAMPLE_SHAPE = (2, 64, 128, 3)
-"""Of the images that the network is traced with: a batch and an aspect ratio that are not 1."""
+"""Shape of the images for tracing: batch size and aspect ratio differ from 1."""
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
 class Backend:
-    """A network that is ready to run.
+    """A network in an inference runtime.
 
     Attributes:
-        network: the callable; safe to call from several threads at once.
+        network: the callable; thread-safe.
         runtime: "torch", "openvino" or "onnx".
         precision: "fp32", "bf16" or "fp16".
     """
@@ -74,25 +75,25 @@ def build_backend(
     *,
     stacks: int | None = None,
     device: str | torch.device = "cpu",
-    run: Run = "eager",
+    run: RunMode = "eager",
 ) -> Backend:
-    """Build what runs a network.
+    """Fuse a network and convert it for an inference runtime.
 
     Args:
-        network: trained, on any device. It is not changed.
-        runtime: "torch", "openvino" or "onnx" (ONNX Runtime). "auto" uses on a CPU the first of OpenVINO,
-            ONNX Runtime and torch that is installed, and torch on a GPU or with a `run` other than "eager".
+        network: a trained network on any device. It is not changed.
+        runtime: "torch", "openvino" or "onnx" (ONNX Runtime). "auto" uses the first installed of OpenVINO,
+            ONNX Runtime and torch on a CPU, and torch on a GPU or with a `run` other than "eager".
         precision: "fp32", "bf16" or "fp16". With "bf16", OpenVINO uses half precision only where the CPU is
             fast at it.
-        stacks, device, run: see `for_use`.
+        stacks, device, run: see `fuse`.
 
     Raises:
         ValueError: an argument is not usable, or the requested runtime is not installed or does not work.
     """
     device = torch.device(device)
-    _check(runtime, precision, device, run)
+    _check_arguments(runtime, precision, device, run)
     if runtime == "auto":
-        names = _usable_runtimes(precision, device, run)
+        names = _list_usable_runtimes(precision, device, run)
     else:
         names = [] if runtime == "torch" else [runtime]
     fused = None
@@ -100,12 +101,12 @@ def build_backend(
         if not _import_packages(name, required=runtime != "auto"):
             continue
         if fused is None:
-            fused = for_use(network, stacks=stacks)
+            fused = fuse(network, stacks=stacks)
         try:
             return Backend(_convert(fused, name, precision), name, precision)
         except Exception as error:
             _raise_or_warn(name, error, required=runtime != "auto")
-    fused = for_use(network, stacks=stacks, dtype=DTYPES[precision], device=device, run=run)
+    fused = fuse(network, stacks=stacks, dtype=DTYPES[precision], device=device, run=run)
     return Backend(fused, "torch", precision)
 
 
@@ -117,11 +118,11 @@ def export_onnx(fused: nn.Module) -> bytes:
     file = io.BytesIO()
     axes = {"images": {0: "N", 1: "H", 2: "W"}, "maps": {0: "N", 2: "h", 3: "w"}}
     with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")  # on constants that are not folded, and on the exporter's age
+        warnings.simplefilter("ignore")  # constants that are not folded; the exporter is deprecated
         torch.onnx.export(
             fused,
             (torch.zeros(EXAMPLE_SHAPE, dtype=torch.uint8),),
-            file,  # type: ignore[arg-type]  # its types leave out files in memory
+            file,  # type: ignore[arg-type]  # torch's annotation lacks files in memory
             input_names=["images"],
             output_names=["maps"],
             dynamic_axes=axes,
@@ -132,12 +133,14 @@ def export_onnx(fused: nn.Module) -> bytes:
 
 
 class ThreadCountCache(Generic[T]):
-    """Builds an object for each number of threads that callers have, once.
+    """Builds one object per number of threads of a caller.
 
-    A caller's number is torch's for the calling thread: all cores, or its share (`inference.passes.share`).
+    A caller's number of threads is torch's for the calling thread: all cores, or its part of them
+    (`inference.concurrency.limit_torch_threads`).
 
     Args:
-        build: (threads, callers) -> object, where as many callers with so many threads each use all cores.
+        build: (threads, callers) -> object; `callers` concurrent callers with `threads` threads each use all
+            cores.
     """
 
     def __init__(self, build: Callable[[int, int], T]) -> None:
@@ -157,8 +160,8 @@ class ThreadCountCache(Generic[T]):
 class OpenVINONetwork:
     """Runs an ONNX model in OpenVINO.
 
-    One model of dynamic shape serves all images. A new shape costs about half a forward pass once. A model of
-    a fixed shape is about 5 % faster, but takes three forward passes to compile.
+    One model with dynamic shape runs all images. A new shape costs about half a forward pass once. A model
+    with a fixed shape is about 5 % faster, but compiling it takes as long as three forward passes.
     """
 
     def __init__(self, model: bytes, precision: str) -> None:
@@ -180,12 +183,12 @@ class OpenVINONetwork:
         return torch.from_numpy(maps)
 
     def _compile(self, threads: int, callers: int) -> tuple[Any, list[Any]]:
-        """A compiled model, and its requests that no thread uses now."""
+        """Compile the model; return it and its list of idle requests, empty at first."""
         options: dict[str, Any] = {
             "INFERENCE_NUM_THREADS": threads * callers,
             "NUM_STREAMS": callers,
-            "ENABLE_CPU_PINNING": False,  # several processes would be pinned to the same cores
-            "CPU_RUNTIME_CACHE_CAPACITY": CACHED_LAYERS,
+            "ENABLE_CPU_PINNING": False,  # pinning would bind several processes to the same cores
+            "CPU_RUNTIME_CACHE_CAPACITY": MAX_CACHED_LAYERS,
         }
         if self._precision == "fp32":  # otherwise OpenVINO uses bf16 where the CPU is fast at it
             options["INFERENCE_PRECISION_HINT"] = "f32"
@@ -207,7 +210,7 @@ class ONNXRuntimeNetwork:
 
     def _build(self, threads: int, callers: int) -> Any:
         options = self._runtime.SessionOptions()
-        # a session's own threads, without the one that calls it, serve all callers
+        # the session's own threads run for all callers, beside the calling threads
         options.intra_op_num_threads = (threads - 1) * callers + 1
         options.inter_op_num_threads = 1
         options.log_severity_level = 3  # errors
@@ -220,14 +223,14 @@ NETWORKS: dict[str, Callable[[bytes, str], Network]] = {
 }
 
 
-def _check(runtime: str, precision: str, device: torch.device, run: str) -> None:
-    """Raises ValueError for a runtime that is unknown or does not support the other arguments."""
+def _check_arguments(runtime: str, precision: str, device: torch.device, run: str) -> None:
+    """Raise ValueError if the runtime is unknown or does not support the other arguments."""
     if runtime not in get_args(Runtime):
         raise ValueError(f"runtime: expected one of {', '.join(get_args(Runtime))}, got {runtime!r}")
     if runtime not in PACKAGES:
         return
-    given = (("device", device.type, ("cpu",)), ("run", run, ("eager",)))
-    for name, value, supported in (*given, ("precision", precision, PRECISIONS[runtime])):
+    arguments = (("device", device.type, ("cpu",)), ("run", run, ("eager",)))
+    for name, value, supported in (*arguments, ("precision", precision, PRECISIONS[runtime])):
         if value not in supported:
             raise ValueError(
                 f"runtime {runtime!r}: expected {name} {' or '.join(supported)}, got {value}; "
@@ -235,18 +238,18 @@ def _check(runtime: str, precision: str, device: torch.device, run: str) -> None
             )
 
 
-def _usable_runtimes(precision: str, device: torch.device, run: str) -> list[str]:
-    """The optional runtimes that support the arguments, fastest first."""
+def _list_usable_runtimes(precision: str, device: torch.device, run: str) -> list[str]:
+    """List the optional runtimes that support the arguments, fastest first."""
     if device.type != "cpu" or run != "eager":
         return []
     return [name for name in PACKAGES if precision in PRECISIONS[name]]
 
 
 def _import_packages(name: str, required: bool) -> bool:
-    """Import a runtime's packages; False where they cannot be imported.
+    """Import a runtime's packages; return False if an import fails.
 
     Raises:
-        ValueError: they cannot be imported, and the runtime is required.
+        ValueError: an import fails, and the runtime is required.
     """
     try:
         for package in PACKAGES[name]:
@@ -265,10 +268,10 @@ def _import_packages(name: str, required: bool) -> bool:
 
 
 def _convert(fused: nn.Module, name: str, precision: str) -> Network:
-    """The fused network in an optional runtime, compared with torch on a random image.
+    """Convert the fused network for an optional runtime and compare it with torch on a random image.
 
     Raises:
-        Exception: the runtime does not work, or its maps differ from torch's.
+        Exception: the runtime fails, or its maps differ from torch's.
     """
     network = NETWORKS[name](export_onnx(fused), precision)
     generator = torch.Generator().manual_seed(0)
@@ -276,18 +279,18 @@ def _convert(fused: nn.Module, name: str, precision: str) -> Network:
     with torch.inference_mode():
         expected = fused(images)
         difference = ((network(images) - expected).abs().max() / expected.abs().max()).item()
-    if not difference <= TOLERANCES[precision]:  # nor if it is not a number
+    if not difference <= TOLERANCES[precision]:  # also raised for NaN
         raise ValueError(f"expected torch's maps within {TOLERANCES[precision]}, got {difference:.2g}")
     return network
 
 
 def _raise_or_warn(name: str, error: Exception, required: bool) -> None:
     lines = str(error).strip().splitlines() or ["no message"]
-    broken = f"runtime {name!r} does not work here: {type(error).__name__}: {lines[0]}"
+    message = f"runtime {name!r} does not work here: {type(error).__name__}: {lines[0]}"
     if required:
         install = f"pip install --force-reinstall 'simplepose[{name}]'"
-        raise ValueError(f"{broken}; run: {install}, or choose runtime torch") from error
-    _warn_once(f"{broken}; another runtime is used")
+        raise ValueError(f"{message}; run: {install}, or choose runtime torch") from error
+    _warn_once(f"{message}; another runtime is used")
 
 
 @functools.cache

@@ -1,7 +1,7 @@
-"""Networks from files and into files; nothing that is read can run code.
+"""Load and save networks; loading never runs code from a file.
 
-Three kinds are read: our released weights (safetensors, settings and skeleton in the header),
-our training checkpoints, and checkpoints of the released SimplePose code (`published`).
+Three kinds of files are loaded: this project's safetensors (settings and skeleton in the header), its
+training checkpoints, and checkpoints of the published SimplePose code (see `importers`).
 """
 
 from __future__ import annotations
@@ -26,24 +26,24 @@ from simplepose.skeleton import COCO, Skeleton
 from simplepose.utils import atomic
 
 TRAINING_FORMAT = "simplepose-training-2"
-TRAINING_VALUES = (
+TRAINING_KEYS = (
     *("settings", "skeleton", "weights", "ema", "swa"),
     *("optimizer", "scaler", "progress", "meter", "random"),
 )
-WEIGHTS = ("auto", "raw", "ema", "swa")
-"""Which weights of a training checkpoint; auto is the first that it has of swa, ema, raw."""
+WEIGHT_SETS = ("auto", "raw", "ema", "swa")
+"""Sets of weights in a training checkpoint; auto: the first available of swa, ema, raw."""
 
 ENCODER_FORMAT = "simplepose-encoder-1"
 ENCODER_PREFIX = "stem.encoder."
-"""Of a pretrained encoder's tensors in an `IMHN`."""
+"""Name prefix of a pretrained encoder's tensors in an `IMHN`."""
 
-SHOWN = 5
-"""Entries that an error names at most, of each kind."""
+MAX_NAMES_IN_ERROR = 5
+"""Largest number of entries of each kind that an error message lists."""
 
 
 @dataclass(frozen=True)
 class Model:
-    """A network with what belongs to it."""
+    """A network with its settings and skeleton."""
 
     network: IMHN
     settings: Settings
@@ -51,59 +51,64 @@ class Model:
 
 
 def load(path: str | Path, device: str | torch.device = "cpu", weights: str = "auto") -> Model:
-    """Read a network, in float32 and evaluation mode, from any of the three kinds of file.
+    """Load a network, in float32 and evaluation mode, from any of the three kinds of file.
 
     Args:
-        path: of the file.
-        device: where the network goes.
-        weights: one of WEIGHTS; files of the other kinds have one set of weights, "raw".
+        path: path of the file.
+        device: device of the network.
+        weights: one of WEIGHT_SETS; only training checkpoints have weights other than "raw".
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: the file is broken, holds code, does not fit the network that it names, or has no such
+        FileNotFoundError: the file does not exist.
+        ValueError: the file is damaged, contains code, does not match its network, or lacks the requested
             weights.
     """
     path = Path(path)
-    if weights not in WEIGHTS:
-        raise ValueError(f"weights {weights!r}: one of {', '.join(WEIGHTS)} expected")
+    if weights not in WEIGHT_SETS:
+        raise ValueError(f"weights: expected one of {', '.join(WEIGHT_SETS)}, got {weights!r}")
     if not path.is_file():
         raise FileNotFoundError(f"checkpoint {path} not found")
-    released = path.suffix == ".safetensors"
-    model = _read_released(path, weights) if released else _read_pickled(path, weights)
+    load_file = _load_safetensors if path.suffix == ".safetensors" else _load_pickled
+    model = load_file(path, weights)
     model.network.to(device).eval()
     return model
 
 
-def save_released(path: str | Path, model: Model, dtype: torch.dtype = torch.float32) -> None:
-    """Write safetensors with settings and skeleton in the header; `dtype` of the floating-point tensors.
+def save_safetensors(path: str | Path, model: Model, dtype: torch.dtype = torch.float32) -> None:
+    """Save a network as safetensors with settings and skeleton in the header.
+
+    Args:
+        path: path of the file.
+        model: the network with its settings and skeleton.
+        dtype: of the floating-point tensors in the file.
 
     Raises:
-        ValueError: a tensor holds a value that is not finite, in the network or once it is of `dtype`.
+        ValueError: a tensor has NaN or infinite values, in the network or after conversion to `dtype`.
     """
     state = model.network.state_dict()
     tensors = {name: (t.to(dtype) if t.is_floating_point() else t).contiguous() for name, t in state.items()}
-    odd = [name for name, tensor in tensors.items() if not tensor.isfinite().all()]
-    if odd:
+    non_finite = [name for name, tensor in tensors.items() if not tensor.isfinite().all()]
+    if non_finite:
         raise ValueError(
-            f"{path} is not written: as {dtype}, {len(odd)} tensors hold values that are not finite: "
-            f"{', '.join(odd[:SHOWN])}"
+            f"{path}: expected finite weights in {dtype}, got NaN or infinity in {len(non_finite)} tensors: "
+            f"{', '.join(non_finite[:MAX_NAMES_IN_ERROR])}; the file is not written"
         )
-    header = {"settings": config.to_text(model.settings), "skeleton": model.skeleton.to_text()}
+    header = {"settings": config.to_text(model.settings), "skeleton": model.skeleton.to_yaml()}
     atomic.write(path, lambda temporary: save_file(tensors, temporary, header))
 
 
 def save_encoder(path: str | Path, encoder: ImportedEncoder) -> None:
-    """Write a pretrained encoder as safetensors, by its names in an `IMHN`, for `read_weights`."""
+    """Save a pretrained encoder as safetensors, under its names in an `IMHN`, for `load_weights`."""
     tensors = {f"{ENCODER_PREFIX}{name}": tensor for name, tensor in encoder.state.items()}
     header = {"format": ENCODER_FORMAT, "source": encoder.source}
     atomic.write(path, lambda temporary: save_file(tensors, temporary, header))
 
 
-def read_weights(path: str | Path) -> Mapping[str, Tensor]:
-    """Read a network's or a pretrained encoder's weights, to begin training with, by names in an `IMHN`.
+def load_weights(path: str | Path) -> Mapping[str, Tensor]:
+    """Load a network's or a pretrained encoder's weights to initialize training, by names in an `IMHN`.
 
     Args:
-        path: any file that `load` reads, or one that `save_encoder` wrote.
+        path: a file for `load`, or a file from `save_encoder`.
 
     Raises:
         FileNotFoundError, ValueError: as `load`.
@@ -116,88 +121,107 @@ def read_weights(path: str | Path) -> Mapping[str, Tensor]:
     return load(path).network.state_dict()
 
 
-def without_coarse_heads(model: Model) -> Model:
-    """The same network with heads at stride 4 alone: smaller, with equal maps there.
+def remove_coarse_heads(model: Model) -> Model:
+    """Copy a network without its heads at strides above 4: smaller, with the same maps at stride 4.
 
-    The coarser heads only help training: what they find never reaches stride 4.
+    The coarse heads only help training: their outputs never reach stride 4.
     """
     settings = replace(
         model.settings,
         model=replace(model.settings.model, scales=1),
         loss=replace(model.settings.loss, scale_weights=model.settings.loss.scale_weights[:1]),
     )
-    network = _unfilled(settings.model, model.skeleton.channels)
+    network = _build_uninitialized(settings.model, model.skeleton.channels)
     state = model.network.state_dict()
     network.load_state_dict({name: state[name] for name in network.state_dict()})
     return Model(network.eval(), settings, model.skeleton)
 
 
-def read_training(path: Path) -> dict[str, Any]:
-    """What training.engine.Trainer.state gave. Raises ValueError if the file is no training checkpoint."""
-    values = read_plain(path)
+def load_training_checkpoint(path: Path) -> dict[str, Any]:
+    """Load a training checkpoint, as `training.trainer.Trainer.state` returns it.
+
+    Raises:
+        ValueError: the file is not a training checkpoint, or lacks entries.
+    """
+    values = load_plain_values(path)
     if values.get("format") != TRAINING_FORMAT:
         raise ValueError(
-            f"{path}: a training checkpoint ({TRAINING_FORMAT}) expected, got {_first_names(values)}"
+            f"{path}: expected a training checkpoint ({TRAINING_FORMAT}), got {_format_keys(values)}"
         )
-    _require_whole(values, path)
+    _check_complete(values, path)
     return values
 
 
-def read_plain(path: Path) -> dict[str, Any]:
-    """Read a torch file of plain tensors and values; anything else in it is refused."""
+def load_plain_values(path: Path) -> dict[str, Any]:
+    """Load a dict of plain tensors and values from a torch file.
+
+    Raises:
+        ValueError: the file is damaged, is not a dict, or contains code or other objects.
+    """
     try:
         values = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         reason = str(error).splitlines()[0]
         raise ValueError(
-            f"{path}: refused, because it holds code or objects beside plain tensors and values ({reason})"
+            f"{path}: expected only plain tensors and values, got code or other objects ({reason})"
         ) from error
-    except Exception as error:  # bytes that are no pickle make the unpickler raise anything
+    except Exception as error:  # the unpickler raises any type of exception on invalid bytes
         raise ValueError(f"{path}: not a readable checkpoint, perhaps truncated: {error}") from error
     if not isinstance(values, dict):
-        raise ValueError(f"{path}: a dict with the network's weights expected, got {type(values).__name__}")
+        raise ValueError(f"{path}: expected a dict with the network's weights, got {type(values).__name__}")
     return values
 
 
-def fill(network: torch.nn.Module, state: Mapping[str, Tensor], source: str) -> None:
-    """Load every entry of `state`, strictly; floating-point tensors of any width become the network's.
+def load_state_strictly(network: torch.nn.Module, state: Mapping[str, Tensor], source: str) -> None:
+    """Load a state dict that must match the network exactly; floating-point dtypes are converted.
+
+    Args:
+        network: changed in place.
+        state: tensors by name.
+        source: name of the source, for error messages.
 
     Raises:
-        ValueError: names the missing, extra and misshapen entries, and those that are no tensor.
+        ValueError: entries are missing, extra, of another shape, or not tensors; the message lists them.
     """
-    _require_tensors(state, source)
-    wanted = network.state_dict()
-    shapes = [
-        f"{name} is {tuple(state[name].shape)}, expected {tuple(wanted[name].shape)}"
-        for name in wanted
-        if name in state and state[name].shape != wanted[name].shape
-    ]
-    faults = {
-        "missing": [name for name in wanted if name not in state],
-        "extra": [name for name in state if name not in wanted],
-        "misshapen": shapes,
+    _check_tensors(state, source)
+    expected = network.state_dict()
+    mismatches = {
+        "missing": [name for name in expected if name not in state],
+        "extra": [name for name in state if name not in expected],
+        "of another shape": [
+            f"{name} is {tuple(state[name].shape)}, expected {tuple(expected[name].shape)}"
+            for name in expected
+            if name in state and state[name].shape != expected[name].shape
+        ],
     }
-    told = [f"{len(names)} {kind}: {', '.join(names[:SHOWN])}" for kind, names in faults.items() if names]
-    if told:
-        raise ValueError(f"{source} is a checkpoint of another network: {'; '.join(told)}")
+    messages = [
+        f"{len(names)} {kind}: {', '.join(names[:MAX_NAMES_IN_ERROR])}"
+        for kind, names in mismatches.items()
+        if names
+    ]
+    if messages:
+        raise ValueError(f"{source} is a checkpoint of another network: {'; '.join(messages)}")
     network.load_state_dict(dict(state))
 
 
-def _read_released(path: Path, weights: str) -> Model:
+def _load_safetensors(path: Path, weights: str) -> Model:
     header, state = _read_safetensors(path)
     if header.get("format") == ENCODER_FORMAT:
         raise ValueError(
-            f"{path} is an encoder alone; expected a whole network; begin training with --init-from"
+            f"{path}: expected a complete network, got only an encoder; use it with --init-from for training"
         )
     if not {"settings", "skeleton"} <= set(header):
         raise ValueError(
-            f"{path}: its header lacks settings and skeleton; it was not written by this project"
+            f"{path}: expected settings and skeleton in the header, got neither or one; "
+            "the file was not written by this project"
         )
-    return _build(header["settings"], header["skeleton"], _chosen({"raw": state}, weights, path), path)
+    return _build_model(
+        header["settings"], header["skeleton"], _select_weights({"raw": state}, weights, path), path
+    )
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
-    """Header and tensors."""
+    """Read header and tensors of a safetensors file."""
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
@@ -206,82 +230,80 @@ def _read_safetensors(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
         raise ValueError(f"{path}: not a readable safetensors file, perhaps truncated: {error}") from error
 
 
-def _read_pickled(path: Path, weights: str) -> Model:
-    values = read_plain(path)
+def _load_pickled(path: Path, weights: str) -> Model:
+    values = load_plain_values(path)
     if values.get("format") == TRAINING_FORMAT:
-        _require_whole(values, path)
-        state = _chosen(_sets_of_weights(values, path), weights, path)
-        return _build(values["settings"], values["skeleton"], state, path)
+        _check_complete(values, path)
+        state = _select_weights(_collect_weight_sets(values, path), weights, path)
+        return _build_model(values["settings"], values["skeleton"], state, path)
     if "format" in values:
-        raise ValueError(f"{path}: {values['format']!r} cannot be read; {TRAINING_FORMAT!r} expected")
-    if importers.WEIGHTS not in values:
-        raise ValueError(
-            f"{path}: no {importers.WEIGHTS!r} in it, as a checkpoint has; found {_first_names(values)}"
-        )
-    state = _chosen({"raw": values[importers.WEIGHTS]}, weights, path)
-    _require_tensors(state, str(path))
+        raise ValueError(f"{path}: expected format {TRAINING_FORMAT!r}, got {values['format']!r}")
+    if importers.WEIGHTS_KEY not in values:
+        raise ValueError(f"{path}: expected the key {importers.WEIGHTS_KEY!r}, got {_format_keys(values)}")
+    state = _select_weights({"raw": values[importers.WEIGHTS_KEY]}, weights, path)
+    _check_tensors(state, str(path))
     settings = Settings()
-    network = _unfilled(settings.model, COCO.channels)
-    fill(network, importers.to_ours(state, network), str(path))
+    network = _build_uninitialized(settings.model, COCO.channels)
+    load_state_strictly(network, importers.from_published_state(state, network), str(path))
     return Model(network, settings, COCO)
 
 
-def _sets_of_weights(values: Mapping[str, Any], path: Path) -> dict[str, Any]:
-    """Those that a training checkpoint has; an average that has taken nothing in yet is none."""
+def _collect_weight_sets(values: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """Collect a training checkpoint's sets of weights by name, without averages that have no updates yet."""
     sets = {"raw": values["weights"]}
     for name in ("ema", "swa"):
         average = values[name]
         if average is None:
             continue
         if not (isinstance(average, Mapping) and {"state", "updates"} <= average.keys()):
-            raise ValueError(f"{path}: {name}: state and updates expected, got {type(average).__name__}")
+            raise ValueError(f"{path}: {name}: expected state and updates, got {type(average).__name__}")
         if average["updates"]:
             sets[name] = average["state"]
     return sets
 
 
-def _chosen(sets: Mapping[str, Any], weights: str, path: Path) -> Any:
+def _select_weights(sets: Mapping[str, Any], weights: str, path: Path) -> Any:
     name = next(name for name in ("swa", "ema", "raw") if name in sets) if weights == "auto" else weights
     if name not in sets:
         raise ValueError(f"{path} has no {name} weights; it has {', '.join(sets)}")
     return sets[name]
 
 
-def _build(settings_yaml: str, skeleton_yaml: str, state: Mapping[str, Tensor], path: Path) -> Model:
-    """A model from what its file says of itself; settings that this version does not know are left out."""
+def _build_model(settings_yaml: str, skeleton_yaml: str, state: Mapping[str, Tensor], path: Path) -> Model:
+    """Build a model from its file's settings and skeleton; unknown settings are ignored with a warning."""
     if not (isinstance(settings_yaml, str) and isinstance(skeleton_yaml, str)):
-        raise ValueError(f"{path}: texts of its settings and its skeleton expected, got other values")
+        raise ValueError(f"{path}: expected settings and skeleton as YAML text, got other values")
     settings = config.from_text(settings_yaml, f"{path} (settings)", unknown="warn")
-    skeleton = Skeleton.from_text(skeleton_yaml, f"{path} (skeleton)")
-    network = _unfilled(settings.model, skeleton.channels)
-    fill(network, state, str(path))
+    skeleton = Skeleton.from_yaml(skeleton_yaml, f"{path} (skeleton)")
+    network = _build_uninitialized(settings.model, skeleton.channels)
+    load_state_strictly(network, state, str(path))
     return Model(network, settings, skeleton)
 
 
-def _unfilled(settings: config.ModelSettings, channels: int) -> IMHN:
-    """A network whose weights are still to come: drawing 129 M of them by chance takes seconds."""
+def _build_uninitialized(settings: config.ModelSettings, channels: int) -> IMHN:
+    """Build a network with uninitialized weights: random initialization of 129 M weights takes seconds."""
     with torch.device("meta"):
         network = IMHN.from_settings(settings, channels)
     return network.to_empty(device="cpu")
 
 
-def _require_whole(values: Mapping[str, Any], path: Path) -> None:
-    lacking = [name for name in TRAINING_VALUES if name not in values]
-    if lacking:
-        raise ValueError(f"{path}: a training checkpoint that lacks {', '.join(lacking)}")
+def _check_complete(values: Mapping[str, Any], path: Path) -> None:
+    missing = [name for name in TRAINING_KEYS if name not in values]
+    if missing:
+        raise ValueError(f"{path}: the training checkpoint lacks {', '.join(missing)}")
 
 
-def _require_tensors(state: Any, source: str) -> None:
+def _check_tensors(state: Any, source: str) -> None:
     if not isinstance(state, Mapping):
-        raise ValueError(f"{source}: weights by name expected, got {type(state).__name__}")
-    odd = [
+        raise ValueError(f"{source}: expected weights by name, got {type(state).__name__}")
+    invalid = [
         f"{name} ({type(value).__name__})"
         for name, value in state.items()
         if not (isinstance(name, str) and torch.is_tensor(value))
     ]
-    if odd:
-        raise ValueError(f"{source}: weights that are no named tensors: {', '.join(odd[:SHOWN])}")
+    if invalid:
+        raise ValueError(f"{source}: expected named tensors, got {', '.join(invalid[:MAX_NAMES_IN_ERROR])}")
 
 
-def _first_names(values: Mapping[Any, Any]) -> str:
-    return ", ".join(sorted(map(str, values))[:SHOWN]) or "nothing"
+def _format_keys(values: Mapping[Any, Any]) -> str:
+    return ", ".join(sorted(map(str, values))[:MAX_NAMES_IN_ERROR]) or "no keys"

@@ -1,7 +1,7 @@
-"""Pretrained encoders: an image -> features at strides 4 to 32, in place of an hourglass's way down.
+"""Pretrained encoders: an image -> features at strides 4 to 32, in place of the first hourglass's way down.
 
-`MobileNetV2` (arXiv:1801.04381) with a feature pyramid, as MoveNet MultiPose builds it. Batch norms are
-folded into the convolutions, as the released weights have them.
+`MobileNetV2` (arXiv:1801.04381) with a feature pyramid, as in MoveNet MultiPose. Batch norms are folded into
+the convolutions, as in MoveNet's released weights.
 """
 
 from __future__ import annotations
@@ -13,31 +13,31 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 EXPANSION = 6
-"""Channels inside an inverted residual block, as a multiple of its input's."""
+"""Channels inside an inverted residual block, as a multiple of its input channels."""
 
 BLOCKS = (
     *((16, 1, 1), (24, 2, 2), (32, 3, 2), (64, 4, 2), (96, 3, 1)),
     *((160, 3, 2), (320, 1, 1)),
 )
-"""MobileNetV2's groups of blocks: channels before the multiplier, blocks, stride of the first."""
+"""MobileNetV2's groups of blocks: channels before the multiplier, number of blocks, stride of the first."""
 
 STEM_CHANNELS = 32
 LAST_CHANNELS = 1280
-"""Channels after the first convolution, before the multiplier; and after the last, whatever it is."""
+"""Channels after the first convolution, before the multiplier, and after the last, for any multiplier."""
 
 PYRAMID_BLOCKS = (2, 5, 9)
-"""Blocks that the pyramid reads at strides 4, 8 and 16; at stride 32 it reads the last convolution."""
+"""The pyramid's input blocks at strides 4, 8 and 16; at stride 32 its input is the last convolution."""
 
 SKIP_BLOCKS = (2, 5, 12)
 """The last blocks of strides 4, 8 and 16."""
 
 LATERAL_CHANNELS = (24, 32, 64, 64)
 SMOOTH_CHANNELS = (24, 24, 32)
-"""Of the pyramid's 1x1 convolutions at strides 4, 8, 16, 32; and of its features at strides 4, 8, 16."""
+"""Channels of the pyramid's 1x1 convolutions (strides 4, 8, 16, 32) and features (strides 4, 8, 16)."""
 
 
-class Convolution(nn.Conv2d):
-    """3x3 or 1x1 convolution with bias; TensorFlow's SAME padding: at stride 2 only right and below."""
+class SamePaddingConv2d(nn.Conv2d):
+    """3x3 or 1x1 convolution with bias and TensorFlow's SAME padding: at stride 2 only right and bottom."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, depthwise: bool = False):
         padding = 0 if stride == 2 else kernel // 2
@@ -51,19 +51,19 @@ class Convolution(nn.Conv2d):
 
 
 HEAD_CHANNELS = (96, 96)
-"""Of the hidden layers of MoveNet's keypoint heatmaps, and of its regression from a person's center to their
-keypoints: features at stride 4."""
+"""Channels of the hidden layers, at stride 4, of two MoveNet heads: the keypoint heatmaps, and the regression
+from a person's center to the keypoints."""
 
 
 class InvertedResidual(nn.Module):
-    """1x1 expansion, 3x3 depthwise, 1x1 projection, and a shortcut where the shape stays."""
+    """1x1 expansion, 3x3 depthwise, 1x1 projection, and a shortcut if input and output shapes are equal."""
 
     def __init__(self, inputs: int, outputs: int, stride: int, expansion: int) -> None:
         super().__init__()
         hidden = inputs * expansion
-        self.expand = Convolution(inputs, hidden, 1) if expansion > 1 else None
-        self.depthwise = Convolution(hidden, hidden, 3, stride, depthwise=True)
-        self.project = Convolution(hidden, outputs, 1)
+        self.expand = SamePaddingConv2d(inputs, hidden, 1) if expansion > 1 else None
+        self.depthwise = SamePaddingConv2d(hidden, hidden, 3, stride, depthwise=True)
+        self.project = SamePaddingConv2d(hidden, outputs, 1)
         self.shortcut = stride == 1 and inputs == outputs
 
     def forward(self, x: Tensor) -> Tensor:
@@ -73,7 +73,7 @@ class InvertedResidual(nn.Module):
         return out + x if self.shortcut else out
 
 
-class Separable(nn.Module):
+class SeparableConv(nn.Module):
     """3x3 depthwise convolution without bias, 1x1 convolution, ReLU."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
@@ -87,21 +87,21 @@ class Separable(nn.Module):
 
 
 class MobileNetV2(nn.Module):
-    """MobileNetV2 and a feature pyramid down to stride 4.
+    """MobileNetV2 and a feature pyramid up to stride 4.
 
     Args:
-        multiplier: of the channels, which are rounded to multiples of 8.
+        multiplier: width multiplier; channels are rounded to multiples of 8.
 
     Attributes:
-        channels: of the features at strides 4, 8, 16 and 32.
-        input_range: the value of a white pixel.
+        channels: number of channels of the features at strides 4, 8, 16 and 32.
+        input_range: value of a white pixel.
     """
 
     def __init__(self, multiplier: float = 1.5) -> None:
         super().__init__()
         self.input_range = 1.0
         width = make_divisible(STEM_CHANNELS * multiplier)
-        self.conv = Convolution(3, width, 3, stride=2)
+        self.conv = SamePaddingConv2d(3, width, 3, stride=2)
         blocks: list[InvertedResidual] = []
         for channels, count, stride in BLOCKS:
             outputs = make_divisible(channels * multiplier)
@@ -110,16 +110,17 @@ class MobileNetV2(nn.Module):
                 blocks.append(InvertedResidual(width, outputs, stride if number == 0 else 1, expansion))
                 width = outputs
         self.blocks = nn.ModuleList(blocks)
-        self.last = Convolution(width, LAST_CHANNELS, 1)
-        read = [blocks[block].project.out_channels for block in PYRAMID_BLOCKS] + [LAST_CHANNELS]
+        self.last = SamePaddingConv2d(width, LAST_CHANNELS, 1)
+        pyramid_inputs = [blocks[block].project.out_channels for block in PYRAMID_BLOCKS] + [LAST_CHANNELS]
         self.laterals = nn.ModuleList(
-            nn.Conv2d(inputs, outputs, 1) for inputs, outputs in zip(read, LATERAL_CHANNELS, strict=True)
+            nn.Conv2d(inputs, outputs, 1)
+            for inputs, outputs in zip(pyramid_inputs, LATERAL_CHANNELS, strict=True)
         )
         self.smooth = nn.ModuleList(
-            Separable(inputs, outputs)
+            SeparableConv(inputs, outputs)
             for inputs, outputs in zip(LATERAL_CHANNELS[:3], SMOOTH_CHANNELS, strict=True)
         )
-        self.heads = nn.ModuleList(Separable(SMOOTH_CHANNELS[0], outputs) for outputs in HEAD_CHANNELS)
+        self.heads = nn.ModuleList(SeparableConv(SMOOTH_CHANNELS[0], outputs) for outputs in HEAD_CHANNELS)
         skips = [blocks[block].project.out_channels for block in SKIP_BLOCKS]
         self.channels = [
             *(skip + smooth for skip, smooth in zip(skips, SMOOTH_CHANNELS, strict=True)),
@@ -128,7 +129,7 @@ class MobileNetV2(nn.Module):
         self.channels[0] += sum(HEAD_CHANNELS)
 
     def reset_parameters(self) -> None:
-        """Draw weights that keep the features' scale through the layers, for training from nothing."""
+        """Initialize random weights that keep the features' scale through the layers."""
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
@@ -142,27 +143,27 @@ class MobileNetV2(nn.Module):
             images: (N, 3, H, W) BGR in [0, input_range]; H and W multiples of 32.
 
         Returns:
-            (N, channels[i], H / s, W / s) at strides s = 4, 8, 16, 32: the encoder's own features beside the
-            pyramid's, at stride 4 beside those of the heads, too.
+            Features (N, channels[i], H / s, W / s) at strides s = 4, 8, 16, 32: the encoder's own features
+            concatenated with the pyramid's and, at stride 4, with the heads' hidden features.
         """
         x = functional.relu6(self.conv(images * (2 / self.input_range) - 1), inplace=True)
-        found = {}
+        block_outputs = {}
         for number, block in enumerate(self.blocks):
             x = block(x)
-            found[number] = x
+            block_outputs[number] = x
         last = functional.relu6(self.last(x), inplace=True)
-        pyramid = self._pyramid([found[block] for block in PYRAMID_BLOCKS] + [last])
-        parts = [[found[block], smooth] for block, smooth in zip(SKIP_BLOCKS, pyramid, strict=True)]
+        pyramid = self._compute_pyramid([block_outputs[block] for block in PYRAMID_BLOCKS] + [last])
+        parts = [[block_outputs[block], smooth] for block, smooth in zip(SKIP_BLOCKS, pyramid, strict=True)]
         parts[0] += [head(pyramid[0]) for head in self.heads]
         return [*(torch.cat(part, 1) for part in parts), last]
 
-    def _pyramid(self, features: list[Tensor]) -> list[Tensor]:
-        """Features at strides 4 to 32 -> the pyramid's at strides 4, 8, 16."""
+    def _compute_pyramid(self, features: list[Tensor]) -> list[Tensor]:
+        """Features at strides 4 to 32 -> the pyramid's features at strides 4, 8, 16."""
         x = self.laterals[3](features[3])
         pyramid: list[Tensor] = []
         for level in (2, 1, 0):
             x = functional.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
-            x = cast(Separable, self.smooth[level])(x + self.laterals[level](features[level]))
+            x = cast(SeparableConv, self.smooth[level])(x + self.laterals[level](features[level]))
             pyramid.insert(0, x)
         return pyramid
 
@@ -171,7 +172,8 @@ def make_divisible(channels: float, divisor: int = 8) -> int:
     """Round to a multiple of `divisor` as arXiv:1801.04381's code does.
 
     Returns:
-        The nearest multiple, at least `divisor`; the next larger one if that is below 0.9 of `channels`.
+        The nearest multiple, at least `divisor`; the next larger multiple if the nearest is below 0.9 of
+        `channels`.
     """
     nearest = max(divisor, int(channels + divisor / 2) // divisor * divisor)
     return nearest + divisor if nearest < 0.9 * channels else nearest

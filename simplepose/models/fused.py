@@ -1,10 +1,10 @@
-"""The fused network: an IMHN reduced to what one stack's finest maps need, for inference.
+"""The fused network: an IMHN reduced to the layers that the finest maps depend on, for inference.
 
-The coarse heads and merges are used in training only: their outputs never reach a finer scale. In the rest,
-batch norms are folded into convolutions and linear layers that follow one another are joined: a merge with
-the maps before it becomes one 1x1 convolution, and upsampling with the 3x3 convolution after it one
-transposed convolution. A folded layer is an `Affine` in float64 until `convolution` or `transposed` makes a
-module of it: it is rounded once. No function here changes a module that it is given.
+The coarse heads and merges are used in training only: their outputs never reach a finer scale. In the other
+layers, batch norms are folded into convolutions, and consecutive linear layers are joined. A merge and the
+maps before it become one 1x1 convolution. Upsampling and the 3x3 convolution after it become one transposed
+convolution. A folded layer is a `FoldedConv` in float64 until `build_conv` or `build_upsampling_conv` makes a
+module of it, so that it is rounded only once. No function here changes its input module.
 """
 
 from __future__ import annotations
@@ -18,50 +18,50 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from simplepose.models import run_modes
-from simplepose.models.imhn import IMHN, EncoderStem, Head, Hourglass, Level, Merge, Stem, cropped
+from simplepose.models.imhn import IMHN, EncoderStem, Head, Hourglass, Level, Merge, Stem, crop_like
 from simplepose.models.layers import NEGATIVE_SLOPE, ConvBlock, Residual
-from simplepose.models.run_modes import Run
+from simplepose.models.run_modes import RunMode
 
 
-class Affine(NamedTuple):
+class FoldedConv(NamedTuple):
     """A convolution's weight (C', C, K, K) and bias (C',), float64 on the CPU."""
 
     weight: Tensor
     bias: Tensor
 
 
-def fold(block: ConvBlock, factor: float = 1.0) -> Affine:
-    """The convolution and the batch norm of a block, as in evaluation mode; its activation is left out.
+def fold_batchnorm(block: ConvBlock, factor: float = 1.0) -> FoldedConv:
+    """Fold a block's batch norm, in evaluation mode, into its convolution; the activation is left out.
 
     Args:
-        block: as trained.
-        factor: that the block's inputs are multiplied by first.
+        block: a trained block.
+        factor: scale of the block's inputs.
     """
     bn = block.bn
-    mean, variance = _double(bn.running_mean), _double(bn.running_var)
-    scale = _double(bn.weight) / torch.sqrt(variance + bn.eps)
-    weight = _double(block.conv.weight) * scale[:, None, None, None]
-    return Affine(weight * factor, _double(bn.bias) - mean * scale)
+    mean, variance = _to_float64(bn.running_mean), _to_float64(bn.running_var)
+    scale = _to_float64(bn.weight) / torch.sqrt(variance + bn.eps)
+    weight = _to_float64(block.conv.weight) * scale[:, None, None, None]
+    return FoldedConv(weight * factor, _to_float64(bn.bias) - mean * scale)
 
 
-def as_affine(conv: nn.Conv2d) -> Affine:
-    """A convolution that has a bias."""
-    return Affine(_double(conv.weight), _double(conv.bias))
+def to_folded_conv(conv: nn.Conv2d) -> FoldedConv:
+    """Convert a convolution with bias."""
+    return FoldedConv(_to_float64(conv.weight), _to_float64(conv.bias))
 
 
-def chained(first: Affine, second: Affine) -> Affine:
-    """Two 1x1 convolutions, one after the other."""
+def compose_pointwise_convs(first: FoldedConv, second: FoldedConv) -> FoldedConv:
+    """Compose two consecutive 1x1 convolutions into one."""
     after = second.weight[:, :, 0, 0]
-    return Affine((after @ first.weight[:, :, 0, 0])[:, :, None, None], after @ first.bias + second.bias)
+    return FoldedConv((after @ first.weight[:, :, 0, 0])[:, :, None, None], after @ first.bias + second.bias)
 
 
-def added(a: Affine, b: Affine) -> Affine:
-    """The sum of what two convolutions of one kernel size make of the same maps."""
-    return Affine(a.weight + b.weight, a.bias + b.bias)
+def add_convs(a: FoldedConv, b: FoldedConv) -> FoldedConv:
+    """Add two convolutions of the same kernel size that read the same maps."""
+    return FoldedConv(a.weight + b.weight, a.bias + b.bias)
 
 
-def convolution(layer: Affine, stride: int = 1, dilation: int = 1) -> nn.Conv2d:
-    """The module, float32; (N, C, H, W) -> (N, C', H, W) at stride 1."""
+def build_conv(layer: FoldedConv, stride: int = 1, dilation: int = 1) -> nn.Conv2d:
+    """Build the float32 module; (N, C, H, W) -> (N, C', H, W) at stride 1."""
     outputs, inputs, kernel, _ = layer.weight.shape
     padding = dilation * (kernel - 1) // 2
     with torch.device("meta"):
@@ -70,24 +70,26 @@ def convolution(layer: Affine, stride: int = 1, dilation: int = 1) -> nn.Conv2d:
     return module
 
 
-def transposed(layer: Affine) -> nn.ConvTranspose2d:
-    """Enlarging by 2 (nearest), then a 3x3 convolution: one module, float32; (N, C, H, W) -> (N, C', 2H, 2W).
+def build_upsampling_conv(layer: FoldedConv) -> nn.ConvTranspose2d:
+    """Build one float32 module for nearest upsampling by 2 and a 3x3 convolution.
 
-    A cell of the enlarged maps sees 2 x 2 cells of the small ones: 4 of 9 products remain. To repeat cells is
-    a transposed convolution itself, with a 2 x 2 box of ones; with the kernel after it, one of 4 x 4.
+    The module maps (N, C, H, W) to (N, C', 2H, 2W).
+    A cell of the upsampled maps depends on 2 x 2 cells of the small ones: 4 of 9 products remain. Nearest
+    upsampling is a transposed convolution with a 2 x 2 kernel of ones. Composed with the 3x3 kernel, it is a
+    transposed convolution with a 4 x 4 kernel.
     """
     outputs, inputs = layer.weight.shape[:2]
-    turned = layer.weight.flip(2, 3)  # a transposed convolution lays its kernel down, unturned
+    flipped = layer.weight.flip(2, 3)  # a transposed convolution applies its kernel flipped
     box = torch.ones(1, 1, 2, 2, dtype=torch.float64)
-    kernels = functional.conv2d(turned.reshape(-1, 1, 3, 3), box, padding=1).reshape(outputs, inputs, 4, 4)
+    kernels = functional.conv2d(flipped.reshape(-1, 1, 3, 3), box, padding=1).reshape(outputs, inputs, 4, 4)
     with torch.device("meta"):
         module = nn.ConvTranspose2d(inputs, outputs, 4, stride=2, padding=1)
     module.weight, module.bias = _parameter(kernels.transpose(0, 1)), _parameter(layer.bias)
     return module
 
 
-def _double(tensor: Tensor | None) -> Tensor:
-    assert tensor is not None  # as torch's types allow; each of our layers has it
+def _to_float64(tensor: Tensor | None) -> Tensor:
+    assert tensor is not None  # torch's types allow None; all layers of this project have these tensors
     return tensor.detach().to("cpu", torch.float64)
 
 
@@ -95,69 +97,69 @@ def _parameter(value: Tensor) -> nn.Parameter:
     return nn.Parameter(value.float().contiguous(), requires_grad=False)
 
 
-BITS = 2.0**-8
-"""What uint8 is multiplied by: exact in each dtype, as 1 / 255 is not. The first weights make good for it."""
+UINT8_SCALE = 2.0**-8
+"""Scale of uint8 images: exact in each dtype, unlike 1 / 255. The first layer's weights compensate for it."""
 
-ENLARGING_DEPTHS = 2
-"""So many finest depths join enlarging and convolution. Below, reading the larger kernels would cost more."""
+NUM_FUSED_UPSAMPLING_DEPTHS = 2
+"""Finest depths with joined upsampling and convolution. Elsewhere, reading the larger kernels costs more."""
 
 
-class Activated(nn.Module):
-    """A linear layer and LeakyReLU."""
+class LeakyReLULayer(nn.Module):
+    """A linear layer followed by LeakyReLU."""
 
     def __init__(self, linear: nn.Module) -> None:
         super().__init__()
         self.linear = linear
 
     def forward(self, x: Tensor) -> Tensor:
-        """Run the layer."""
         return functional.leaky_relu_(self.linear(x), NEGATIVE_SLOPE)
 
 
 class FoldedResidual(nn.Module):
-    """`layers.Residual`."""
+    """`layers.Residual` with folded batch norms."""
 
     def __init__(self, plain: Residual) -> None:
         super().__init__()
-        self.bottleneck = nn.Sequential(_folded(plain.reduce), _folded(plain.middle), _folded(plain.expand))
-        self.skip = nn.Identity() if isinstance(plain.skip, nn.Identity) else _folded(plain.skip)
+        self.bottleneck = nn.Sequential(
+            _build_folded(plain.reduce), _build_folded(plain.middle), _build_folded(plain.expand)
+        )
+        self.skip = nn.Identity() if isinstance(plain.skip, nn.Identity) else _build_folded(plain.skip)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Run the block."""
         return functional.leaky_relu_(self.bottleneck(x).add_(self.skip(x)), NEGATIVE_SLOPE)
 
 
 class FoldedStem(nn.Module):
-    """`imhn.Stem`, for pictures from 0 to 255 * BITS."""
+    """`imhn.Stem` with folded batch norms, for images in [0, 255 * UINT8_SCALE]."""
 
     def __init__(self, plain: Stem) -> None:
         super().__init__()
-        self.conv = _folded(plain.conv, 1 / (255 * BITS))
+        self.conv = _build_folded(plain.conv, 1 / (255 * UINT8_SCALE))
         self.residual1, self.residual2 = FoldedResidual(plain.residual1), FoldedResidual(plain.residual2)
-        self.dilated = nn.Sequential(*(_folded(cast(ConvBlock, block)) for block in plain.dilated))
+        self.dilated = nn.Sequential(*(_build_folded(cast(ConvBlock, block)) for block in plain.dilated))
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """Run the stem."""
+        """(N, 3, H, W) -> one feature map at stride 4."""
         x = self.residual2(functional.max_pool2d(self.residual1(self.conv(images)), 2))
         return [torch.cat([x, self.dilated(x)], 1)]
 
 
 class FoldedEncoderStem(nn.Module):
-    """`imhn.EncoderStem`, for images from 0 to 255 * BITS."""
+    """`imhn.EncoderStem` with folded batch norms, for images in [0, 255 * UINT8_SCALE]."""
 
     def __init__(self, plain: EncoderStem) -> None:
         super().__init__()
         self.encoder = copy.deepcopy(plain.encoder)
-        self.encoder.input_range = 255 * BITS
-        self.laterals = nn.ModuleList(_folded(cast(ConvBlock, lateral)) for lateral in plain.laterals)
+        self.encoder.input_range = 255 * UINT8_SCALE
+        self.laterals = nn.ModuleList(_build_folded(cast(ConvBlock, lateral)) for lateral in plain.laterals)
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """(N, 3, H, W) -> a feature at each of the strides 4, 8, 16, 32."""
+        """(N, 3, H, W) -> feature maps at strides 4, 8, 16, 32."""
         return [lateral(x) for lateral, x in zip(self.laterals, self.encoder(images), strict=True)]
 
 
 class FoldedLevel(nn.Module):
-    """One depth of an hourglass and all below it: the features that are given -> the finest feature."""
+    """One depth of an hourglass and all depths below it; computes the finest feature map."""
 
     def __init__(self, plain: Hourglass, depth: int = 0) -> None:
         super().__init__()
@@ -169,22 +171,22 @@ class FoldedLevel(nn.Module):
         self.back = FoldedResidual(level.back)
         self.merge: nn.Module
         self.enlarge: nn.Module = nn.Identity()
-        if depth < ENLARGING_DEPTHS:
-            self.merge = Activated(transposed(fold(level.merge)))
+        if depth < NUM_FUSED_UPSAMPLING_DEPTHS:
+            self.merge = LeakyReLULayer(build_upsampling_conv(fold_batchnorm(level.merge)))
         else:
-            self.enlarge, self.merge = nn.Upsample(scale_factor=2), _folded(level.merge)
+            self.enlarge, self.merge = nn.Upsample(scale_factor=2), _build_folded(level.merge)
 
     def forward(self, encoded: Sequence[Tensor]) -> Tensor:
-        """(N, C, H, W) and the coarser features that are given -> (N, C, H, W)."""
+        """(N, C, H, W) and the encoder's coarser feature maps, if any -> (N, C, H, W)."""
         x = encoded[0]
         low = encoded[1:] if self.down is None else [self.down(functional.max_pool2d(x, 2, ceil_mode=True))]
         innermost = not isinstance(self.below, FoldedLevel)
-        enlarged = self.enlarge(self.back(self.below(low[0] if innermost else low)))
-        return self.merge(cropped(enlarged, x) if innermost else enlarged).add_(self.up(x))
+        upsampled = self.enlarge(self.back(self.below(low[0] if innermost else low)))
+        return self.merge(crop_like(upsampled, x) if innermost else upsampled).add_(self.up(x))
 
 
-class NetworkForUse(nn.Module):
-    """The finest maps of an IMHN's first stacks. Made by `for_use`."""
+class FusedIMHN(nn.Module):
+    """A fused IMHN that computes the finest maps of its last used stack. Built by `fuse`."""
 
     def __init__(self, plain: IMHN, stacks: int) -> None:
         super().__init__()
@@ -194,21 +196,21 @@ class NetworkForUse(nn.Module):
         stem = plain.stem
         self.stem = FoldedEncoderStem(stem) if isinstance(stem, EncoderStem) else FoldedStem(stem)
         self.hourglasses = nn.ModuleList(FoldedLevel(hourglass) for hourglass in hourglasses)
-        self.features = nn.ModuleList(_feature(head) for head in heads)
-        self.merges = nn.ModuleList(_merge(*pair) for pair in zip(heads[:-1], merges, strict=True))
-        self.maps = convolution(as_affine(heads[-1].maps))
+        self.features = nn.ModuleList(_build_feature_layers(head) for head in heads)
+        self.merges = nn.ModuleList(_build_merge(*pair) for pair in zip(heads[:-1], merges, strict=True))
+        self.maps = build_conv(to_folded_conv(heads[-1].maps))
         self.requires_grad_(False)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Find limbs and keypoints.
+        """Compute limb maps and heatmaps.
 
         Args:
             images: (N, H, W, 3) uint8 BGR on the network's device; H and W multiples of 32, at least 64.
 
         Returns:
-            (N, C, H / 4, W / 4) in the network's dtype; channels_last in memory.
+            Maps (N, C, H / 4, W / 4) in the network's dtype; channels_last memory format.
         """
-        encoded = self.stem(images.permute(0, 3, 1, 2).to(self.maps.weight.dtype).mul_(BITS))
+        encoded = self.stem(images.permute(0, 3, 1, 2).to(self.maps.weight.dtype).mul_(UINT8_SCALE))
         x = encoded[0]
         feature = self.features[0](self.hourglasses[0](encoded))
         for hourglass, head, merge in zip(self.hourglasses[1:], self.features[1:], self.merges, strict=True):
@@ -218,58 +220,60 @@ class NetworkForUse(nn.Module):
         return self.maps(feature)
 
 
-def for_use(
+def fuse(
     network: IMHN,
     *,
     stacks: int | None = None,
     dtype: torch.dtype = torch.float32,
     device: str | torch.device = "cpu",
-    run: Run = "eager",
+    run: RunMode = "eager",
 ) -> nn.Module:
-    """A network for use, with weights of its own; `network` is left as it is.
+    """Build a fused network with its own weights; `network` is not changed.
 
     Args:
-        network: trained, anywhere.
-        stacks: so many of its first stacks are used; fewer are faster and find less. None: all.
+        network: a trained network on any device.
+        stacks: number of stacks to use, from the first on; fewer are faster and less accurate. None: all.
         dtype: of weights, sums and maps: torch.float32 (within 1e-4 of the plain network; less exact on a GPU
-            where torch.backends.cudnn.allow_tf32 is left as it is), bfloat16 (within 4 % of the largest
+            unless torch.backends.cudnn.allow_tf32 is turned off), bfloat16 (within 4 % of the largest
             value) or float16 (within 0.6 %; slow on CPUs).
-        device: where the network for use goes.
-        run: "eager"; "graphs": on a GPU, recorded once for each shape and replayed (`recording.Graphs`);
-            "compile": by torch.compile, at the first picture of each shape, which takes long; torch stops
-            compiling after its limit of shapes (8 unless set otherwise) and runs others as they are. By both
-            as 1, 2, 4, 8, ... pictures at once (`recording.FewSizes`).
+        device: device of the fused network.
+        run: "eager"; "graphs": CUDA graphs, captured once per shape and replayed (`run_modes.CudaGraphs`);
+            "compile": torch.compile at the first batch of each shape, which is slow. torch stops compiling
+            after its limit of shapes (8 by default) and runs other shapes eagerly. "graphs" and "compile"
+            run batches of 1, 2, 4, 8, ... images (`run_modes.PowerOfTwoBatches`).
 
     Returns:
-        A module: see `NetworkForUse.forward`.
+        A module: see `FusedIMHN.forward`.
 
     Raises:
-        ValueError: the network has no so many stacks; its weights exceed the dtype; `run` cannot be had here.
+        ValueError: the network has fewer stacks, its weights exceed the dtype, or `run` is unavailable.
     """
-    device, whole = torch.device(device), len(network.hourglasses)
-    if stacks is not None and not 1 <= stacks <= whole:
-        raise ValueError(f"stacks {stacks}: 1 to {whole} expected, as the network has")
-    run_modes.require(run, device)
-    made = NetworkForUse(network, stacks or whole).eval()
-    memory: dict[str, Any] = {"memory_format": torch.channels_last}
-    made.to(device, dtype, **memory)
-    odd = [name for name, weight in made.named_parameters() if not weight.isfinite().all()]
-    if odd:
-        raise ValueError(f"as {dtype}, weights of the network are not finite: {', '.join(odd[:5])}")
-    return run_modes.prepared(made, run, device)
+    device, num_stacks = torch.device(device), len(network.hourglasses)
+    if stacks is not None and not 1 <= stacks <= num_stacks:
+        raise ValueError(f"stacks: expected 1 to {num_stacks} (the network's stacks), got {stacks}")
+    run_modes.check_run_mode(run, device)
+    fused = FusedIMHN(network, stacks or num_stacks).eval()
+    memory_format: dict[str, Any] = {"memory_format": torch.channels_last}
+    fused.to(device, dtype, **memory_format)
+    non_finite = [name for name, weight in fused.named_parameters() if not weight.isfinite().all()]
+    if non_finite:
+        raise ValueError(
+            f"expected finite weights in {dtype}, got NaN or infinity in {', '.join(non_finite[:5])}"
+        )
+    return run_modes.apply_run_mode(fused, run, device)
 
 
-def _folded(block: ConvBlock, factor: float = 1.0) -> nn.Module:
+def _build_folded(block: ConvBlock, factor: float = 1.0) -> nn.Module:
     conv = block.conv
-    module = convolution(fold(block, factor), conv.stride[0], conv.dilation[0])
-    return module if isinstance(block.activation, nn.Identity) else Activated(module)
+    module = build_conv(fold_batchnorm(block, factor), conv.stride[0], conv.dilation[0])
+    return module if isinstance(block.activation, nn.Identity) else LeakyReLULayer(module)
 
 
-def _feature(head: Head) -> nn.Module:
-    return nn.Sequential(_folded(head.conv1), _folded(head.conv2), copy.deepcopy(head.squeeze))
+def _build_feature_layers(head: Head) -> nn.Module:
+    return nn.Sequential(_build_folded(head.conv1), _build_folded(head.conv2), copy.deepcopy(head.squeeze))
 
 
-def _merge(head: Head, merge: Merge) -> nn.Module:
-    """A head's feature -> the next stack's cache, (N, C, H, W); the maps between are never made."""
-    through_maps = chained(as_affine(head.maps), fold(merge.maps))
-    return convolution(added(through_maps, fold(merge.features)))
+def _build_merge(head: Head, merge: Merge) -> nn.Module:
+    """Build the convolution from a head's feature map to the next stack's cache, without the maps between."""
+    through_maps = compose_pointwise_convs(to_folded_conv(head.maps), fold_batchnorm(merge.maps))
+    return build_conv(add_convs(through_maps, fold_batchnorm(merge.features)))

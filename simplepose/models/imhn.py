@@ -16,19 +16,19 @@ from simplepose.models.layers import ConvBlock, Residual, SqueezeExcitation
 from simplepose.skeleton import COCO
 
 DEPTH = 4
-"""How often an hourglass halves the resolution."""
+"""Number of times that an hourglass halves the resolution."""
 
 SCALES = DEPTH + 1
-"""Resolutions that the network is supervised at: strides 4, 8, 16, 32 and 64."""
+"""Number of supervised resolutions: strides 4, 8, 16, 32 and 64."""
 
 
-def cropped(enlarged: Tensor, like: Tensor) -> Tensor:
-    """(N, C, H, W) without the last row or column that `like`, (N, C', h, w), does not have."""
-    return enlarged[..., : like.shape[2], : like.shape[3]]
+def crop_like(x: Tensor, like: Tensor) -> Tensor:
+    """Crop (N, C, H, W) at the bottom and right to the size of `like`, (N, C', h, w)."""
+    return x[..., : like.shape[2], : like.shape[3]]
 
 
 class Level(nn.Module):
-    """One depth of an hourglass, all but what lies below it."""
+    """The layers of one depth of an hourglass."""
 
     def __init__(self, width: int, width_below: int, innermost: bool, encoded: bool) -> None:
         super().__init__()
@@ -40,12 +40,12 @@ class Level(nn.Module):
 
 
 class Hourglass(nn.Module):
-    """Features down to stride 64 and back up.
+    """Computes features down to stride 64 and back up to stride 4.
 
     Args:
         widths: channels at strides 4 to 64.
-        encoded: scales, from stride 4 on, whose features an encoder gives; at the others the hourglass makes
-            its own on the way down.
+        encoded: number of scales, from stride 4 on, whose features come from the stem; the hourglass computes
+            the features of the other scales on the way down.
     """
 
     def __init__(self, widths: tuple[int, ...], encoded: int = 1) -> None:
@@ -56,29 +56,29 @@ class Hourglass(nn.Module):
         )
 
     def forward(self, encoded: Sequence[Tensor]) -> list[Tensor]:
-        """Run the hourglass. The size at stride 32 may be odd; the one at stride 64 is then rounded up.
+        """Compute the features of all scales. An odd size at stride 32 is rounded up at stride 64.
 
         Args:
-            encoded: the features that are given, (N, widths[j], H / 2^j, W / 2^j) for j = 0, ...
+            encoded: the stem's features, (N, widths[j], H / 2^j, W / 2^j) for j = 0, ...
 
         Returns:
-            The same for j = 0..4, finest first.
+            Features of the same shapes for j = 0..4, finest first.
         """
-        return self._run(encoded[0], encoded[1:], 0)
+        return self._compute_levels(encoded[0], encoded[1:], 0)
 
-    def _run(self, x: Tensor, encoded: Sequence[Tensor], depth: int) -> list[Tensor]:
+    def _compute_levels(self, x: Tensor, encoded: Sequence[Tensor], depth: int) -> list[Tensor]:
         level = cast(Level, self.levels[depth])
         low = encoded[0] if level.down is None else level.down(functional.max_pool2d(x, 2, ceil_mode=True))
         if level.innermost is not None:
             below = [level.innermost(low)]
         else:
-            below = self._run(low, encoded[1:], depth + 1)
-        enlarged = functional.interpolate(level.back(below[0]), scale_factor=2.0, mode="nearest")
-        return [level.up(x) + level.merge(cropped(enlarged, x)), *below]
+            below = self._compute_levels(low, encoded[1:], depth + 1)
+        upsampled = functional.interpolate(level.back(below[0]), scale_factor=2.0, mode="nearest")
+        return [level.up(x) + level.merge(crop_like(upsampled, x)), *below]
 
 
 class Stem(nn.Module):
-    """Picture -> features at stride 4: (N, 3, H, W) -> (N, width, H / 4, W / 4)."""
+    """Image -> features at stride 4: (N, 3, H, W) -> (N, width, H / 4, W / 4)."""
 
     def __init__(self, stem_width: int, width: int, dilations: tuple[int, ...]) -> None:
         super().__init__()
@@ -89,13 +89,13 @@ class Stem(nn.Module):
         self.dilated = nn.Sequential(*(ConvBlock(half, half, 3, dilation=dilation) for dilation in dilations))
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """Run the stem; the hourglass makes all coarser features itself."""
+        """Compute the features at stride 4, as a list of one; the hourglass computes all coarser features."""
         x = self.residual2(functional.max_pool2d(self.residual1(self.conv(images)), 2))
         return [torch.cat([x, self.dilated(x)], 1)]
 
 
 class EncoderStem(nn.Module):
-    """Image -> a pretrained encoder's features at strides 4 to 32, brought to the hourglass's widths."""
+    """Image -> a pretrained encoder's features at strides 4 to 32, projected to the hourglass's widths."""
 
     def __init__(self, encoder: MobileNetV2, widths: Sequence[int]) -> None:
         super().__init__()
@@ -121,13 +121,12 @@ class Head(nn.Module):
         self.maps = nn.Conv2d(head_width, channels, 1)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Run the head."""
         feature = self.squeeze(self.conv2(self.conv1(x)))
         return feature, self.maps(feature)
 
 
 class Merge(nn.Module):
-    """What a stack found at one scale, brought to the hourglass's width for the next stack."""
+    """Projects a stack's outputs at one scale to the hourglass's width, as input of the next stack."""
 
     def __init__(self, channels: int, head_width: int, width: int) -> None:
         super().__init__()
@@ -140,12 +139,12 @@ class Merge(nn.Module):
 
 
 class IMHN(nn.Module):
-    """Stacked hourglasses with identity mappings between the same scales of neighbouring stacks.
+    """Stacked hourglasses with identity mappings between the same scales of neighboring stacks.
 
     Args:
-        channels: maps at each scale; the COCO skeleton has 50.
-        stacks, stem_width, width, growth, head_width, reduction, dilations, scales: see `config.ModelSettings`.
-        encoder, encoder_multiplier: likewise.
+        channels: number of maps at each scale; 50 for the COCO skeleton.
+        stacks, stem_width, width, growth, head_width, reduction, dilations: see `config.ModelSettings`.
+        scales, encoder, encoder_multiplier: see `config.ModelSettings`.
     """
 
     def __init__(
@@ -181,14 +180,14 @@ class IMHN(nn.Module):
             nn.ModuleList(Merge(channels, head_width, w) for w in widths[:scales]) for _ in range(stacks - 1)
         )
         if next(self.parameters()).is_meta:
-            return  # without values; torch would import its compiler to draw none
-        self.apply(_initialise)
+            return  # meta tensors have no values; to initialize them, torch would import its compiler
+        self.apply(_initialize)
         if isinstance(self.stem, EncoderStem):
             self.stem.encoder.reset_parameters()
 
     @classmethod
     def from_settings(cls, settings: ModelSettings, channels: int) -> IMHN:
-        """The network that `settings` describe."""
+        """Build the network from its settings."""
         return cls(
             settings.stacks,
             settings.stem_width,
@@ -204,14 +203,14 @@ class IMHN(nn.Module):
         )
 
     def forward(self, images: Tensor) -> list[list[Tensor]]:
-        """Find limbs and keypoints.
+        """Compute limb maps and heatmaps.
 
         Args:
             images: (N, 3, H, W) float BGR in [0, 1]; H and W multiples of 32, at least 64.
 
         Returns:
-            For each stack maps (N, C, H / s, W / s), rounded up, at strides s = 4, 8, 16, 32, 64, or the
-            first `scales` of them.
+            For each stack the maps (N, C, H / s, W / s), sizes rounded up, at the first `scales` of the
+            strides s = 4, 8, 16, 32, 64.
         """
         encoded = self.stem(images)
         caches: list[Tensor] = []
@@ -225,15 +224,17 @@ class IMHN(nn.Module):
             outputs.append([maps for _, maps in heads])
             if stack < len(self.merges):
                 caches = [
-                    merge(*found)
-                    for merge, found in zip(cast(nn.ModuleList, self.merges[stack]), heads, strict=True)
+                    merge(*head_outputs)
+                    for merge, head_outputs in zip(
+                        cast(nn.ModuleList, self.merges[stack]), heads, strict=True
+                    )
                 ]
                 encoded = [encoded[0] + caches[0]]
         return outputs
 
 
-def _initialise(module: nn.Module) -> None:
-    """The published initialisation; batch norms keep torch's 1 and 0."""
+def _initialize(module: nn.Module) -> None:
+    """Initialize a layer as the published code does; batch norms keep torch's 1 and 0."""
     if isinstance(module, nn.Conv2d | nn.Linear):
         nn.init.normal_(module.weight, 0, 0.001 if isinstance(module, nn.Conv2d) else 0.01)
         if module.bias is not None:

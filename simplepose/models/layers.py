@@ -1,4 +1,4 @@
-"""The building blocks of the networks, and the names of their number types."""
+"""The building blocks of the networks, and the names of their dtypes."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import torch
 from torch import Tensor, nn
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-"""fp32 is the weights' own. Training runs the others under autocast; a network for use has its weights so."""
+"""Precisions. Trained weights are fp32. Training runs the others under autocast; a fused network has its
+weights in that dtype."""
 
 
 NEGATIVE_SLOPE = 0.01
-"""Of every LeakyReLU in the network."""
+"""Slope of every LeakyReLU in the network."""
 
 
 class ConvBlock(nn.Module):
@@ -35,12 +36,11 @@ class ConvBlock(nn.Module):
         self.activation = nn.LeakyReLU(NEGATIVE_SLOPE, inplace=True) if activate else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Run the block."""
         return self.activation(self.bn(self.conv(x)))
 
 
 class Residual(nn.Module):
-    """Bottleneck of three convolutions beside a shortcut; (N, inputs, H, W) -> (N, outputs, H, W)."""
+    """Bottleneck of three convolutions with a shortcut; (N, inputs, H, W) -> (N, outputs, H, W)."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -51,7 +51,6 @@ class Residual(nn.Module):
         self.activation = nn.LeakyReLU(NEGATIVE_SLOPE, inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Run the block."""
         return self.activation(self.expand(self.middle(self.reduce(x))) + self.skip(x))
 
 
@@ -65,6 +64,6 @@ class SqueezeExcitation(nn.Module):
         self.expand = nn.Linear(hidden, channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Run the block; the shape stays (N, C, H, W)."""
+        """(N, C, H, W) -> (N, C, H, W)."""
         gate = self.expand(self.activation(self.reduce(x.mean((2, 3)))))
         return x * torch.sigmoid(gate)[:, :, None, None]

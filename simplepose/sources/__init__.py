@@ -3,8 +3,8 @@
 images.py          files, folders, patterns and text lists of images; reading one image
 captures.py        the only file that opens OpenCV captures
 video.py           a video file, every frame of it; truncated files by their headers
-stream.py          cameras and streams: the newest frame wins, and lost connections are opened again
-stdin.py           frames without a header from standard input
+stream.py          cameras and streams: the newest frame wins, and lost connections are reopened
+stdin.py           raw frames from standard input
 source_options.py  which frames, and which time limits
 """
 
@@ -17,88 +17,85 @@ from functools import partial
 from pathlib import Path
 
 from simplepose.frames import FrameSource
-from simplepose.sources.captures import is_address, is_download, open_camera, open_stream, shown
+from simplepose.sources.captures import is_url, is_video_url, open_camera, open_stream, redact_url
 from simplepose.sources.images import (
-    EXTENSIONS,
-    PictureSource,
-    Source,
-    UnreadablePicture,
-    images,
-    listed,
-    read,
+    IMAGE_EXTENSIONS,
+    ImageFile,
+    ImageSource,
+    UnreadableImageError,
+    list_images,
+    read_image,
+    read_image_list,
 )
 from simplepose.sources.source_options import SourceOptions
-from simplepose.sources.stdin import RawSource
-from simplepose.sources.stream import LiveSource
+from simplepose.sources.stdin import RawFrameSource
+from simplepose.sources.stream import StreamSource
 from simplepose.sources.video import VideoSource
 
-VIDEOS = (
+# Extensions of video files; every other file is read as an image.
+VIDEO_EXTENSIONS = (
     *(".mp4", ".m4v", ".mov", ".qt", ".mkv", ".webm", ".avi", ".wmv", ".asf", ".flv", ".f4v", ".ogv", ".gif"),
     *(".mpg", ".mpeg", ".m2v", ".vob", ".ts", ".mts", ".m2ts", ".mxf", ".3gp", ".3g2", ".dav", ".y4m"),
     *(".mjpg", ".mjpeg", ".h264", ".264", ".h265", ".265", ".hevc", ".ivf"),
 )
-"""How the names of video files end; what ends otherwise is a picture."""
 
-Where = str | os.PathLike[str]
+SourceName = str | os.PathLike[str]
 
 
-def _to_stderr(line: str) -> None:
+def _log_to_stderr(line: str) -> None:
     print(line, file=sys.stderr)
 
 
 def open_source(
-    where: Where | Sequence[Where],
+    names: SourceName | Sequence[SourceName],
     options: SourceOptions = SourceOptions(),  # noqa: B008 (frozen)
-    tell: Callable[[str], None] = _to_stderr,
+    log: Callable[[str], None] = _log_to_stderr,
 ) -> FrameSource:
-    """Open what a text names. The first rule that fits:
+    """Open a source by its name. The first rule that fits applies:
 
-        -                             frames without a header on standard input; `raw_size` is needed
-        0, 1, ...                     the camera of that number (a folder called 0 is ./0)
-        http(s)://.../x.mp4           the video that lies there, all of it (.mov, .mkv, ... too)
+        -                             raw frames on standard input; needs `raw_size`
+        0, 1, ...                     the camera with that number (for a folder named 0: ./0)
+        http(s)://.../x.mp4           the whole video file at that URL (also .mov, .mkv, ...)
         rtsp://, http://, tcp://, ... a live stream: newest frame wins
-        @list, or a .txt file         the pictures it lists, relative to its own folder
+        @list, or a .txt file         the images that it lists, relative to its own folder
         a device file (/dev/video0)   that camera
         x.mp4, x.mov, x.avi, ...      a video file
-        all else                      a picture, a folder of pictures, or a pattern of them ("**" included)
+        any other name                an image, a folder of images, or a pattern of them ("**" included)
 
     Args:
-        where: one of these, or several of those that are pictures.
-        options: which frames, and how patiently.
-        tell: is called with a line for people, for example when a stream is reached again; perhaps in
-            another thread.
+        names: one name, or several names of images.
+        options: which frames, and which time limits.
+        log: called with messages, for example about a reconnect; possibly in another thread.
 
     Raises:
-        FileNotFoundError: there is nothing there.
-        ConnectionError: no such camera or stream.
-        ValueError: a folder or pattern without pictures, no video in a file, an empty list, several
-            sources of which one is not of pictures, no `raw_size`.
+        FileNotFoundError: the file does not exist.
+        ConnectionError: the camera or stream does not answer.
+        ValueError: a folder or pattern without images, a file without video, an empty list, several sources
+            of which one is not images, or a missing `raw_size`.
     """
-    texts = [os.fspath(text) for text in ([where] if isinstance(where, str | os.PathLike) else where)]
+    texts = [os.fspath(name) for name in ([names] if isinstance(names, str | os.PathLike) else names)]
     if not texts:
-        raise ValueError(
-            "no source: a picture, folder, pattern, list, video, camera, address or - is expected"
-        )
+        raise ValueError("source: expected an image, folder, pattern, list, video, camera, URL or -")
     for text in texts:
-        opener = _opener(text)
+        opener = _find_opener(text)
         if opener is not None and len(texts) > 1:
             raise ValueError(
-                f"{text}: this is read alone, but {len(texts)} sources are given; only pictures mix"
+                f"{text}: expected the only source, got {len(texts)} sources; only images can be combined"
             )
         if opener is not None:
-            return opener(options, tell)
-    return _pictures(texts, options)
+            return opener(options, log)
+    return _open_images(texts, options)
 
 
-def _opener(text: str) -> Callable[[SourceOptions, Callable[[str], None]], FrameSource] | None:
-    """How to open what is not pictures; None for what is."""
+def _find_opener(text: str) -> Callable[[SourceOptions, Callable[[str], None]], FrameSource] | None:
+    """Return the function that opens this source; None for images."""
     if text == "-":
-        return lambda options, tell: RawSource(options)
+        return lambda options, log: RawFrameSource(options)
     if text.isdecimal() or Path(text).is_char_device():
-        return partial(_camera, text)
-    if is_address(text):
-        return partial(VideoSource if is_download(text) else _stream, text)
-    if text.lower().endswith(VIDEOS) and not (
+        return partial(_open_camera, text)
+    if is_url(text):
+        return partial(VideoSource if is_video_url(text) else _open_stream, text)
+    if text.lower().endswith(VIDEO_EXTENSIONS) and not (
         text.startswith("@") or os.path.isdir(text) or _is_pattern(text)
     ):
         return partial(VideoSource, text)
@@ -106,52 +103,50 @@ def _opener(text: str) -> Callable[[SourceOptions, Callable[[str], None]], Frame
 
 
 def _is_pattern(text: str) -> bool:
-    return not os.path.exists(text) and any(sign in text for sign in "*?[")
+    return not os.path.exists(text) and any(character in text for character in "*?[")
 
 
-def _camera(device: str, options: SourceOptions, tell: Callable[[str], None]) -> FrameSource:
+def _open_camera(device: str, options: SourceOptions, log: Callable[[str], None]) -> FrameSource:
     name = f"camera {device}" if device.isdecimal() else device
-    return LiveSource(name, partial(open_camera, device), options, tell)
+    return StreamSource(name, partial(open_camera, device), options, log)
 
 
-def _stream(address: str, options: SourceOptions, tell: Callable[[str], None]) -> FrameSource:
-    connect = partial(open_stream, address, options.upright, options.timeout)
-    return LiveSource(shown(address), connect, options, tell)
+def _open_stream(url: str, options: SourceOptions, log: Callable[[str], None]) -> FrameSource:
+    connect = partial(open_stream, url, options.upright, options.timeout)
+    return StreamSource(redact_url(url), connect, options, log)
 
 
-def _pictures(texts: Sequence[str], options: SourceOptions) -> FrameSource:
+def _open_images(texts: Sequence[str], options: SourceOptions) -> FrameSource:
     paths: list[Path] = []
     for text in texts:
         is_list = text.startswith("@") or (text.lower().endswith(".txt") and os.path.isfile(text))
-        paths += listed(text.removeprefix("@")) if is_list else [Path(text)]
-    pictures = images(paths)
-    if all(picture.path.is_dir() or not picture.path.exists() for picture in pictures):
-        _raise_missing(pictures[0].path)
-    if options.start >= len(pictures):
-        raise ValueError(
-            f"start {options.start} leaves none of the {len(pictures):,} pictures, counted from 0"
-        )
-    return PictureSource(pictures, options, texts[0] if len(texts) == 1 else "")
+        paths += read_image_list(text.removeprefix("@")) if is_list else [Path(text)]
+    images = list_images(paths)
+    if all(image.path.is_dir() or not image.path.exists() for image in images):
+        _raise_no_images(images[0].path)
+    if options.start >= len(images):
+        raise ValueError(f"start: expected a value < {len(images):,} (number of images), got {options.start}")
+    return ImageSource(images, options, texts[0] if len(texts) == 1 else "")
 
 
-def _raise_missing(path: Path) -> None:
-    """Raise what is wrong with a folder that has no pictures, or with what is not there."""
+def _raise_no_images(path: Path) -> None:
+    """Raise the error for a folder without images, or for a missing file."""
     try:
-        read(path)
-    except UnreadablePicture as fault:
-        raise (ValueError if path.is_dir() else FileNotFoundError)(str(fault)) from None
+        read_image(path)
+    except UnreadableImageError as error:
+        raise (ValueError if path.is_dir() else FileNotFoundError)(str(error)) from None
 
 
 __all__ = [
-    "EXTENSIONS",
-    "LiveSource",
-    "PictureSource",
-    "RawSource",
-    "Source",
+    "IMAGE_EXTENSIONS",
+    "ImageFile",
+    "ImageSource",
+    "RawFrameSource",
     "SourceOptions",
-    "UnreadablePicture",
+    "StreamSource",
+    "UnreadableImageError",
     "VideoSource",
-    "images",
+    "list_images",
     "open_source",
-    "read",
+    "read_image",
 ]

@@ -1,4 +1,4 @@
-"""Open OpenCV captures with time limits: video files, streams, cameras and web addresses.
+"""Open OpenCV captures with time limits: video files, streams, cameras and URLs.
 
 A capture has threads of its own, which do not survive a fork: open it in the process that reads it.
 Only one thread at a time may use a capture.
@@ -15,108 +15,109 @@ from urllib.parse import urlsplit
 
 import cv2
 
-SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps", "http", "https", "tcp", "udp", "rtp", "srt")
-"""What streams come over."""
+STREAM_SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps", "http", "https", "tcp", "udp", "rtp", "srt")
 
-_DOWNLOADS = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".wmv")
+_DOWNLOAD_EXTENSIONS = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".wmv")
 
 
-def is_address(text: str) -> bool:
-    """Whether this is an address and not a path.
+def is_url(text: str) -> bool:
+    """Whether the text is a URL and not a path.
 
     Raises:
-        ValueError: it is one of a kind that no stream comes over.
+        ValueError: it is a URL with an unsupported scheme.
     """
-    scheme, found, _ = text.partition("://")
-    if found and scheme.lower() not in SCHEMES:
-        raise ValueError(f"{text}: a path, or an address by {', '.join(SCHEMES)} expected")
-    return bool(found)
+    scheme, separator, _ = text.partition("://")
+    if separator and scheme.lower() not in STREAM_SCHEMES:
+        raise ValueError(f"{text}: expected a path, or a URL with one of {', '.join(STREAM_SCHEMES)}")
+    return bool(separator)
 
 
-def is_download(address: str) -> bool:
-    """Whether a whole video lies there, to be read as a file is: its path ends as a video file's does."""
-    parts = urlsplit(address)
-    return parts.scheme.lower() in ("http", "https") and parts.path.lower().endswith(_DOWNLOADS)
+def is_video_url(url: str) -> bool:
+    """Whether the URL is that of a video file, which is read as a whole, and not of a stream."""
+    parts = urlsplit(url)
+    return parts.scheme.lower() in ("http", "https") and parts.path.lower().endswith(_DOWNLOAD_EXTENSIONS)
 
 
-def shown(address: str) -> str:
-    """The address as it may be told and written into results: without user, password and query."""
-    parts = urlsplit(address)
+def redact_url(url: str) -> str:
+    """Remove user, password and query from a URL, for messages and results."""
+    parts = urlsplit(url)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
 
 
-def file_name(address: str) -> str:
-    """What results call a video that lies there."""
-    return PurePosixPath(urlsplit(address).path).name
+def url_file_name(url: str) -> str:
+    """Return the file name in the URL of a video file."""
+    return PurePosixPath(urlsplit(url).path).name
 
 
-LOST = 250
-"""So many frames in a row that cannot be decoded are the end: FFmpeg tells both in the same way."""
+# A video ends after this number of frames in a row that cannot be decoded. FFmpeg reports a damaged frame and
+# the end of the video in the same way.
+MAX_CONSECUTIVE_DECODE_FAILURES = 250
 
-LIVE_THREADS = 2
-"""FFmpeg holds back a frame for each decoding thread but one, and by default there is one a core."""
-
-
-def open_video(where: str, upright: bool, timeout: float) -> cv2.VideoCapture | None:
-    """Open a video: a file's path, or the address of one; None where FFmpeg finds none."""
-    with _spelled(where) as name:
-        return _opened(cv2.VideoCapture(name, cv2.CAP_FFMPEG, _limits(timeout)), upright)
+# FFmpeg delays the output by one frame for each decoding thread but one. Its default is one thread per core.
+STREAM_DECODER_THREADS = 2
 
 
-def open_stream(address: str, upright: bool, timeout: float) -> cv2.VideoCapture:
+def open_video(path_or_url: str, upright: bool, timeout: float) -> cv2.VideoCapture | None:
+    """Open a video file by its path or URL; returns None if FFmpeg finds no video."""
+    with _opencv_name(path_or_url) as name:
+        return _check_open(cv2.VideoCapture(name, cv2.CAP_FFMPEG, _time_limits(timeout)), upright)
+
+
+def open_stream(url: str, upright: bool, timeout: float) -> cv2.VideoCapture:
     """Open a stream (RTSP, RTMP, HTTP, MJPEG over HTTP, TCP, UDP).
 
     Raises:
-        ConnectionError: there is none.
+        ConnectionError: no stream answers.
     """
-    settings = [*_limits(timeout), cv2.CAP_PROP_N_THREADS, LIVE_THREADS]
-    capture = _opened(cv2.VideoCapture(address, cv2.CAP_FFMPEG, settings), upright)
+    settings = [*_time_limits(timeout), cv2.CAP_PROP_N_THREADS, STREAM_DECODER_THREADS]
+    capture = _check_open(cv2.VideoCapture(url, cv2.CAP_FFMPEG, settings), upright)
     if capture is None:
-        raise ConnectionError(f"nothing that FFmpeg reads answered within {timeout:g} s")
+        raise ConnectionError(f"no stream that FFmpeg can read answered within {timeout:g} s")
     return capture
 
 
 def open_camera(device: str) -> cv2.VideoCapture:
-    """Open a camera by its number, or on Linux by its file (/dev/video0).
+    """Open a camera by its number, or on Linux by its device file (/dev/video0).
 
     Raises:
-        ConnectionError: there is none, or it is in use.
+        ConnectionError: the camera does not exist or is in use.
     """
     if device.isdecimal():
-        capture = _opened(cv2.VideoCapture(int(device)))
+        capture = _check_open(cv2.VideoCapture(int(device)))
     else:
-        capture = _opened(cv2.VideoCapture(device, cv2.CAP_V4L2))
+        capture = _check_open(cv2.VideoCapture(device, cv2.CAP_V4L2))
     if capture is None:
-        raise ConnectionError("no such camera, or another program uses it, or it may not be used")
+        raise ConnectionError("no such camera, or another program uses it, or permission is denied")
     return capture
 
 
-def go_on(capture: cv2.VideoCapture, timeout: float) -> int | None:
-    """Go on to the next frame that can be decoded, for `retrieve`.
+def grab_next_frame(capture: cv2.VideoCapture, timeout: float) -> int | None:
+    """Advance to the next frame that can be decoded, for `retrieve`.
 
     Args:
-        timeout: seconds; what takes so long to fail is not tried again.
+        capture: an open capture.
+        timeout: seconds; no further frame is tried after this time.
 
     Returns:
-        How many right before it could not be decoded; None where there is none.
+        Number of frames before it that could not be decoded, or None if no frame follows.
     """
     end = time.monotonic() + timeout
-    for lost in range(LOST):
+    for failures in range(MAX_CONSECUTIVE_DECODE_FAILURES):
         if capture.grab():
-            return lost
+            return failures
         if time.monotonic() >= end:
             break
     return None
 
 
-def _limits(timeout: float) -> list[int]:
+def _time_limits(timeout: float) -> list[int]:
     milliseconds = max(1, round(timeout * 1000))
     return [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, milliseconds, cv2.CAP_PROP_READ_TIMEOUT_MSEC, milliseconds]
 
 
-def _opened(capture: cv2.VideoCapture, upright: bool = True) -> cv2.VideoCapture | None:
+def _check_open(capture: cv2.VideoCapture, upright: bool = True) -> cv2.VideoCapture | None:
     if capture.isOpened():
-        if not upright:  # turning is OpenCV's default, and opening takes no setting for it
+        if not upright:  # OpenCV rotates by default, and the constructor has no parameter for it
             capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 0)
         return capture
     capture.release()
@@ -124,12 +125,12 @@ def _opened(capture: cv2.VideoCapture, upright: bool = True) -> cv2.VideoCapture
 
 
 @contextlib.contextmanager
-def _spelled(where: str) -> Iterator[str]:
-    """A name that OpenCV takes: it crashes on one that is not UTF-8, which goes by its open file."""
-    if is_address(where):
-        yield where
+def _opencv_name(path_or_url: str) -> Iterator[str]:
+    """Yield a name that OpenCV can open. It crashes on non-UTF-8 names, so these go by an open descriptor."""
+    if is_url(path_or_url):
+        yield path_or_url
         return
-    path = os.path.abspath(where)  # FFmpeg takes the start of "a:b.mp4" for a protocol
+    path = os.path.abspath(path_or_url)  # FFmpeg would read the start of "a:b.mp4" as a protocol
     try:
         path.encode()
     except UnicodeEncodeError:

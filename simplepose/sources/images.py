@@ -18,18 +18,18 @@ from simplepose.frames import BadFrame, Frame
 from simplepose.image_io import decode
 from simplepose.sources.source_options import SourceOptions
 
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
-"""What counts as a picture in a folder or pattern; a file that is named outright is always tried."""
+# Extensions of images in folders and patterns. A file that is given by name is read whatever its extension.
+IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 
 
 @dataclass(frozen=True)
-class Source:
-    """One picture, not read yet.
+class ImageFile:
+    """An image file that is not read yet.
 
     Attributes:
         path: of the file.
-        name: what results call it: the file's name, or its path where two files share a name.
-        image_id: what rows of results call it: COCO's id, or 1, 2, ... in the order of the run.
+        name: its name in results: the file's name, or its path if two files share the name.
+        image_id: its id in results: COCO's id, or 1, 2, ... in the order of the run.
     """
 
     path: Path
@@ -37,16 +37,16 @@ class Source:
     image_id: int
 
 
-def images(paths: Iterable[str | Path]) -> list[Source]:
-    """List the pictures in files, folders (not those inside them) and patterns ("**" included).
+def list_images(paths: Iterable[str | Path]) -> list[ImageFile]:
+    """List the images in files, folders (without subfolders) and patterns ("**" included).
 
-    In the order of `paths`, sorted within each, each file once. What matches nothing stays in the
-    list under its own name, so that reading it tells what is wrong.
+    The list is in the order of `paths`, sorted within each, with each file once. A path that matches nothing
+    stays in the list under its own name; reading it raises an error with the reason.
     """
     files = {os.path.abspath(file): file for path in paths for file in _expand(Path(path))}
-    shared = Counter(file.name for file in files.values())
+    name_counts = Counter(file.name for file in files.values())
     return [
-        Source(file, file.name if shared[file.name] == 1 else file.as_posix(), number)
+        ImageFile(file, file.name if name_counts[file.name] == 1 else file.as_posix(), number)
         for number, file in enumerate(files.values(), 1)
     ]
 
@@ -54,78 +54,80 @@ def images(paths: Iterable[str | Path]) -> list[Source]:
 def _expand(path: Path) -> list[Path]:
     if path.is_file():
         return [path]
-    found = path.iterdir() if path.is_dir() else map(Path, glob.iglob(str(path), recursive=True))
-    return sorted(file for file in found if file.suffix.lower() in EXTENSIONS and file.is_file()) or [path]
+    files = path.iterdir() if path.is_dir() else map(Path, glob.iglob(str(path), recursive=True))
+    images = sorted(file for file in files if file.suffix.lower() in IMAGE_EXTENSIONS and file.is_file())
+    return images or [path]
 
 
-def listed(path: str | Path) -> list[Path]:
-    """The paths in a text file: a picture, folder or pattern a line, blank lines left out.
+def read_image_list(path: str | Path) -> list[Path]:
+    """Read a text file with the path of an image, folder or pattern on each line; blank lines are skipped.
 
-    Paths are relative to the list's own folder, so that a list means the same from wherever it is read.
-    They are the file system's own bytes, so any name can be listed; a line is never a comment.
+    Paths are relative to the folder of the text file, so that a list means the same in every working
+    directory. They are raw bytes of the file system, so that any name can be listed. No line is a comment.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is no text, or names nothing.
+        FileNotFoundError: the file does not exist.
+        ValueError: it is not a text file, or is empty.
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such text file; one with a path a line is expected")
+        raise FileNotFoundError(f"{path}: no such text file; expected one with a path on each line")
     text = path.read_bytes().removeprefix(codecs.BOM_UTF8)
     if b"\0" in text:
-        raise ValueError(f"{path}: this is no text file; one with a path a line is expected")
+        raise ValueError(f"{path}: not a text file; expected one with a path on each line")
     lines = [line for line in text.splitlines() if line.strip()]
     if not lines:
-        raise ValueError(f"{path}: the list is empty; a path a line is expected")
+        raise ValueError(f"{path}: the list is empty; expected a path on each line")
     return [path.parent / os.fsdecode(line) for line in lines]
 
 
-class UnreadablePicture(ValueError):
-    """A file that gives no picture, and why; a run tells it and goes on without."""
+class UnreadableImageError(ValueError):
+    """An image file cannot be read; the message says why. A run logs it and continues with the next image."""
 
 
-def read(path: str | Path, upright: bool = True) -> np.ndarray:
-    """Read one picture: grey, transparent and 16-bit ones too.
+def read_image(path: str | Path, upright: bool = True) -> np.ndarray:
+    """Read one image; also gray, transparent and 16-bit ones.
 
     Args:
         path: of the file.
-        upright: as in `decoding.decode`; False for annotated pictures.
+        upright: see `image_io.decode`; False for annotated images.
 
     Returns:
         (H, W, 3) uint8, BGR.
 
     Raises:
-        UnreadablePicture: there is no such file, or no whole picture in it.
+        UnreadableImageError: the file does not exist or is not a complete image.
     """
     path = Path(path)
     if path.is_dir():
-        raise UnreadablePicture(
-            f"{path}: no picture in this folder ({', '.join(EXTENSIONS)}); those in folders inside it "
-            f"are found by a pattern: {path}/**/*.jpg"
+        raise UnreadableImageError(
+            f"{path}: no image in this folder ({', '.join(IMAGE_EXTENSIONS)}); use a pattern for images in "
+            f"subfolders: {path}/**/*.jpg"
         )
     try:
         encoded = path.read_bytes()
     except OSError as error:
-        raise UnreadablePicture(f"{path}: {error.strerror or error}") from error
+        raise UnreadableImageError(f"{path}: {error.strerror or error}") from error
     image = decode(encoded, upright)
     if image is None:
-        raise UnreadablePicture(f"{path}: {len(encoded):,} bytes that are no picture OpenCV reads; cut off?")
+        raise UnreadableImageError(f"{path}: {len(encoded):,} bytes are not an image, or a truncated one")
     return image
 
 
-class PictureSource:
-    """A list of pictures as a source of frames; holds as many pictures at a time as it has readers.
+class ImageSource:
+    """A list of image files as a source of frames.
 
-    An unreadable one is a `BadFrame`. `start`, `every` and `max_frames` count the list's places.
+    It keeps at most as many images in memory as it has readers. An unreadable image is a `BadFrame`. `start`,
+    `every` and `max_frames` count positions in the list.
 
     Args:
-        pictures: what to read, in this order, each name once.
-        options: `start`, `every`, `max_frames`, `upright` and `readers` matter.
-        name: for people to read; default: how many pictures there are.
+        images: the files in the order in which they are read; names are unique.
+        options: `start`, `every`, `max_frames`, `upright` and `readers` apply.
+        name: for messages; default: the number of images.
 
     Attributes:
-        pictures: as above.
-        numbers: the places of those that are read.
+        images: see Args.
+        indices: positions in `images` of the files to read.
     """
 
     live = False
@@ -133,48 +135,48 @@ class PictureSource:
 
     def __init__(
         self,
-        pictures: Sequence[Source],
+        images: Sequence[ImageFile],
         options: SourceOptions = SourceOptions(),  # noqa: B008 (frozen)
         name: str = "",
     ) -> None:
-        self.pictures = pictures
+        self.images = images
         self._options = options
         self._closed = False
-        self.name = name or f"{len(pictures):,} pictures"
-        self.numbers: Sequence[int] = range(options.start, len(pictures), options.every)[: options.max_frames]
-        self.total: int | None = len(self.numbers)
+        self.name = name or f"{len(images):,} images"
+        self.indices: Sequence[int] = range(options.start, len(images), options.every)[: options.max_frames]
+        self.total: int | None = len(self.indices)
 
-    def only(self, numbers: Sequence[int]) -> PictureSource:
-        """The same list, of which only these places are read, in this order."""
-        source = PictureSource(self.pictures, self._options, self.name)
-        source.numbers, source.total = numbers, len(numbers)
+    def subset(self, indices: Sequence[int]) -> ImageSource:
+        """Return a source that reads only these positions of the same list, in this order."""
+        source = ImageSource(self.images, self._options, self.name)
+        source.indices, source.total = indices, len(indices)
         return source
 
     def __iter__(self) -> Iterator[Frame | BadFrame]:
-        """Read one after the other, or with several readers some ahead."""
+        """Read the images in order; with several readers, some images are read in advance."""
         if self._options.readers == 1:
-            yield from (self._read(number) for number in itertools.takewhile(self._open, self.numbers))
+            yield from (self._read(index) for index in itertools.takewhile(self._is_open, self.indices))
             return
-        with ThreadPoolExecutor(self._options.readers, "reads pictures") as pool:
-            ahead: deque[Future[Frame | BadFrame]] = deque()
-            for number in itertools.takewhile(self._open, self.numbers):
-                ahead.append(pool.submit(self._read, number))
-                if len(ahead) > self._options.readers:
-                    yield ahead.popleft().result()
-            while ahead and not self._closed:
-                yield ahead.popleft().result()
+        with ThreadPoolExecutor(self._options.readers, "read images") as pool:
+            pending: deque[Future[Frame | BadFrame]] = deque()
+            for index in itertools.takewhile(self._is_open, self.indices):
+                pending.append(pool.submit(self._read, index))
+                if len(pending) > self._options.readers:
+                    yield pending.popleft().result()
+            while pending and not self._closed:
+                yield pending.popleft().result()
 
-    def _open(self, _: int) -> bool:
+    def _is_open(self, _: int) -> bool:
         return not self._closed
 
-    def _read(self, number: int) -> Frame | BadFrame:
-        source = self.pictures[number]
+    def _read(self, index: int) -> Frame | BadFrame:
+        file = self.images[index]
         try:
-            image = read(source.path, self._options.upright)
-        except UnreadablePicture as fault:
-            return BadFrame(number, source.name, str(fault))
-        return Frame(number, source.name, image, path=source.path)
+            image = read_image(file.path, self._options.upright)
+        except UnreadableImageError as error:
+            return BadFrame(index, file.name, str(error))
+        return Frame(index, file.name, image, path=file.path)
 
     def close(self) -> None:
-        """End iteration; there is nothing to let go of."""
+        """End the iteration; no resources are open between images."""
         self._closed = True

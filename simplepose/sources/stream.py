@@ -1,4 +1,4 @@
-"""Cameras and streams as a source: the newest frame wins, and what breaks off is reached again."""
+"""Cameras and streams as a source: it gives the newest frame, and reconnects after a lost connection."""
 
 from __future__ import annotations
 
@@ -10,31 +10,34 @@ import cv2
 import numpy as np
 
 from simplepose.frames import BadFrame, Frame
-from simplepose.sources.captures import go_on
+from simplepose.sources.captures import grab_next_frame
 from simplepose.sources.source_options import SourceOptions
 
-LONGEST_WAIT = 30.0
-"""Seconds between two tries to reach a source again, at most."""
+# Maximum time between two attempts to reconnect, seconds.
+MAX_RECONNECT_WAIT_S = 30.0
+
+# Waits are limited to this, seconds: on some systems Ctrl-C does not interrupt a wait without a limit.
+_MAX_WAIT_S = 0.5
 
 
-class LiveSource:
-    """A camera or stream; a thread of its own reads on, and keeps the newest frame for who asks next.
+class StreamSource:
+    """A camera or stream. Its own thread reads all frames and keeps the newest one for the next request.
 
     Args:
-        name: what results and messages call it.
+        name: of the source in results and messages.
         connect: opens a capture, or raises ConnectionError; runs in the reading thread.
-        options: `start`, `every`, `max_frames`, `timeout` and `reconnect_*` matter; `max_frames` counts what
-            is given.
-        tell: is called with a line for people at each try to reach the source again, in the reading thread.
+        options: `start`, `every`, `max_frames`, `timeout` and `reconnect_*` apply; `max_frames` counts the
+            frames that are given.
+        log: called with a message at each attempt to reconnect and at the end, in the reading thread.
 
     Attributes:
-        dropped: frames that the next one replaced before anybody took them; those that `start` and
-            `every` leave out, or that cannot be decoded, are not among them.
-        frames_per_second: as the source states it over `every`; streams of single pictures often state a
-            made-up one.
+        dropped: number of frames that the next frame replaced before they were given, without the frames that
+            `start` and `every` skip or that cannot be decoded.
+        frames_per_second: the rate that the source states, divided by `every`. Streams of single images often
+            state a wrong rate.
 
     Raises:
-        ConnectionError: there is no such source, or it gave no frame.
+        ConnectionError: the source does not exist, or sent no frame.
     """
 
     live = True
@@ -45,55 +48,55 @@ class LiveSource:
         name: str,
         connect: Callable[[], cv2.VideoCapture],
         options: SourceOptions,
-        tell: Callable[[str], None],
+        log: Callable[[str], None],
     ) -> None:
         self.name = name
         self.dropped = 0
         self.frames_per_second: float | None = None
         self._connect = connect
         self._options = options
-        self._tell = tell
-        self._began = time.monotonic()
-        self._arrived = 0  # frames, over all connections
+        self._log = log
+        self._start_time = time.monotonic()
+        self._received = 0  # frames, over all connections
         self._newest: Frame | None = None
         self._failure: Exception | None = None
-        self._over = self._closed = False
-        self._changed = threading.Condition()  # guards what is above, and `dropped`
-        self._reader = threading.Thread(target=self._read, name=f"reads {name}", daemon=True)
+        self._ended = self._closed = False
+        self._changed = threading.Condition()  # guards the attributes above and `dropped`
+        self._reader = threading.Thread(target=self._read, name=f"stream reader {name}", daemon=True)
         self._start()
 
     def _start(self) -> None:
-        """Start to read, and wait for the first frame: a source that is not there is a fault at the door."""
+        """Start to read and wait for the first frame, so that a missing source is an error at once."""
         try:
             self._reader.start()
             with self._changed:
-                while not (self._arrived or self._over):
-                    self._changed.wait(0.5)  # a wait without end would not let Ctrl-C through everywhere
+                while not (self._received or self._ended):
+                    self._changed.wait(_MAX_WAIT_S)
         except BaseException:
             self.close()
             raise
-        if not self._arrived and self._failure is not None:
+        if not self._received and self._failure is not None:
             self.close()
             raise self._failure
 
     def __iter__(self) -> Iterator[Frame | BadFrame]:
-        """Give the newest frame that was not given yet, waiting for one where there is none.
+        """Yield the newest frame that was not given yet; wait if there is none.
 
         Raises:
-            ConnectionError: the source broke off and could not be reached again.
+            ConnectionError: the connection was lost, and all attempts to reconnect failed.
         """
         try:
-            given = 0
-            while given != self._options.max_frames and (frame := self._take()) is not None:
+            yielded = 0
+            while yielded != self._options.max_frames and (frame := self._take_newest()) is not None:
                 yield frame
-                given += 1
+                yielded += 1
         finally:
             self._stop()  # without waiting for a source that hangs
 
-    def _take(self) -> Frame | None:
+    def _take_newest(self) -> Frame | None:
         with self._changed:
-            while self._newest is None and not (self._over or self._closed):
-                self._changed.wait(0.5)
+            while self._newest is None and not (self._ended or self._closed):
+                self._changed.wait(_MAX_WAIT_S)
             if self._closed:
                 return None
             frame, self._newest = self._newest, None
@@ -102,7 +105,7 @@ class LiveSource:
             return frame
 
     def close(self) -> None:
-        """End iteration at once, and wait for the reading thread: where a source hangs, for its `timeout`."""
+        """End the iteration at once and wait for the reading thread, up to `timeout` if the source hangs."""
         self._stop()
         if threading.current_thread() is not self._reader and self._reader.ident is not None:
             self._reader.join(self._options.timeout + 1)
@@ -114,71 +117,75 @@ class LiveSource:
             self._changed.notify_all()
 
     def _read(self) -> None:
-        """The reading thread: connect, receive, and again."""
+        """Run the reading thread: connect, receive, reconnect."""
         try:
-            self._keep_receiving()
-        except Exception as failure:  # is raised where frames are taken
+            self._receive_with_reconnects()
+        except Exception as failure:  # raised in the thread that requests frames
             self._failure = failure
         finally:
             with self._changed:
-                self._over = True
+                self._ended = True
                 self._changed.notify_all()
 
-    def _keep_receiving(self) -> None:
-        options, failed = self._options, 0  # tries in a row that failed
+    def _receive_with_reconnects(self) -> None:
+        options, failed_attempts = self._options, 0
         while True:
-            before = self._arrived
-            fault = self._receive()
+            received_before = self._received
+            reason = self._receive()
             if self._closed:
                 return
-            if not self._arrived:
-                raise ConnectionError(f"{self.name}: {fault}")
-            failed = 0 if self._arrived > before else failed + 1
-            if failed >= options.reconnect_attempts:
+            if not self._received:
+                raise ConnectionError(f"{self.name}: {reason}")
+            failed_attempts = 0 if self._received > received_before else failed_attempts + 1
+            if failed_attempts >= options.reconnect_attempts:
                 break
-            wait = min(options.reconnect_wait * 2.0 ** min(failed, 30), LONGEST_WAIT)
-            self._tell(
-                f"{self.name}: {fault}; try {failed + 1} of {options.reconnect_attempts} to reach it again "
-                f"in {wait:g} s"
+            wait = min(options.reconnect_wait * 2.0 ** min(failed_attempts, 30), MAX_RECONNECT_WAIT_S)
+            self._log(
+                f"{self.name}: {reason}; reconnect attempt {failed_attempts + 1} of "
+                f"{options.reconnect_attempts} in {wait:g} s"
             )
             with self._changed:
                 self._changed.wait_for(lambda: self._closed, wait)
-        if failed:
+        if failed_attempts:
             raise ConnectionError(
-                f"{self.name}: lost after {self._arrived:,} frames; {failed} tries to reach it again failed, "
-                f"the last: {fault}"
+                f"{self.name}: connection lost after {self._received:,} frames; {failed_attempts} reconnect "
+                f"attempts failed, the last: {reason}"
             )
-        self._tell(f"{self.name}: {fault}")
+        self._log(f"{self.name}: {reason}")
 
     def _receive(self) -> str:
-        """Connect and read until that ends; why it ended."""
+        """Connect and read until the connection ends; returns the reason."""
         try:
             capture = self._connect()
         except ConnectionError as error:
             return str(error)
         try:
-            self.frames_per_second = self._options.rate_of(capture.get(cv2.CAP_PROP_FPS))
+            self.frames_per_second = self._options.selected_rate(capture.get(cv2.CAP_PROP_FPS))
             while not self._closed:
-                lost = go_on(capture, self._options.timeout)
-                if lost is None:
-                    return f"broke off after {self._arrived:,} frames" if self._arrived else "gave no frame"
-                self._arrived += lost  # a damaged picture is no reason to connect anew
-                taken = self._options.takes(self._arrived)
-                fits, image = capture.retrieve() if taken else (True, None)
-                if not fits:
-                    return f"frame {self._arrived:,} could not be decoded"
-                self._keep(image)
+                undecoded = grab_next_frame(capture, self._options.timeout)
+                if undecoded is None:
+                    return (
+                        f"connection lost after {self._received:,} frames"
+                        if self._received
+                        else "the source sent no frame"
+                    )
+                self._received += undecoded  # damaged frames are no reason to reconnect
+                selected = self._options.selects(self._received)
+                decoded, image = capture.retrieve() if selected else (True, None)
+                if not decoded:
+                    return f"frame {self._received:,} could not be decoded"
+                self._offer(image)
             return "closed"
         finally:
             capture.release()
 
-    def _keep(self, image: np.ndarray | None) -> None:
-        """Count a frame, and put it where the next one is taken; None: it is left out."""
+    def _offer(self, image: np.ndarray | None) -> None:
+        """Count a frame and make it the newest one; None: a frame that `start` or `every` skips."""
         frame = None
         if image is not None:
-            frame = Frame(self._arrived, self.name, image, time.monotonic() - self._began)
+            frame = Frame(self._received, self.name, image, time.monotonic() - self._start_time)
         with self._changed:
-            self._arrived += 1
+            self._received += 1
             if frame is not None and not self._closed:
                 self.dropped += self._newest is not None
                 self._newest = frame

@@ -17,24 +17,24 @@ from typing import BinaryIO
 import cv2
 
 from simplepose.frames import BadFrame, Frame
-from simplepose.sources.captures import file_name, go_on, is_address, open_video, shown
+from simplepose.sources.captures import grab_next_frame, is_url, open_video, redact_url, url_file_name
 from simplepose.sources.source_options import SourceOptions
 
-_BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"styp")
-_EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
+_BOX_TYPES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"styp")
+_EBML_ID, _SEGMENT_ID = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
 
 
 def missing_bytes(path: str | Path) -> int:
-    """How many bytes are missing at the end of the file; 0 where none are, or it cannot be told.
+    """Compute how many bytes are missing at the end of a video file; 0 if none are, or if this is unknown.
 
-    At least so many: of an MP4 that is cut in one box, the boxes after it are missing too.
+    It is a minimum: if an MP4 is truncated within one box, the boxes after it are missing too.
     """
     with open(path, "rb") as file:
         head = file.read(12)
         size = file.seek(0, 2)
-        if head[4:8] in _BOXES:
+        if head[4:8] in _BOX_TYPES:
             end = _end_of_boxes(file, size)
-        elif head.startswith(_EBML):
+        elif head.startswith(_EBML_ID):
             end = _end_of_segment(file)
         elif head[:4] == b"RIFF" and head[8:] == b"AVI ":
             end = _end_of_chunks(file, size)
@@ -44,36 +44,35 @@ def missing_bytes(path: str | Path) -> int:
 
 
 def _end_of_boxes(file: BinaryIO, size: int) -> int:
-    place = 0
-    while place < size:
-        file.seek(place)
+    position = 0
+    while position < size:
+        file.seek(position)
         head = file.read(16)
         length = int.from_bytes(head[:4], "big")
         if length == 1:
             length = int.from_bytes(head[8:], "big")
-        if (
-            length < 8 or len(head) < 8 or not head[4:8].isascii()
-        ):  # 0: it goes on to the file's end; all else is no box
+        # Length 0: the box extends to the end of the file. Anything else here is not a box.
+        if length < 8 or len(head) < 8 or not head[4:8].isascii():
             return size
-        place += length
-    return place
+        position += length
+    return position
 
 
 def _end_of_segment(file: BinaryIO) -> int:
-    """The end of a Matroska file's one segment, which follows the header."""
-    file.seek(len(_EBML))
-    header = _length(file)
+    """Compute the end of a Matroska file's one segment, which follows the header."""
+    file.seek(len(_EBML_ID))
+    header = _read_length(file)
     if header is None:
         return 0
     file.seek(header, 1)
-    if file.read(len(_SEGMENT)) != _SEGMENT:
+    if file.read(len(_SEGMENT_ID)) != _SEGMENT_ID:
         return 0
-    length = _length(file)
+    length = _read_length(file)
     return 0 if length is None else file.tell() + length
 
 
-def _length(file: BinaryIO) -> int | None:
-    """An element's length: the first byte's leading zeros say how many follow; all ones: not known."""
+def _read_length(file: BinaryIO) -> int | None:
+    """Read an element's length. The first byte's leading zeros count the next bytes; all ones: unknown."""
     first = file.read(1)
     if not first or not first[0]:
         return None
@@ -85,156 +84,159 @@ def _length(file: BinaryIO) -> int | None:
 
 
 def _end_of_chunks(file: BinaryIO, size: int) -> int:
-    """The end of an AVI's last RIFF chunk; those of more than 1 GB have several."""
-    place = 0
-    while place < size:
-        file.seek(place)
+    """Compute the end of an AVI's last RIFF chunk; files above 1 GB have several."""
+    position = 0
+    while position < size:
+        file.seek(position)
         head = file.read(8)
-        if head[:4] != b"RIFF":  # something appended
-            return place
+        if head[:4] != b"RIFF":  # appended data
+            return position
         length = int.from_bytes(head[4:], "little")
-        place += 8 + length + length % 2
-    return place
+        position += 8 + length + length % 2
+    return position
 
 
 class VideoSource:
-    """A video file, or one at a web address; OpenCV's FFmpeg decodes it.
+    """A video file by its path or URL, decoded by OpenCV's FFmpeg.
 
-    A damaged frame that cannot be decoded is a `BadFrame`. A file that is cut gives the frames
-    that decode, then one `BadFrame` that says how much is missing. One that has all its bytes but fewer
-    frames than it states is told only: its editing may hide frames, or its sound be longer.
+    A frame that cannot be decoded is a `BadFrame`. A truncated file gives the frames that can be decoded,
+    then one `BadFrame` that says how many bytes are missing. A complete file with fewer frames than it states
+    is only logged: its edit list may hide frames, or its sound may be longer.
 
     Args:
-        where: a path, or an http(s) address.
-        options: `start`, `every`, `max_frames` and `upright` matter; `timeout` for an address.
-        tell: is called with a line for people.
+        path_or_url: a path, or an http(s) URL.
+        options: `start`, `every`, `max_frames` and `upright` apply; `timeout` for a URL.
+        log: called with messages.
 
     Attributes:
-        total: by the count that the file states, which some containers only estimate.
-        frames_per_second: of the frames that are given: the video's rate over `every`.
+        total: number of frames by the count that the file states, which some containers only estimate.
+        frames_per_second: the video's rate divided by `every`.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: no frame of a video is in it.
+        FileNotFoundError: the file does not exist.
+        ValueError: the file contains no video frame.
     """
 
     live = False
 
-    def __init__(self, where: str, options: SourceOptions, tell: Callable[[str], None]) -> None:
-        self._is_file = not is_address(where)
-        self._where = where if self._is_file else shown(where)
+    def __init__(self, path_or_url: str, options: SourceOptions, log: Callable[[str], None]) -> None:
+        self._is_file = not is_url(path_or_url)
+        self._location = path_or_url if self._is_file else redact_url(path_or_url)
         self._options = options
-        self._tell = tell
-        self._lock = threading.Lock()  # closing waits for the frame that is being read
-        self._lost = 0  # frames right before the newest that could not be decoded
-        if self._is_file and not os.path.isfile(where):
-            raise FileNotFoundError(f"{where}: no such video file")
-        self._capture = open_video(where, options.upright, options.timeout)
+        self._log = log
+        self._lock = threading.Lock()  # close() waits for the frame that is being read
+        self._undecoded = 0  # frames right before the newest one that could not be decoded
+        if self._is_file and not os.path.isfile(path_or_url):
+            raise FileNotFoundError(f"{path_or_url}: no such video file")
+        self._capture = open_video(path_or_url, options.upright, options.timeout)
         if self._capture is None or not self._grab(self._capture):
             self.close()
-            raise ValueError(self._no_video())
+            raise ValueError(self._no_video_message())
         count = self._capture.get(cv2.CAP_PROP_FRAME_COUNT)
         rate = self._capture.get(cv2.CAP_PROP_FPS)
-        self._stated = int(count) if 0 < count < 1e9 else None
+        self._stated_count = int(count) if 0 < count < 1e9 else None
         self._frame_seconds = 1 / rate if rate > 0 else 0.0
-        self.name = os.path.basename(where) if self._is_file else file_name(where)
-        self.total = options.share_of(self._stated)
-        self.frames_per_second = options.rate_of(rate)
+        self.name = os.path.basename(path_or_url) if self._is_file else url_file_name(path_or_url)
+        self.total = options.count_selected(self._stated_count)
+        self.frames_per_second = options.selected_rate(rate)
 
     def __iter__(self) -> Iterator[Frame | BadFrame]:
-        """Decode one after the other.
+        """Decode the frames in order.
 
         Raises:
             ValueError: the video ends before `start`.
         """
-        options, given, count = self._options, 0, 0
+        options, yielded, count = self._options, 0, 0
         try:
-            for place in self._places():
+            for frame in self._all_positions():
                 count += 1
-                if place is not None:
-                    yield place
-                    given += 1
-                if given == options.max_frames:
+                if frame is not None:
+                    yield frame
+                    yielded += 1
+                if yielded == options.max_frames:
                     return
-            if self._capture is None:  # closed half way, which is no fault of the video
+            if self._capture is None:  # closed before the end, which is not an error of the video
                 return
-            if not given:
+            if not yielded:
                 raise ValueError(
-                    f"{self._where}: it has {count:,} frames, none from frame {options.start} on"
+                    f"{self._location}: expected more than {options.start:,} frames, got {count:,}"
                 )
-            if (lack := self._lack(count)) is not None:
-                yield BadFrame(count, self.name, lack)
+            if (message := self._check_complete(count)) is not None:
+                yield BadFrame(count, self.name, message)
         finally:
             self.close()
 
-    def _places(self) -> Iterator[Frame | BadFrame | None]:
-        """What each place of the video holds; None where it is left out."""
+    def _all_positions(self) -> Iterator[Frame | BadFrame | None]:
+        """Yield an entry for each position of the video: a frame, or None if it is not selected."""
         number, seconds = 0, 0.0
         while (decoded := self._decode(number, seconds)) is not None:
-            place, seconds = decoded
-            for lost in range(number, number + self._lost):
-                yield self._undecoded(lost) if self._options.takes(lost) else None
-            number += self._lost + 1
-            yield place
+            frame, seconds = decoded
+            for undecoded in range(number, number + self._undecoded):
+                yield self._bad_frame(undecoded) if self._options.selects(undecoded) else None
+            number += self._undecoded + 1
+            yield frame
 
     def _grab(self, capture: cv2.VideoCapture) -> bool:
-        """Go on to the next frame that can be decoded; whether there is one."""
-        lost = go_on(capture, self._options.timeout)
-        self._lost = lost or 0
-        return lost is not None
+        """Advance to the next frame that can be decoded; returns whether one exists."""
+        undecoded = grab_next_frame(capture, self._options.timeout)
+        self._undecoded = undecoded or 0
+        return undecoded is not None
 
-    def _decode(self, number: int, before: float) -> tuple[Frame | BadFrame | None, float] | None:
-        """The next frame, None in its place where it is left out, and its time; None at the end.
+    def _decode(self, number: int, previous_seconds: float) -> tuple[Frame | BadFrame | None, float] | None:
+        """Decode the next frame.
 
         Args:
-            number: of the place after the frame before; the door has gone to the first.
-            before: the time of the frame before, seconds.
+            number: position after the previous frame; the constructor has already grabbed the first frame.
+            previous_seconds: time of the previous frame.
+
+        Returns:
+            The frame (None if it is not selected) and its time, seconds; None at the end.
         """
         with self._lock:
             capture = self._capture
             if capture is None or (number and not self._grab(capture)):
                 return None
-            number += self._lost
+            number += self._undecoded
             seconds = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
-            if number and seconds <= before:  # bare streams of some codecs have no times
-                seconds = before + self._frame_seconds
-            if not self._options.takes(number):
+            if number and seconds <= previous_seconds:  # raw streams of some codecs have no times
+                seconds = previous_seconds + self._frame_seconds
+            if not self._options.selects(number):
                 return None, seconds
-            fits, image = capture.retrieve()
-        if fits:
+            decoded, image = capture.retrieve()
+        if decoded:
             return Frame(number, self.name, image, seconds), seconds
-        return self._undecoded(number), seconds
+        return self._bad_frame(number), seconds
 
-    def _undecoded(self, number: int) -> BadFrame:
-        return BadFrame(number, self.name, f"{self._where}: frame {number} could not be decoded")
+    def _bad_frame(self, number: int) -> BadFrame:
+        return BadFrame(number, self.name, f"{self._location}: frame {number} could not be decoded")
 
-    def _lack(self, count: int) -> str | None:
-        """What is wrong with a video that ended after so many frames, if that is certain."""
-        stated = (
-            f"it states {self._stated:,} frames and ends after {count:,}"
-            if self._stated
+    def _check_complete(self, count: int) -> str | None:
+        """Return an error message if a video that ended after `count` frames is certainly truncated."""
+        frames = (
+            f"it states {self._stated_count:,} frames and ends after {count:,}"
+            if self._stated_count
             else f"it ends after {count:,} frames"
         )
-        if self._is_file and (missing := missing_bytes(self._where)):
-            return f"{self._where}: cut off: at least {missing:,} bytes are missing at its end; {stated}"
-        if self._stated and self._stated - count > max(2, self._stated // 100):
-            self._tell(f"{self._where}: {stated}: edited, damaged, or its sound is longer")
+        if self._is_file and (missing := missing_bytes(self._location)):
+            return f"{self._location}: truncated: at least {missing:,} bytes are missing at its end; {frames}"
+        if self._stated_count and self._stated_count - count > max(2, self._stated_count // 100):
+            self._log(f"{self._location}: {frames}: edited, damaged, or its sound is longer")
         return None
 
-    def _no_video(self) -> str:
+    def _no_video_message(self) -> str:
         if not self._is_file:
-            return f"{self._where}: no video that FFmpeg reads; an address of a video file is expected"
-        size = os.path.getsize(self._where)
-        missing = missing_bytes(self._where)
-        why = (
-            f"cut off: at least {missing:,} bytes are missing at its end"
+            return f"{self._location}: expected the URL of a video file, got no video that FFmpeg can read"
+        size = os.path.getsize(self._location)
+        missing = missing_bytes(self._location)
+        reason = (
+            f"truncated: at least {missing:,} bytes are missing at its end"
             if missing
-            else "empty, damaged or no video"
+            else "empty, damaged or not a video"
         )
-        return f"{self._where}: no frame of a video in these {size:,} bytes; {why}"
+        return f"{self._location}: no video frame in these {size:,} bytes; {reason}"
 
     def close(self) -> None:
-        """Let go of the file; iteration ends after the frame that is being read."""
+        """Release the file; the iteration ends after the frame that is being read."""
         with self._lock:
             if self._capture is not None:
                 self._capture.release()

@@ -1,6 +1,6 @@
-"""The parts of one synthetic person, built and dressed at random, ready to paint.
+"""Body parts of one synthetic person with random build and clothes, ready for the painter.
 
-Coordinates are those of `figures`. `cutout` shades and paints the parts.
+Coordinates are those of `figures`. `painter.render_sprite` shades and renders the parts.
 """
 
 from __future__ import annotations
@@ -18,61 +18,81 @@ from simplepose.synthetic.body_parts import (
     RIGHT_ARM,
     RIGHT_LEG,
     TORSO,
-    Part,
+    BodyPart,
     Vector,
-    scaled,
-    silhouettes,
-    solid,
-    tube,
+    build_solid,
+    build_tube,
+    project_ellipsoids,
+    scale_radii,
 )
-from simplepose.synthetic.clothes import HAIR, SKIN, Paint, draw_cloth, plain, shaded
-from simplepose.synthetic.figures import HEAD_RADII, HIP, SHOULDER, Figure
+from simplepose.synthetic.clothes import (
+    HAIR_COLORS,
+    SKIN_COLORS,
+    Paint,
+    sample_cloth,
+    sample_plain,
+    scale_color,
+)
+from simplepose.synthetic.figures import HEAD_RADII, HIP_OFFSET, SHOULDER_OFFSET, Figure
 
 
 class Feature(NamedTuple):
-    """An ellipsoid: its middle and radii, in the head's (left, up, ahead), paint, and `back` of `solid`."""
+    """An ellipsoid of the head.
 
-    at: Vector
+    Attributes:
+        center, radii: in head axes (left, up, forward), in units of the head's radii.
+        paint: its color.
+        depth_offset: as in `build_solid`.
+    """
+
+    center: Vector
     radii: Vector
     paint: Paint
-    back: float
+    depth_offset: float
 
 
-def draw_head(
+def build_head(
     rng: np.random.Generator, figure: Figure, skin: Paint, hair: Paint, long_hair: bool
-) -> list[Part]:
-    """A head; what is on its far side lies behind the skull."""
+) -> list[BodyPart]:
+    """Build a head. Features on its far side lie behind the skull."""
     top = hair if long_hair or rng.random() < 0.93 else skin
     brow, front = rng.uniform(-0.24, -0.06), rng.uniform(0.3, 0.42)
     features = [
         Feature((0, -0.3, 0.12), (0.86, 0.74, 0.8), skin, 0),
         Feature((0, 0.1, -0.1), (1.08, 1.02, 1.04), top, -0.002),
         Feature((0, brow, front), (0.88, 0.86, 1.04 - front), skin, -0.006),
-        *_face(skin, hair),
+        *_face_features(skin, hair),
     ]
     if not long_hair and rng.random() < 0.2:
         features.append(Feature((0, -0.6, 0.42), (0.72, 0.36, 0.52), hair, -0.008))
     if rng.random() < 0.15:
-        hat = draw_cloth(rng)
+        hat = sample_cloth(rng)
         features.append(Feature((0, 0.5, -0.05), (1.14, 0.62, 1.14), hat, -0.03))
         features.append(Feature((0, 0.42, 0.7), (0.9, 0.1, 0.75), hat, -0.031))
-    parts = _on_head(figure, features)
-    return [*parts, _long_hair(rng, figure, hair)] if long_hair else parts
+    parts = _build_head_parts(figure, features)
+    return [*parts, _build_long_hair(rng, figure, hair)] if long_hair else parts
 
 
-def _long_hair(rng: np.random.Generator, figure: Figure, hair: Paint) -> Part:
-    """From the back of the head down; behind the trunk, if the face is towards the viewer."""
+def _build_long_hair(rng: np.random.Generator, figure: Figure, hair: Paint) -> BodyPart:
+    """Build long hair from the back of the head down, behind the trunk if the face is toward the viewer."""
     start = figure.head - 0.3 * HEAD_RADII[2] * figure.head_size * figure.head_axes[2]
     end = figure.neck * rng.uniform(0.75, 1.02) - 0.045 * figure.trunk[2]
-    trunk, own = 0.5 * figure.neck[2], (start[2] + end[2]) / 2
-    back = max(0.0, trunk + 0.03 - own) if figure.head_axes[2, 2] < 0.3 else 0.0
-    return tube(HEAD, "hair", hair, [start, end], scaled((0.064, 0.05), figure.head_size), back)
+    trunk_depth, hair_depth = 0.5 * figure.neck[2], (start[2] + end[2]) / 2
+    depth_offset = max(0.0, trunk_depth + 0.03 - hair_depth) if figure.head_axes[2, 2] < 0.3 else 0.0
+    return build_tube(
+        HEAD, "hair", hair, [start, end], scale_radii((0.064, 0.05), figure.head_size), depth_offset
+    )
 
 
-def _face(skin: Paint, hair: Paint) -> list[Feature]:
-    """Eyes, brows, ears, nose and mouth."""
-    white, dark, lips = Paint((225, 225, 225)), Paint((30, 30, 30)), shaded(skin, 0.75, 0.6, 0.9)
-    brow, ear, bridge, tip = shaded(hair, 0.6), shaded(skin, 0.9), shaded(skin, 1.08), shaded(skin, 0.8)
+def _face_features(skin: Paint, hair: Paint) -> list[Feature]:
+    """List the eyes, eyebrows, ears, nose and mouth."""
+    white, dark, lips = Paint((225, 225, 225)), Paint((30, 30, 30)), scale_color(skin, 0.75, 0.6, 0.9)
+    brow, ear, bridge, tip = (
+        scale_color(hair, 0.6),
+        scale_color(skin, 0.9),
+        scale_color(skin, 1.08),
+        scale_color(skin, 0.8),
+    )
     features = [
         Feature((0, -0.1, 0.98), (0.13, 0.22, 0.12), bridge, -0.012),
         Feature((0, -0.22, 1.06), (0.2, 0.09, 0.12), tip, -0.013),
@@ -88,28 +108,29 @@ def _face(skin: Paint, hair: Paint) -> list[Feature]:
     return features
 
 
-def _on_head(figure: Figure, features: Sequence[Feature]) -> list[Part]:
+def _build_head_parts(figure: Figure, features: Sequence[Feature]) -> list[BodyPart]:
     scale = HEAD_RADII * figure.head_size
-    centres = figure.head + (np.array([feature.at for feature in features]) * scale) @ figure.head_axes
-    shapes = silhouettes(np.array([feature.radii for feature in features]) * scale, figure.head_axes)
+    centers = figure.head + (np.array([feature.center for feature in features]) * scale) @ figure.head_axes
+    outlines = project_ellipsoids(np.array([feature.radii for feature in features]) * scale, figure.head_axes)
     up = figure.head_axes[1, :2]
     return [
-        Part(centre, shape, float(centre[0, 2]) + feature.back, HEAD, "head", feature.paint, up)
-        for centre, shape, feature in zip(centres[:, None], shapes[:, None], features, strict=True)
+        BodyPart(center, outline, float(center[0, 2]) + feature.depth_offset, HEAD, "head", feature.paint, up)
+        for center, outline, feature in zip(centers[:, None], outlines[:, None], features, strict=True)
     ]
 
 
-TRUNK = (  # share of the way from the hips to the neck; radii to the side, along the spine, ahead
+TRUNK_PROFILE = (  # fraction of the way from hips to neck; radii to the side, along the spine, forward
     *((0.93, 0.086, 0.02, 0.045), (0.75, 0.094, 0.03, 0.058), (0.4, 0.082, 0.03, 0.054)),
     *((0.05, 0.097, 0.02, 0.062), (-0.15, 0.106, 0.008, 0.066)),
 )
-HEM = 3
-"""From here on the trunk is the shirt's hem, that lies over the legs however the trunk leans."""
+# From this row of TRUNK_PROFILE on, the trunk is the shirt's hem, which lies over the legs however the trunk
+# leans.
+HEM_INDEX = 3
 
 
 @dataclass(frozen=True, eq=False)
-class _Look:
-    """What sets a person apart."""
+class _BodyStyle:
+    """Build, skin and hair of one person."""
 
     girth: float
     belly: float
@@ -118,120 +139,129 @@ class _Look:
     long_hair: bool
 
 
-def draw_body(rng: np.random.Generator, figure: Figure) -> list[Part]:
-    """The parts of a body of random build and clothes, farthest first."""
-    look = _Look(
+def build_body(rng: np.random.Generator, figure: Figure) -> list[BodyPart]:
+    """Build the parts of a body with random build and clothes, farthest first."""
+    style = _BodyStyle(
         girth=rng.uniform(0.88, 1.3),
         belly=rng.uniform(0.9, 1.5) if rng.random() < 0.3 else 1.0,
-        skin=plain(rng, SKIN),
-        hair=plain(rng, HAIR, 0.25),
+        skin=sample_plain(rng, SKIN_COLORS),
+        hair=sample_plain(rng, HAIR_COLORS, 0.25),
         long_hair=bool(rng.random() < 0.4),
     )
-    shirt = draw_cloth(rng)
+    shirt = sample_cloth(rng)
     parts = [
-        *_legs(rng, figure, look, shirt),
-        *_trunk(figure, look, shirt),
-        *_arms(rng, figure, look, shirt),
-        *draw_head(rng, figure, look.skin, look.hair, look.long_hair),
+        *_build_legs(rng, figure, style, shirt),
+        *_build_trunk(figure, style, shirt),
+        *_build_arms(rng, figure, style, shirt),
+        *build_head(rng, figure, style.skin, style.hair, style.long_hair),
     ]
     return sorted(parts, key=lambda part: -part.depth)
 
 
-def _legs(rng: np.random.Generator, figure: Figure, look: _Look, shirt: Paint) -> list[Part]:
-    """Legs, shoes, and trousers, shorts, or on somebody upright a skirt or what the shirt makes a dress."""
+def _build_legs(rng: np.random.Generator, figure: Figure, style: _BodyStyle, shirt: Paint) -> list[BodyPart]:
+    """Build legs, shoes, and trousers or shorts; an upright person may wear a skirt or a dress instead."""
     down = figure.joints["left_knee"] + figure.joints["right_knee"]
     upright = -float(figure.trunk[1] @ down) > 0.9 * float(np.linalg.norm(down))
     kind = rng.random() * (1 if upright else 0.85)
     long, skirt, dress = kind < 0.6, kind >= 0.85, kind >= 0.95
-    cloth = shirt if dress else draw_cloth(rng)
-    shoe, girth = plain(rng, ((40, 40, 45), (225, 225, 225), (60, 80, 120))), look.girth
-    above, below = look.skin if skirt else cloth, cloth if long else look.skin
-    wide = scaled((0.041, 0.043, 0.034) if long else (0.036, 0.038, 0.022), girth)
+    cloth = shirt if dress else sample_cloth(rng)
+    shoe, girth = sample_plain(rng, ((40, 40, 45), (225, 225, 225), (60, 80, 120))), style.girth
+    above, below = style.skin if skirt else cloth, cloth if long else style.skin
+    wide = scale_radii((0.041, 0.043, 0.034) if long else (0.036, 0.038, 0.022), girth)
     parts = []
     for side, group in (("left", LEFT_LEG), ("right", RIGHT_LEG)):
         hip, knee, ankle = (figure.joints[f"{side}_{name}"] for name in ("hip", "knee", "ankle"))
-        shin = _unit(ankle - knee)
-        sole, calf = _unit(figure.trunk[2] - (figure.trunk[2] @ shin) * shin), knee + 0.3 * (ankle - knee)
+        shin = _normalize(ankle - knee)
+        sole, calf = (
+            _normalize(figure.trunk[2] - (figure.trunk[2] @ shin) * shin),
+            knee + 0.3 * (ankle - knee),
+        )
         heel, toe = ankle + 0.028 * shin - 0.015 * sole, ankle + 0.032 * shin + 0.075 * sole
-        surface = f"{side} leg" if _goes_on(hip, knee, ankle) else f"{side} shin"
+        surface = f"{side} leg" if _is_extended(hip, knee, ankle) else f"{side} shin"
         parts += [
-            tube(group, f"{side} foot", shoe, [heel, toe], (0.026, 0.02), 0.08),
-            tube(group, surface, below, [knee, calf, ankle], wide, 0.092),
-            tube(group, f"{side} leg", above, [hip, knee], scaled((0.053, 0.041), girth), 0.09),
+            build_tube(group, f"{side} foot", shoe, [heel, toe], (0.026, 0.02), 0.08),
+            build_tube(group, surface, below, [knee, calf, ankle], wide, 0.092),
+            build_tube(group, f"{side} leg", above, [hip, knee], scale_radii((0.053, 0.041), girth), 0.09),
         ]
     if skirt:
-        parts.append(_skirt(rng, figure, girth, cloth, reach=(0.5, 0.8) if dress else (0.3, 0.9)))
+        parts.append(_build_skirt(rng, figure, girth, cloth, reach=(0.5, 0.8) if dress else (0.3, 0.9)))
     hips = [-0.04 * figure.trunk[1], -0.01 * figure.trunk[1]]
-    radii = [scaled((0.09, 0.02, 0.062), girth), scaled((0.088, 0.02, 0.058), girth)]
-    return [*parts, solid(TORSO, "trunk", cloth, hips, radii, figure.trunk, 0.02)]
+    radii = [scale_radii((0.09, 0.02, 0.062), girth), scale_radii((0.088, 0.02, 0.058), girth)]
+    return [*parts, build_solid(TORSO, "trunk", cloth, hips, radii, figure.trunk, 0.02)]
 
 
-def _skirt(
+def _build_skirt(
     rng: np.random.Generator, figure: Figure, girth: float, cloth: Paint, reach: tuple[float, float]
-) -> Part:
+) -> BodyPart:
     knees = (figure.joints["left_knee"] + figure.joints["right_knee"]) / 2
     apart = float(np.linalg.norm(figure.joints["left_knee"] - figure.joints["right_knee"]))
     end = rng.uniform(*reach)
     flare = girth * rng.uniform(0.1, 0.14) + apart * end / 2
-    centres = [0.03 * figure.trunk[1], -0.04 * figure.trunk[1], knees * end]
+    centers = [0.03 * figure.trunk[1], -0.04 * figure.trunk[1], knees * end]
     radii = [
-        scaled((0.088, 0.02, 0.06), girth),
-        scaled((0.1, 0.02, 0.07), girth),
+        scale_radii((0.088, 0.02, 0.06), girth),
+        scale_radii((0.1, 0.02, 0.07), girth),
         (flare, 0.012, flare * 0.8),
     ]
-    return solid(TORSO, "skirt", cloth, centres, radii, figure.trunk, 0.015)
+    return build_solid(TORSO, "skirt", cloth, centers, radii, figure.trunk, 0.015)
 
 
-def _trunk(figure: Figure, look: _Look, cloth: Paint) -> list[Part]:
-    """Trunk, shoulders and neck."""
+def _build_trunk(figure: Figure, style: _BodyStyle, cloth: Paint) -> list[BodyPart]:
+    """Build the trunk, shoulders and neck."""
     left, right, neck = figure.joints["left_shoulder"], figure.joints["right_shoulder"], figure.neck
-    wide = max(1.0, float(np.linalg.norm(left - right)) / (2 * SHOULDER))
-    hips = max(1.0, float(np.linalg.norm(figure.joints["left_hip"] - figure.joints["right_hip"])) / (2 * HIP))
-    centres, radii = [], []
-    for share, side, along, ahead in TRUNK:
-        stretch = look.girth * (share * wide + (1 - share) * hips)
-        centres.append(share * neck + 0.01 * figure.trunk[2])
-        radii.append((side * stretch, along, ahead * look.girth * (look.belly if share < 0.6 else 1)))
+    wide = max(1.0, float(np.linalg.norm(left - right)) / (2 * SHOULDER_OFFSET))
+    hips = max(
+        1.0, float(np.linalg.norm(figure.joints["left_hip"] - figure.joints["right_hip"])) / (2 * HIP_OFFSET)
+    )
+    centers, radii = [], []
+    for share, side, along, ahead in TRUNK_PROFILE:
+        stretch = style.girth * (share * wide + (1 - share) * hips)
+        centers.append(share * neck + 0.01 * figure.trunk[2])
+        radii.append((side * stretch, along, ahead * style.girth * (style.belly if share < 0.6 else 1)))
     collar = [left, neck + 0.005 * figure.trunk[1], right]
-    slope = scaled((0.034, 0.038, 0.034), look.girth**0.5)
+    slope = scale_radii((0.034, 0.038, 0.034), style.girth**0.5)
     nape = figure.head - 0.03 * figure.head_axes[1] - 0.015 * figure.head_axes[2]
     return [
-        solid(TORSO, "trunk", cloth, centres[: HEM + 1], radii[: HEM + 1], figure.trunk),
-        solid(TORSO, "trunk", cloth, centres[HEM:], radii[HEM:], figure.trunk, -0.005),
-        tube(TORSO, "trunk", cloth, collar, slope, -0.001, along=figure.trunk[1]),
-        tube(TORSO, "neck", look.skin, [neck + 0.012 * figure.trunk[1], nape], (0.035, 0.032), -0.003),
+        build_solid(TORSO, "trunk", cloth, centers[: HEM_INDEX + 1], radii[: HEM_INDEX + 1], figure.trunk),
+        build_solid(TORSO, "trunk", cloth, centers[HEM_INDEX:], radii[HEM_INDEX:], figure.trunk, -0.005),
+        build_tube(TORSO, "trunk", cloth, collar, slope, -0.001, pattern_axis=figure.trunk[1]),
+        build_tube(TORSO, "neck", style.skin, [neck + 0.012 * figure.trunk[1], nape], (0.035, 0.032), -0.003),
     ]
 
 
-def _arms(rng: np.random.Generator, figure: Figure, look: _Look, cloth: Paint) -> list[Part]:
-    """Arms with hands, and long, short or no sleeves."""
+def _build_arms(rng: np.random.Generator, figure: Figure, style: _BodyStyle, cloth: Paint) -> list[BodyPart]:
+    """Build arms with hands, and long, short or no sleeves."""
     kind = rng.random()
     long, short, end = kind < 0.45, kind < 0.87, rng.uniform(0.45, 0.85)
-    thick = look.girth**0.5 * (1.15 if long else 1)
-    paint = cloth if long else look.skin
+    thick = style.girth**0.5 * (1.15 if long else 1)
+    paint = cloth if long else style.skin
     parts = []
     for side, group in (("left", LEFT_ARM), ("right", RIGHT_ARM)):
         shoulder, elbow, wrist = (figure.joints[f"{side}_{name}"] for name in ("shoulder", "elbow", "wrist"))
-        on = _unit(wrist - elbow)
+        on = _normalize(wrist - elbow)
         hand = [wrist, wrist + 0.03 * on, wrist + 0.06 * on]
-        below = f"{side} arm" if _goes_on(shoulder, elbow, wrist) else f"{side} forearm"
+        below = f"{side} arm" if _is_extended(shoulder, elbow, wrist) else f"{side} forearm"
         upper, lower = [shoulder, (shoulder + elbow) / 2, elbow], [elbow, 0.7 * elbow + 0.3 * wrist, wrist]
         parts += [
-            tube(group, f"{side} hand", look.skin, hand, (0.017, 0.023, 0.014), -0.016),
-            tube(group, below, paint, lower, scaled((0.026, 0.026, 0.018), thick), -0.014),
-            tube(group, f"{side} arm", paint, upper, scaled((0.035, 0.03, 0.026), thick), -0.008),
+            build_tube(group, f"{side} hand", style.skin, hand, (0.017, 0.023, 0.014), -0.016),
+            build_tube(group, below, paint, lower, scale_radii((0.026, 0.026, 0.018), thick), -0.014),
+            build_tube(group, f"{side} arm", paint, upper, scale_radii((0.035, 0.03, 0.026), thick), -0.008),
         ]
         if short and not long:
-            over = float(((elbow - shoulder) * (1 - end) / 2)[2]) - 0.01  # just nearer than the arm in it
+            over = (
+                float(((elbow - shoulder) * (1 - end) / 2)[2]) - 0.01
+            )  # slightly nearer than the arm inside it
             sleeve = [shoulder, shoulder + end * (elbow - shoulder)]
-            parts.append(tube(group, f"{side} arm", cloth, sleeve, scaled((0.037, 0.037), thick), over))
+            parts.append(
+                build_tube(group, f"{side} arm", cloth, sleeve, scale_radii((0.037, 0.037), thick), over)
+            )
     return parts
 
 
-def _goes_on(start: np.ndarray, middle: np.ndarray, end: np.ndarray) -> bool:
-    """Whether two limbs look like one, and not one before the other."""
+def _is_extended(start: np.ndarray, middle: np.ndarray, end: np.ndarray) -> bool:
+    """Check whether two limbs continue in one direction in the image, without overlap."""
     return float((middle - start)[:2] @ (end - middle)[:2]) > 0
 
 
-def _unit(vector: np.ndarray) -> np.ndarray:
+def _normalize(vector: np.ndarray) -> np.ndarray:
     return vector / max(float(np.sqrt(vector @ vector)), 1e-9)

@@ -1,4 +1,4 @@
-"""What drawn people and things are made of: chains of ellipsoids, in body heights, seen along z."""
+"""Geometry of synthetic people and objects: chains of ellipsoids, in body heights, projected along z."""
 
 from __future__ import annotations
 
@@ -9,86 +9,88 @@ import numpy as np
 
 from simplepose.synthetic.clothes import Paint
 
-GROUPS = ("thing", "head", "torso", "left_arm", "right_arm", "left_leg", "right_leg")
-THING, HEAD, TORSO, LEFT_ARM, RIGHT_ARM, LEFT_LEG, RIGHT_LEG = range(len(GROUPS))
-"""What a part belongs to; a thing is not of the person."""
+# What a part belongs to: an object, or a region of a person.
+GROUPS = ("object", "head", "torso", "left_arm", "right_arm", "left_leg", "right_leg")
+OBJECT, HEAD, TORSO, LEFT_ARM, RIGHT_ARM, LEFT_LEG, RIGHT_LEG = range(len(GROUPS))
 
 Vector = Sequence[float]
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
-    """Something to paint: a chain of ellipsoids, each two neighbours joined by their hull.
+class BodyPart:
+    """A chain of ellipsoids to paint; two neighbors are joined by their convex hull.
 
     Attributes:
-        centres: (N, 3) body heights.
-        shapes: (N, 3) the silhouette of each ellipsoid, as xx, xy, yy of the symmetric matrix M whose
-            outline is centre + M^(1/2) (cos, sin); body heights squared.
+        centers: (N, 3) body heights.
+        outlines: (N, 3) outline of each ellipsoid in the image, as xx, xy, yy of the symmetric matrix M: the
+            outline is center + M^(1/2) (cos, sin); body heights^2.
         depth: larger is farther.
-        group: an index of GROUPS.
-        surface: parts of one surface are shaded as one round body.
-        paint: in even light.
-        along: (2,) which way in the picture a pattern's rows follow each other.
+        group: an index into GROUPS.
+        surface: parts with the same surface are shaded as one round body.
+        paint: color and pattern in neutral light.
+        pattern_axis: (2,) direction in the image in which the pattern's rows follow each other.
     """
 
-    centres: np.ndarray
-    shapes: np.ndarray
+    centers: np.ndarray
+    outlines: np.ndarray
     depth: float
     group: int
     surface: str
     paint: Paint
-    along: np.ndarray
+    pattern_axis: np.ndarray
 
 
-def tube(
+def build_tube(
     group: int,
     surface: str,
     paint: Paint,
     points: Sequence[np.ndarray],
     radii: Vector,
-    back: float = 0,
-    along: np.ndarray | None = None,
-) -> Part:
-    """A limb through (3,) points with a radius at each; `back` moves it away from the viewer."""
-    centres, squares = np.array(points), np.square(radii)
-    shapes = np.zeros_like(centres)
-    shapes[:, 0] = shapes[:, 2] = squares
-    along = (centres[-1] - centres[0] if along is None else along)[:2]
-    return Part(centres, shapes, _depth(centres) + back, group, surface, paint, along)
+    depth_offset: float = 0,
+    pattern_axis: np.ndarray | None = None,
+) -> BodyPart:
+    """Build a limb through (3,) points with one radius each; `depth_offset` moves it away from the viewer."""
+    centers, squared_radii = np.array(points), np.square(radii)
+    outlines = np.zeros_like(centers)
+    outlines[:, 0] = outlines[:, 2] = squared_radii
+    pattern_axis = (centers[-1] - centers[0] if pattern_axis is None else pattern_axis)[:2]
+    return BodyPart(centers, outlines, _depth(centers) + depth_offset, group, surface, paint, pattern_axis)
 
 
-def solid(
+def build_solid(
     group: int,
     surface: str,
     paint: Paint,
-    centres: Sequence[np.ndarray],
+    centers: Sequence[np.ndarray],
     radii: Sequence[Vector],
     axes: np.ndarray,
-    back: float = 0,
-) -> Part:
-    """A chain of ellipsoids with (3,) radii along the rows of `axes` (3, 3): left, up, ahead."""
-    middles, shapes = np.array(centres), silhouettes(np.array(radii), axes)
-    return Part(middles, shapes, _depth(middles) + back, group, surface, paint, axes[1, :2])
+    depth_offset: float = 0,
+) -> BodyPart:
+    """Build a chain of ellipsoids with (3,) radii along the rows of `axes` (3, 3): left, up, forward."""
+    center_array, outlines = np.array(centers), project_ellipsoids(np.array(radii), axes)
+    return BodyPart(
+        center_array, outlines, _depth(center_array) + depth_offset, group, surface, paint, axes[1, :2]
+    )
 
 
-def silhouettes(radii: np.ndarray, axes: np.ndarray) -> np.ndarray:
-    """`shapes` of `Part` for (N, 3) radii along the rows of `axes` (3, 3)."""
+def project_ellipsoids(radii: np.ndarray, axes: np.ndarray) -> np.ndarray:
+    """Compute `BodyPart.outlines` of ellipsoids with (N, 3) radii along the rows of `axes` (3, 3)."""
     x, y = axes[:, 0], axes[:, 1]
     products: np.ndarray = (radii * radii) @ np.array([x * x, x * y, y * y]).T
     return products
 
 
-def lowest(parts: Sequence[Part]) -> float:
-    """y of the ground that they stand on, body heights."""
-    y = np.concatenate([part.centres for part in parts])[:, 1]
-    reach = np.concatenate([part.shapes for part in parts])[:, 2]
+def ground_y(parts: Sequence[BodyPart]) -> float:
+    """Compute the lowest y of the parts, which is the ground they stand on, in body heights."""
+    y = np.concatenate([part.centers for part in parts])[:, 1]
+    reach = np.concatenate([part.outlines for part in parts])[:, 2]
     return float((y + np.sqrt(reach)).max())
 
 
-def scaled(radii: Vector, factor: float) -> tuple[float, ...]:
-    """Each radius times a factor."""
+def scale_radii(radii: Vector, factor: float) -> tuple[float, ...]:
+    """Multiply each radius by a factor."""
     return tuple(radius * factor for radius in radii)
 
 
-def _depth(centres: np.ndarray) -> float:
-    return float(centres[:, 2].sum()) / len(centres)
+def _depth(centers: np.ndarray) -> float:
+    return float(centers[:, 2].sum()) / len(centers)

@@ -1,4 +1,4 @@
-"""What drawn people are painted with: skin, hair, and cloth, plain, striped, checked, dotted or printed."""
+"""Colors of synthetic people: skin, hair, and plain, striped, checked, dotted or printed cloth."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+# Blue, green and red in neutral light, each 0 to 255.
 Bgr = tuple[int, int, int]
-"""Each 0 to 255, in even light."""
 
-PLAIN = 0.68
-"""The share of cloth without a pattern."""
+# Probability of cloth without a pattern.
+PLAIN_CLOTH_PROBABILITY = 0.68
 
-TILE = 32
-"""Pixels a side of a pattern that repeats."""
+# Side of the square pattern tile, pixels.
+TILE_SIZE_PX = 32
 
-SKIN = ((150, 185, 235), (130, 165, 215), (105, 140, 195), (75, 105, 160), (55, 75, 120), (40, 55, 90))
-HAIR = ((25, 25, 30), (30, 40, 60), (45, 70, 110), (90, 140, 190), (60, 80, 140), (150, 150, 155))
-DYES = (  # what many clothes are made in; others have any colour
+SKIN_COLORS = ((150, 185, 235), (130, 165, 215), (105, 140, 195), (75, 105, 160), (55, 75, 120), (40, 55, 90))
+HAIR_COLORS = ((25, 25, 30), (30, 40, 60), (45, 70, 110), (90, 140, 190), (60, 80, 140), (150, 150, 155))
+COMMON_CLOTH_COLORS = (  # half of all clothes; the others have any color
     *((35, 30, 30), (60, 55, 55), (235, 235, 235), (150, 150, 150), (90, 60, 35), (120, 75, 45)),
     *((60, 45, 160), (45, 110, 60), (80, 130, 170), (110, 60, 90), (60, 80, 110), (190, 160, 120)),
 )
@@ -26,65 +26,77 @@ DYES = (  # what many clothes are made in; others have any colour
 
 @dataclass(frozen=True, eq=False)
 class Paint:
-    """A colour, and where a pattern has it a second one.
+    """A color, and a second color where a pattern has it.
 
     Attributes:
-        first, second: the colours.
-        pattern: (TILE, TILE) uint8, 255 where the second colour is; None: nowhere.
-        repeat: body heights that the pattern covers before it repeats.
+        color, pattern_color: BGR.
+        pattern: (TILE_SIZE_PX, TILE_SIZE_PX) uint8, 255 where the pattern color is; None for a plain color.
+        pattern_period: body heights after which the pattern repeats.
     """
 
-    first: Bgr
-    second: Bgr = (0, 0, 0)
+    color: Bgr
+    pattern_color: Bgr = (0, 0, 0)
     pattern: np.ndarray | None = None
-    repeat: float = 1.0
+    pattern_period: float = 1.0
 
 
-def plain(rng: np.random.Generator, colours: tuple[Bgr, ...], spread: float = 0.12) -> Paint:
-    """One of these colours, a little lighter or darker."""
-    return shaded(Paint(colours[rng.integers(len(colours))]), rng.uniform(1 - spread, 1 + spread))
+def sample_plain(rng: np.random.Generator, colors: tuple[Bgr, ...], spread: float = 0.12) -> Paint:
+    """Sample one of these colors and vary its brightness by up to `spread`."""
+    return scale_color(Paint(colors[rng.integers(len(colors))]), rng.uniform(1 - spread, 1 + spread))
 
 
-def shaded(paint: Paint, *factors: float) -> Paint:
-    """The colour times a factor, or times one for each of blue, green and red."""
+def scale_color(paint: Paint, *factors: float) -> Paint:
+    """Multiply the color by one factor, or by one for each of blue, green and red."""
     each = factors * 3 if len(factors) == 1 else factors
-    return Paint(_bgr(*(value * factor for value, factor in zip(paint.first, each, strict=True))))
+    return Paint(_bgr(*(value * factor for value, factor in zip(paint.color, each, strict=True))))
 
 
-def draw_cloth(rng: np.random.Generator) -> Paint:
-    """Cloth for a shirt, trousers or a skirt."""
-    first, second = _dye(rng), _dye(rng)
+def sample_cloth(rng: np.random.Generator) -> Paint:
+    """Sample the cloth of a shirt, trousers or a skirt."""
+    first, second = _sample_color(rng), _sample_color(rng)
     kind = rng.random()
-    if kind < PLAIN:
+    if kind < PLAIN_CLOTH_PROBABILITY:
         return Paint(first)
-    return Paint(first, second, _pattern(rng, (kind - PLAIN) / (1 - PLAIN)), float(rng.uniform(0.03, 0.11)))
+    return Paint(
+        first,
+        second,
+        _sample_pattern(rng, (kind - PLAIN_CLOTH_PROBABILITY) / (1 - PLAIN_CLOTH_PROBABILITY)),
+        float(rng.uniform(0.03, 0.11)),
+    )
 
 
-def spread(pattern: np.ndarray, matrix: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
-    """A pattern repeated over (H, W); `matrix` (2, 3) takes x, y there to the pattern's."""
+def tile_pattern(pattern: np.ndarray, matrix: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
+    """Repeat a pattern over (H, W); `matrix` (2, 3) maps x, y there to the pattern's pixels."""
     nearest = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
     return cv2.warpAffine(pattern, matrix, size_hw[::-1], flags=nearest, borderMode=cv2.BORDER_WRAP)
 
 
-def _dye(rng: np.random.Generator) -> Bgr:
+def _sample_color(rng: np.random.Generator) -> Bgr:
     if rng.random() < 0.5:
-        return plain(rng, DYES, 0.25).first
+        return sample_plain(rng, COMMON_CLOTH_COLORS, 0.25).color
     return _bgr(*(rng.uniform(20, 245, 3) * rng.uniform(0.4, 1)))
 
 
-def _pattern(rng: np.random.Generator, kind: float) -> np.ndarray:
-    """`kind` is from 0 to 1; rows run across a limb."""
-    along = np.arange(TILE)
-    stripe = along < TILE * rng.uniform(0.25, 0.6)
+def _sample_pattern(rng: np.random.Generator, kind: float) -> np.ndarray:
+    """Draw a pattern of the type that `kind` in [0, 1] selects; its rows run across a limb."""
+    along = np.arange(TILE_SIZE_PX)
+    stripe = along < TILE_SIZE_PX * rng.uniform(0.25, 0.6)
     if kind < 0.5:
-        rows = np.broadcast_to(stripe[:, None], (TILE, TILE))
+        rows = np.broadcast_to(stripe[:, None], (TILE_SIZE_PX, TILE_SIZE_PX))
         mask = rows if kind < 0.35 else rows.T
     elif kind < 0.7:
         mask = stripe[:, None] ^ stripe
     elif kind < 0.85:
-        mask = np.hypot(*np.meshgrid(along - TILE / 2, along - TILE / 2)) < TILE * rng.uniform(0.15, 0.4)
+        mask = np.hypot(
+            *np.meshgrid(along - TILE_SIZE_PX / 2, along - TILE_SIZE_PX / 2)
+        ) < TILE_SIZE_PX * rng.uniform(0.15, 0.4)
     else:
-        mask = cv2.resize(rng.random((8, 8), np.float32), (TILE, TILE), interpolation=cv2.INTER_CUBIC) > 0.55
+        mask = (
+            cv2.resize(
+                rng.random((8, 8), np.float32), (TILE_SIZE_PX, TILE_SIZE_PX), interpolation=cv2.INTER_CUBIC
+            )
+            > 0.55
+        )
     return np.ascontiguousarray(mask).astype(np.uint8) * 255
 
 

@@ -1,4 +1,4 @@
-"""Pictures to try the project on when there are none at hand."""
+"""Sample images to try the project with."""
 
 from __future__ import annotations
 
@@ -10,15 +10,17 @@ import numpy as np
 
 from simplepose.synthetic.scenes import draw_scene
 
-SCENES = ((1, (480, 360), 20), (3, (480, 640), 546), (6, (480, 640), 99))
-"""Of each drawn scene: people, (height, width), and a seed that shows whole people and faces."""
+# (people, (height, width), seed) of each scene; the seeds give whole people and visible faces.
+DEMO_SCENES = ((1, (480, 360), 20), (3, (480, 640), 546), (6, (480, 640), 99))
 
-PORTRAIT = "sample_data/grace_hopper.jpg"
-"""Rear Admiral Grace Hopper, a photograph of the United States Navy, in the public domain; in matplotlib."""
+# Rear Admiral Grace Hopper, a photograph by the United States Navy, in the public domain; part of matplotlib.
+PORTRAIT_PATH = "sample_data/grace_hopper.jpg"
 
 
-def write_samples(folder: str | Path) -> list[Path]:
-    """Write the same sample pictures each time: drawn scenes, and a portrait where it is installed.
+def write_demo_images(folder: str | Path) -> list[Path]:
+    """Write the sample images: synthetic scenes, and a portrait if matplotlib has installed it.
+
+    The images are the same each time.
 
     Returns:
         Their paths.
@@ -26,10 +28,10 @@ def write_samples(folder: str | Path) -> list[Path]:
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     written = []
-    for people, size_hw, seed in SCENES:
+    for people, size_hw, seed in DEMO_SCENES:
         written.append(folder / f"drawn_{people}.png")
         _write(written[-1], draw_scene(np.random.default_rng(seed), size_hw, people).image)
-    portrait = Path(matplotlib.get_data_path(), PORTRAIT)
+    portrait = Path(matplotlib.get_data_path(), PORTRAIT_PATH)
     if portrait.is_file():
         written.append(folder / portrait.name)
         written[-1].write_bytes(portrait.read_bytes())

@@ -1,4 +1,4 @@
-"""Poses of synthetic people: random ones, and those of COCO annotations lifted to three dimensions."""
+"""Poses of synthetic people: random ones, and COCO annotations lifted to 3D."""
 
 from __future__ import annotations
 
@@ -12,327 +12,403 @@ import numpy as np
 from simplepose import coco_json
 from simplepose.skeleton import COCO
 from simplepose.synthetic.figures import (
-    FACE,
-    FACE_SHOWS,
+    FACE_KEYPOINTS,
+    FACE_VISIBILITY_LIMITS,
     FOREARM,
     HEAD_RADII,
-    HIP,
-    NECK,
+    HIP_OFFSET,
+    NECK_HEIGHT,
     NECK_TO_HEAD,
-    RAISED,
+    RAISED_SHOULDER_HEIGHT,
     SHIN,
-    SHOULDER,
-    SHOULDERS,
+    SHOULDER_HEIGHT,
+    SHOULDER_OFFSET,
     THIGH,
     UPPER_ARM,
     Figure,
-    turned,
+    head_rotation,
 )
 
-Range = tuple[float, float]
-"""(least, most) degrees."""
+# (min, max) degrees.
+AngleRange = tuple[float, float]
 
 
 @dataclass(frozen=True)
-class Arm:
-    """Degrees: the upper arm ahead and to the side of hanging down, and how far the forearm goes on so."""
+class ArmLimits:
+    """Ranges of arm angles, in degrees.
 
-    ahead: Range = (-12, 12)
-    aside: Range = (6, 18)
-    bend_ahead: Range = (5, 35)
-    bend_aside: Range = (-20, 0)
+    Attributes:
+        forward, sideways: the upper arm, from hanging down.
+        bend_forward, bend_sideways: the forearm, relative to the upper arm.
+    """
 
-
-@dataclass(frozen=True)
-class Leg:
-    """Degrees: the hip ahead, the knee back, the leg to the side."""
-
-    hip: Range = (-5, 6)
-    knee: Range = (0, 8)
-    aside: Range = (0, 8)
+    forward: AngleRange = (-12, 12)
+    sideways: AngleRange = (6, 18)
+    bend_forward: AngleRange = (5, 35)
+    bend_sideways: AngleRange = (-20, 0)
 
 
 @dataclass(frozen=True)
-class Pose:
-    """The limits of a pose; which side of the body is the first is left to chance."""
+class LegLimits:
+    """Ranges of leg angles, in degrees: hip forward, knee backward, leg to the side."""
 
-    chance: float
-    arms: tuple[Arm, Arm] = (Arm(), Arm())
-    legs: tuple[Leg, Leg] = (Leg(), Leg())
-    lean: Range = (-6, 12)
-    tilt: Range = (-4, 4)  # in the picture's plane
-    sits: bool = False
+    hip: AngleRange = (-5, 6)
+    knee: AngleRange = (0, 8)
+    sideways: AngleRange = (0, 8)
 
 
-_UP = Arm((0, 10), (115, 168), (-15, 20), (-10, 60))
-_OUT = Arm((-10, 20), (60, 105), (0, 30), (-15, 60))
-_BENT = Arm((10, 45), (6, 25), (60, 130), (-50, -5))
-_ON_HIP = Arm((-25, 0), (32, 52), (0, 25), (-105, -75))
-_SWUNG = (Arm((-40, -8), (4, 12), (10, 60)), Arm((8, 45), (4, 12), (15, 70)))
-_PUMPED = (Arm((-65, -20), (5, 15), (70, 110)), Arm((10, 50), (5, 15), (70, 110)))
-_SIT = Leg((75, 95), (65, 105), (0, 16))
+@dataclass(frozen=True)
+class PoseLimits:
+    """Ranges of a pose, and its relative frequency `weight`; left and right are assigned at random."""
+
+    weight: float
+    arms: tuple[ArmLimits, ArmLimits] = (ArmLimits(), ArmLimits())
+    legs: tuple[LegLimits, LegLimits] = (LegLimits(), LegLimits())
+    lean: AngleRange = (-6, 12)
+    tilt: AngleRange = (-4, 4)  # in the image plane
+    seated: bool = False
+
+
+_UP = ArmLimits((0, 10), (115, 168), (-15, 20), (-10, 60))
+_OUT = ArmLimits((-10, 20), (60, 105), (0, 30), (-15, 60))
+_BENT = ArmLimits((10, 45), (6, 25), (60, 130), (-50, -5))
+_ON_HIP = ArmLimits((-25, 0), (32, 52), (0, 25), (-105, -75))
+_SWUNG = (ArmLimits((-40, -8), (4, 12), (10, 60)), ArmLimits((8, 45), (4, 12), (15, 70)))
+_PUMPED = (ArmLimits((-65, -20), (5, 15), (70, 110)), ArmLimits((10, 50), (5, 15), (70, 110)))
+_SIT = LegLimits((75, 95), (65, 105), (0, 16))
 POSES = {
-    "standing": Pose(22),
-    "walking": Pose(18, _SWUNG, (Leg((12, 32), (0, 15), (0, 4)), Leg((-28, -8), (15, 45), (0, 4)))),
-    "running": Pose(
-        8, _PUMPED, (Leg((35, 75), (50, 110), (0, 4)), Leg((-35, -10), (40, 110), (0, 4))), (5, 25)
+    "standing": PoseLimits(22),
+    "walking": PoseLimits(
+        18, _SWUNG, (LegLimits((12, 32), (0, 15), (0, 4)), LegLimits((-28, -8), (15, 45), (0, 4)))
     ),
-    "arms up": Pose(6, (_UP, _UP)),
-    "an arm up": Pose(7, (_UP, Arm())),
-    "arms out": Pose(5, (_OUT, _OUT), (Leg((-10, 15), (0, 20), (5, 20)), Leg((-10, 15), (0, 20), (5, 20)))),
-    "arms bent": Pose(7, (_BENT, Arm((-15, 40), (6, 20), (10, 130)))),
-    "hands on hips": Pose(4, (_ON_HIP, _ON_HIP)),
-    "sitting": Pose(11, (Arm((5, 45), (4, 18), (25, 80)), _BENT), (_SIT, _SIT), (-15, 20), sits=True),
-    "crouching": Pose(
-        3, (_BENT, Arm((20, 60))), (Leg((85, 120), (95, 135)), Leg((60, 120), (85, 135))), (10, 40)
+    "running": PoseLimits(
+        8,
+        _PUMPED,
+        (LegLimits((35, 75), (50, 110), (0, 4)), LegLimits((-35, -10), (40, 110), (0, 4))),
+        (5, 25),
     ),
-    "bending": Pose(3, (Arm((-10, 60)), Arm((-10, 60))), lean=(30, 80)),
-    "kicking": Pose(
-        3, (_OUT, _SWUNG[0]), (Leg((35, 95), (0, 60), (0, 25)), Leg((-15, 5), (0, 30))), (-20, 10)
+    "arms up": PoseLimits(6, (_UP, _UP)),
+    "an arm up": PoseLimits(7, (_UP, ArmLimits())),
+    "arms out": PoseLimits(
+        5, (_OUT, _OUT), (LegLimits((-10, 15), (0, 20), (5, 20)), LegLimits((-10, 15), (0, 20), (5, 20)))
     ),
-    "lying": Pose(3, (_OUT, Arm()), (Leg((-5, 30), (0, 50)), Leg((-5, 15), (0, 30))), tilt=(70, 110)),
+    "arms bent": PoseLimits(7, (_BENT, ArmLimits((-15, 40), (6, 20), (10, 130)))),
+    "hands on hips": PoseLimits(4, (_ON_HIP, _ON_HIP)),
+    "sitting": PoseLimits(
+        11, (ArmLimits((5, 45), (4, 18), (25, 80)), _BENT), (_SIT, _SIT), (-15, 20), seated=True
+    ),
+    "crouching": PoseLimits(
+        3,
+        (_BENT, ArmLimits((20, 60))),
+        (LegLimits((85, 120), (95, 135)), LegLimits((60, 120), (85, 135))),
+        (10, 40),
+    ),
+    "bending": PoseLimits(3, (ArmLimits((-10, 60)), ArmLimits((-10, 60))), lean=(30, 80)),
+    "kicking": PoseLimits(
+        3, (_OUT, _SWUNG[0]), (LegLimits((35, 95), (0, 60), (0, 25)), LegLimits((-15, 5), (0, 30))), (-20, 10)
+    ),
+    "lying": PoseLimits(
+        3, (_OUT, ArmLimits()), (LegLimits((-5, 30), (0, 50)), LegLimits((-5, 15), (0, 30))), tilt=(70, 110)
+    ),
 }
-_LIMITS = tuple(POSES.values())
-_SHARES = tuple(accumulate(pose.chance for pose in _LIMITS))
+_POSE_LIMITS = tuple(POSES.values())
+_CUMULATIVE_WEIGHTS = tuple(accumulate(pose.weight for pose in _POSE_LIMITS))
 
 
-def draw_figure(rng: np.random.Generator) -> Figure:
-    """Somebody in a random pose, seen from a random direction."""
-    pose = _LIMITS[np.searchsorted(_SHARES, rng.random() * _SHARES[-1], side="right")]
-    axes = _directions(rng, pose)
+def sample_figure(rng: np.random.Generator) -> Figure:
+    """Sample a person in a random pose, seen from a random direction."""
+    pose = _POSE_LIMITS[
+        np.searchsorted(_CUMULATIVE_WEIGHTS, rng.random() * _CUMULATIVE_WEIGHTS[-1], side="right")
+    ]
+    axes = _sample_axes(rng, pose)
     first = int(rng.integers(2))
-    lean, roll, twist = _radians(rng, pose.lean), np.radians(rng.normal(0, 4)), np.radians(rng.normal(0, 8))
+    lean, roll, twist = (
+        _sample_radians(rng, pose.lean),
+        np.radians(rng.normal(0, 4)),
+        np.radians(rng.normal(0, 8)),
+    )
     spine = np.array([np.sin(roll), np.cos(lean) * np.cos(roll), np.sin(lean) * np.cos(roll)])
     across = np.array([np.cos(twist), 0, np.sin(twist)])
     joints = {}
-    for side, outward in ((0, 1), (1, -1)):
+    for side, side_sign in ((0, 1), (1, -1)):
         name = ("left", "right")[side]
         limbs = (
-            _leg(rng, pose.legs[side ^ first], outward),
-            _arm(rng, pose.arms[side ^ first], outward, spine, across),
+            _sample_leg(rng, pose.legs[side ^ first], side_sign),
+            _sample_arm(rng, pose.arms[side ^ first], side_sign, spine, across),
         )
         for limb, parts in zip(
             limbs, (("hip", "knee", "ankle"), ("shoulder", "elbow", "wrist")), strict=True
         ):
-            for part, place in zip(parts, limb @ axes, strict=True):
-                joints[f"{name}_{part}"] = place
+            for part, position in zip(parts, limb @ axes, strict=True):
+                joints[f"{name}_{part}"] = position
     trunk = np.array([across, spine, np.cross(across, spine)])
-    nod = 0.4 * lean + np.radians(rng.normal(3, 10))
-    head_axes = turned(np.radians(rng.normal(0, 25)), nod, np.radians(rng.normal(0, 6)))
+    pitch = 0.4 * lean + np.radians(rng.normal(3, 10))
+    head_axes = head_rotation(np.radians(rng.normal(0, 25)), pitch, np.radians(rng.normal(0, 6)))
     size, stature = rng.uniform(0.94, 1.08), rng.normal(0.97, 0.04)
     if rng.random() < 0.1:  # a child
         size, stature = rng.uniform(1.2, 1.4), rng.uniform(0.5, 0.75)
-    towards, away = spine + head_axes[1], NECK_TO_HEAD + 0.06 * (size - 1)
-    head = NECK * spine + away * towards / np.sqrt(towards @ towards) + 0.015 * head_axes[2]
-    return Figure(joints, trunk @ axes, head @ axes, head_axes @ axes, float(size), float(stature), pose.sits)
-
-
-def _directions(rng: np.random.Generator, pose: Pose) -> np.ndarray:
-    """(3, 3) rows: where left, up and ahead point for somebody turned at random, often seen from above."""
-    kind = rng.random()
-    yaw = rng.normal(0, 35) if kind < 0.6 else rng.uniform(-180, 180) if kind < 0.85 else rng.normal(180, 25)
-    yaw, nod = np.radians(yaw), np.radians(np.clip(rng.normal(6, 8), -15, 35))
-    tilt = _radians(rng, pose.tilt) * (-1 if rng.random() < 0.5 else 1)
-    cos, sin = np.cos(nod), np.sin(nod)
-    left, ahead = (np.cos(yaw), 0, np.sin(yaw)), (np.sin(yaw), 0, -np.cos(yaw))
-    above = np.array([(1, 0, 0), (0, cos, sin), (0, -sin, cos)])
-    plane = np.array([(np.cos(tilt), np.sin(tilt), 0), (-np.sin(tilt), np.cos(tilt), 0), (0, 0, 1)])
-    return np.array([left, (0, -1, 0), ahead]) @ above @ plane
-
-
-def _leg(rng: np.random.Generator, leg: Leg, outward: int) -> np.ndarray:
-    """(3, 3) hip, knee, ankle: to the left, up, ahead."""
-    hip, knee, aside = (_radians(rng, limits) for limits in (leg.hip, leg.knee, leg.aside))
-    start = np.array([outward * HIP, 0, 0])
-    middle = start + THIGH * towards(hip, aside, outward)
-    return np.array([start, middle, middle + SHIN * towards(hip - knee, aside / 2, outward)])
-
-
-def _arm(
-    rng: np.random.Generator, arm: Arm, outward: int, spine: np.ndarray, across: np.ndarray
-) -> np.ndarray:
-    """(3, 3) shoulder, elbow, wrist: to the left, up, ahead."""
-    ahead, aside, on, off = (
-        _radians(rng, limits) for limits in (arm.ahead, arm.aside, arm.bend_ahead, arm.bend_aside)
+    head_direction, head_distance = spine + head_axes[1], NECK_TO_HEAD + 0.06 * (size - 1)
+    head = (
+        NECK_HEIGHT * spine
+        + head_distance * head_direction / np.sqrt(head_direction @ head_direction)
+        + 0.015 * head_axes[2]
     )
-    start = (RAISED if aside > 1 else SHOULDERS) * spine + outward * SHOULDER * across
-    middle = start + UPPER_ARM * towards(ahead, aside, outward)
-    return np.array([start, middle, middle + FOREARM * towards(ahead + on, aside + off, outward)])
+    return Figure(
+        joints, trunk @ axes, head @ axes, head_axes @ axes, float(size), float(stature), pose.seated
+    )
 
 
-def towards(ahead: float, aside: float, outward: int) -> np.ndarray:
-    """(3,) left, up, ahead: the direction so far ahead and to the side of straight down."""
-    flat = np.cos(aside)
-    return np.array([outward * np.sin(aside), -np.cos(ahead) * flat, np.sin(ahead) * flat])
+def _sample_axes(rng: np.random.Generator, pose: PoseLimits) -> np.ndarray:
+    """Sample the direction of a person, often seen from above: (3, 3) rows left, up, forward."""
+    choice = rng.random()
+    yaw = (
+        rng.normal(0, 35)
+        if choice < 0.6
+        else rng.uniform(-180, 180)
+        if choice < 0.85
+        else rng.normal(180, 25)
+    )
+    yaw, pitch = np.radians(yaw), np.radians(np.clip(rng.normal(6, 8), -15, 35))
+    tilt = _sample_radians(rng, pose.tilt) * (-1 if rng.random() < 0.5 else 1)
+    cos, sin = np.cos(pitch), np.sin(pitch)
+    left, forward = (np.cos(yaw), 0, np.sin(yaw)), (np.sin(yaw), 0, -np.cos(yaw))
+    pitch_rotation = np.array([(1, 0, 0), (0, cos, sin), (0, -sin, cos)])
+    tilt_rotation = np.array([(np.cos(tilt), np.sin(tilt), 0), (-np.sin(tilt), np.cos(tilt), 0), (0, 0, 1)])
+    return np.array([left, (0, -1, 0), forward]) @ pitch_rotation @ tilt_rotation
 
 
-def _radians(rng: np.random.Generator, limits: Range) -> float:
+def _sample_leg(rng: np.random.Generator, leg: LegLimits, side_sign: int) -> np.ndarray:
+    """Sample hip, knee, ankle: (3, 3) to the left, up, forward."""
+    hip, knee, sideways = (_sample_radians(rng, limits) for limits in (leg.hip, leg.knee, leg.sideways))
+    start = np.array([side_sign * HIP_OFFSET, 0, 0])
+    middle = start + THIGH * limb_direction(hip, sideways, side_sign)
+    return np.array([start, middle, middle + SHIN * limb_direction(hip - knee, sideways / 2, side_sign)])
+
+
+def _sample_arm(
+    rng: np.random.Generator, arm: ArmLimits, side_sign: int, spine: np.ndarray, across: np.ndarray
+) -> np.ndarray:
+    """Sample shoulder, elbow, wrist: (3, 3) to the left, up, forward."""
+    forward, sideways, bend_forward, bend_sideways = (
+        _sample_radians(rng, limits)
+        for limits in (arm.forward, arm.sideways, arm.bend_forward, arm.bend_sideways)
+    )
+    start = (
+        RAISED_SHOULDER_HEIGHT if sideways > 1 else SHOULDER_HEIGHT
+    ) * spine + side_sign * SHOULDER_OFFSET * across
+    middle = start + UPPER_ARM * limb_direction(forward, sideways, side_sign)
+    return np.array(
+        [
+            start,
+            middle,
+            middle + FOREARM * limb_direction(forward + bend_forward, sideways + bend_sideways, side_sign),
+        ]
+    )
+
+
+def limb_direction(forward: float, sideways: float, side_sign: int) -> np.ndarray:
+    """Compute the direction at these angles from straight down: (3,) left, up, forward."""
+    horizontal_scale = np.cos(sideways)
+    return np.array(
+        [
+            side_sign * np.sin(sideways),
+            -np.cos(forward) * horizontal_scale,
+            np.sin(forward) * horizontal_scale,
+        ]
+    )
+
+
+def _sample_radians(rng: np.random.Generator, limits: AngleRange) -> float:
     return float(np.radians(rng.uniform(*limits)))
 
 
-ROW = {name: row for row, name in enumerate(COCO.annotated)}
-TRUNK = [ROW[f"{side}_{part}"] for part in ("shoulder", "hip") for side in ("left", "right")]
-"""What must be labelled of a pose."""
+KEYPOINT_INDEX = {name: row for row, name in enumerate(COCO.annotated)}
+# Keypoints that must be labeled in a pose.
+TRUNK_KEYPOINTS = [
+    KEYPOINT_INDEX[f"{side}_{part}"] for part in ("shoulder", "hip") for side in ("left", "right")
+]
 
-LIMBS = {  # (from, to): length in body heights, and whether it bends ahead (1) or back (-1) when it bends
+LIMBS = {  # (from, to): length in body heights, and whether it bends forward (1) or backward (-1)
     **{(f"{side}_shoulder", f"{side}_elbow"): (UPPER_ARM, 1) for side in ("left", "right")},
     **{(f"{side}_elbow", f"{side}_wrist"): (FOREARM, 1) for side in ("left", "right")},
     **{(f"{side}_hip", f"{side}_knee"): (THIGH, 1) for side in ("left", "right")},
     **{(f"{side}_knee", f"{side}_ankle"): (SHIN, -1) for side in ("left", "right")},
 }
-USUAL_HEAD = 4e-4
-"""How strongly a head is taken to be of the usual size, body heights squared of its parts' distances."""
-LEAST_TRUNK = 3
-"""Pixels from shoulders to hips up to which a pose tells too little."""
+# Weight of the standard head size in the fit, body heights^2 of the keypoints' distances.
+HEAD_SIZE_PRIOR = 4e-4
+# Pixels between shoulder and hip; a smaller pose is too imprecise.
+MIN_TRUNK_PX = 3
 
 
 class PoseFile:
-    """The poses of a file, as `figure` of `synthetic.draw_scene`: picked by chance, half of them mirrored.
+    """The poses of a file, as `figure` of `draw_scene`: selected at random, half of them mirrored.
 
     Args:
-        path: COCO's person_keypoints json; or an .npz whose `keypoints`, or whose only array, are (P, 17, 3)
-            x, y, v in pixels, in COCO's order and with COCO's v. Poses without both shoulders and hips, or
-            too small to tell anything, are left out.
+        path: COCO's person_keypoints JSON file; or an .npz file whose `keypoints`, or whose only array, are
+            (P, 17, 3) x, y, v in pixels, in COCO's order and with COCO's v. Poses without both shoulders and
+            hips, or too small, are skipped.
 
     Attributes:
-        keypoints: (P, 17, 3) float64, those that are left.
+        keypoints: (P, 17, 3) float64, the remaining poses.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is of another form, or no pose is left.
+        FileNotFoundError: the file does not exist.
+        ValueError: it has another format, or no pose remains.
     """
 
     def __init__(self, path: str | Path) -> None:
         keypoints = _read_npz(Path(path)) if str(path).endswith(".npz") else _read_json(path)
-        trunk = keypoints[:, TRUNK, :2]
-        sides = np.linalg.norm(trunk[:, :2] - trunk[:, 2:], axis=2)
-        told = (keypoints[:, TRUNK, 2] > 0).all(1) & (sides > LEAST_TRUNK).all(1)
-        self.keypoints = keypoints[told & np.isfinite(keypoints).all((1, 2))]
+        trunk = keypoints[:, TRUNK_KEYPOINTS, :2]
+        trunk_lengths = np.linalg.norm(trunk[:, :2] - trunk[:, 2:], axis=2)
+        is_usable = (keypoints[:, TRUNK_KEYPOINTS, 2] > 0).all(1) & (trunk_lengths > MIN_TRUNK_PX).all(1)
+        self.keypoints = keypoints[is_usable & np.isfinite(keypoints).all((1, 2))]
         if not len(self.keypoints):
-            raise ValueError(f"{path}: no pose with both shoulders and hips labelled, large enough to draw")
+            raise ValueError(f"{path}: no pose with both shoulders and hips labeled and large enough to draw")
 
     def __call__(self, rng: np.random.Generator) -> Figure:
         keypoints = self.keypoints[rng.integers(len(self.keypoints))]
         if rng.random() < 0.5:
             keypoints = keypoints[COCO.annotated_flip] * (-1, 1, 1)
-        return lift(keypoints)
+        return lift_to_3d(keypoints)
 
 
-def lift(keypoints: np.ndarray) -> Figure:
-    """A figure whose joints below the head lie, seen along z, as they are labelled.
+def lift_to_3d(keypoints: np.ndarray) -> Figure:
+    """Lift a labeled pose to 3D.
 
-    Depth is what a limb seems too short by: arms and thighs point ahead, shins back, and what is hidden lies
-    behind. Joints that are not labelled are placed straight on. The head is turned as its labelled parts fit
-    best, and backwards where none is labelled.
+    The joints below the head project to their labeled positions. The depth of a limb follows from its
+    foreshortening: arms and thighs point forward, shins backward, and hidden joints lie behind. Unlabeled
+    joints continue the limb straight down. The head is rotated to fit its labeled keypoints best, and away
+    from the viewer if none is labeled.
 
     Args:
-        keypoints: (17, 3) x, y, v in pixels of any scale; shoulders and hips are labelled.
+        keypoints: (17, 3) x, y, v in pixels of any scale; shoulders and hips are labeled.
 
     Returns:
-        The figure, in body heights from the middle of the hips.
+        The figure, in body heights from the center of the hips.
     """
-    size, middle = _size(keypoints), keypoints[TRUNK[2:], :2].mean(0)
-    flat = {name: (keypoints[row, :2] - middle) / size for name, row in ROW.items() if keypoints[row, 2] > 0}
-    hidden = {name for name, row in ROW.items() if keypoints[row, 2] == 1}
-    trunk, joints = _trunk(flat, hidden)
+    size, hip_center = _body_height_px(keypoints), keypoints[TRUNK_KEYPOINTS[2:], :2].mean(0)
+    labeled_xy = {
+        name: (keypoints[row, :2] - hip_center) / size
+        for name, row in KEYPOINT_INDEX.items()
+        if keypoints[row, 2] > 0
+    }
+    hidden = {name for name, row in KEYPOINT_INDEX.items() if keypoints[row, 2] == 1}
+    trunk, joints = _estimate_trunk(labeled_xy, hidden)
     for (start, end), (length, bend) in LIMBS.items():
-        if end in flat:
-            seen = flat[end] - joints[start][:2]
-            deep = np.sqrt(max(0.0, length**2 - seen @ seen))
+        if end in labeled_xy:
+            offset_xy = labeled_xy[end] - joints[start][:2]
+            depth = np.sqrt(max(0.0, length**2 - offset_xy @ offset_xy))
             sign = 1 if end in hidden else np.sign(bend * trunk[2, 2]) or -1.0
-            joints[end] = np.array([*flat[end], joints[start][2] + sign * deep])
+            joints[end] = np.array([*labeled_xy[end], joints[start][2] + sign * depth])
         else:
             joints[end] = joints[start] - length * trunk[1]
-    head, head_axes, head_size = _head(flat, trunk, joints)
+    head, head_axes, head_size = _fit_head(labeled_xy, trunk, joints)
     return Figure(joints, trunk, head, head_axes, head_size)
 
 
-def _size(keypoints: np.ndarray) -> float:
-    """Body height in pixels: what most limbs, which look shorter than they are, call for."""
-    spans = [(keypoints[TRUNK[:2], :2].mean(0) - keypoints[TRUNK[2:], :2].mean(0), SHOULDERS)]
-    spans.append((keypoints[TRUNK[0], :2] - keypoints[TRUNK[1], :2], 2 * SHOULDER))
+def _body_height_px(keypoints: np.ndarray) -> float:
+    """Estimate the body height in pixels from limb lengths, most of which are foreshortened."""
+    spans = [
+        (
+            keypoints[TRUNK_KEYPOINTS[:2], :2].mean(0) - keypoints[TRUNK_KEYPOINTS[2:], :2].mean(0),
+            SHOULDER_HEIGHT,
+        )
+    ]
+    spans.append((keypoints[TRUNK_KEYPOINTS[0], :2] - keypoints[TRUNK_KEYPOINTS[1], :2], 2 * SHOULDER_OFFSET))
     for (start, end), (length, _) in LIMBS.items():
-        if min(keypoints[ROW[start], 2], keypoints[ROW[end], 2]) > 0:
-            spans.append((keypoints[ROW[end], :2] - keypoints[ROW[start], :2], length))
+        if min(keypoints[KEYPOINT_INDEX[start], 2], keypoints[KEYPOINT_INDEX[end], 2]) > 0:
+            spans.append((keypoints[KEYPOINT_INDEX[end], :2] - keypoints[KEYPOINT_INDEX[start], :2], length))
     return float(np.quantile([np.hypot(*span) / length for span, length in spans], 0.8))
 
 
-def _trunk(flat: dict[str, np.ndarray], hidden: set[str]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """The trunk's axes (3, 3), and where shoulders and hips lie; the nose tells which shoulder is nearer."""
-    across = (flat["left_shoulder"] - flat["right_shoulder"]) / 2
-    up = (flat["left_shoulder"] + flat["right_shoulder"]) / 2
-    deep = np.sqrt(max(0.0, SHOULDER**2 - across @ across))
-    face = [flat[name] for name in FACE if name in flat]
-    ears = [flat[name] for name in ("left_ear", "right_ear") if name in flat]
-    sideways = np.array([-up[1], up[0]])  # to the right of somebody upright
-    if "nose" in flat and len(face) > 1:
-        looks = flat["nose"] - np.mean(ears or face, axis=0)
-        deep *= np.sign(looks @ sideways) or 1.0
+def _estimate_trunk(
+    labeled_xy: dict[str, np.ndarray], hidden: set[str]
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Compute the trunk's axes (3, 3) and the positions of shoulders and hips.
+
+    The nose decides which shoulder is nearer.
+    """
+    across = (labeled_xy["left_shoulder"] - labeled_xy["right_shoulder"]) / 2
+    up = (labeled_xy["left_shoulder"] + labeled_xy["right_shoulder"]) / 2
+    depth = np.sqrt(max(0.0, SHOULDER_OFFSET**2 - across @ across))
+    face = [labeled_xy[name] for name in FACE_KEYPOINTS if name in labeled_xy]
+    ears = [labeled_xy[name] for name in ("left_ear", "right_ear") if name in labeled_xy]
+    sideways = np.array([-up[1], up[0]])  # to the right of an upright person
+    if "nose" in labeled_xy and len(face) > 1:
+        face_direction = labeled_xy["nose"] - np.mean(ears or face, axis=0)
+        depth *= np.sign(face_direction @ sideways) or 1.0
     elif "left_shoulder" not in hidden and "right_shoulder" in hidden:
-        deep = -deep
-    left = np.array([*across, deep])
+        depth = -depth
+    left = np.array([*across, depth])
     left /= max(float(np.linalg.norm(left)), 1e-6)
-    spine = np.array([*up, -np.sqrt(max(0.0, SHOULDERS**2 - up @ up)) / 2])
+    spine = np.array([*up, -np.sqrt(max(0.0, SHOULDER_HEIGHT**2 - up @ up)) / 2])
     spine = spine - (spine @ left) * left
     spine /= max(float(np.linalg.norm(spine)), 1e-6)
     joints = {}
-    for part, far, shift in (("shoulder", deep, SHOULDERS * spine[2]), ("hip", deep * 0.55, 0.0)):
+    for part, depth_scale, shift in (
+        ("shoulder", depth, SHOULDER_HEIGHT * spine[2]),
+        ("hip", depth * 0.55, 0.0),
+    ):
         for side, sign in (("left", 1), ("right", -1)):
-            joints[f"{side}_{part}"] = np.array([*flat[f"{side}_{part}"], shift + sign * far])
+            joints[f"{side}_{part}"] = np.array([*labeled_xy[f"{side}_{part}"], shift + sign * depth_scale])
     return np.array([left, spine, np.cross(left, spine)]), joints
 
 
-def _head(
-    flat: dict[str, np.ndarray], trunk: np.ndarray, joints: dict[str, np.ndarray]
+def _fit_head(
+    labeled_xy: dict[str, np.ndarray], trunk: np.ndarray, joints: dict[str, np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray, float]:
-    """The head's middle, axes and size: of many ways to turn, what fits its labelled parts best."""
+    """Compute the head's center, axes and size: of many rotations, the best fit to its labeled keypoints."""
     neck = (joints["left_shoulder"] + joints["right_shoulder"]) / 2
-    labelled = np.array([name in flat for name in FACE])
+    labeled = np.array([name in labeled_xy for name in FACE_KEYPOINTS])
     rest = neck + (NECK_TO_HEAD + 0.015) * trunk[1]
     upright = np.array([-trunk[1, 1], trunk[1, 0]]), np.array([trunk[1, 0], trunk[1, 1]])
     scale = max(float(np.hypot(*upright[1])), 1e-6)
-    frame = np.array([[*(upright[0] / scale), 0], [*(upright[1] / scale), 0], [0, 0, -1.0]])
-    if not labelled.any():
-        return rest, turned(np.pi, 0, 0) @ frame, 1.0
-    turns = np.radians(list(product(range(-180, 180, 15), (-20, 5, 30), (-60, -40, -20, 0, 20, 40, 60))))
-    axes = turned(*turns.T) @ frame
-    at = np.array(list(FACE.values()))
-    places = (at * HEAD_RADII) @ axes  # (T, 5, 3)
-    facing = (at @ axes)[..., 2] / np.linalg.norm(at, axis=1)
-    given = np.array([flat[name] for name in FACE if name in flat])
-    apart, model = given - given.mean(0), places[:, labelled, :2]
-    model_apart = model - model.mean(1, keepdims=True)
-    sizes = (model_apart * apart).sum((1, 2)) + USUAL_HEAD
-    sizes = np.clip(sizes / ((model_apart**2).sum((1, 2)) + USUAL_HEAD), 0.7, 1.6)
-    middles = given.mean(0) - sizes[:, None] * model.mean(1)
-    misfit = ((apart - sizes[:, None, None] * model_apart) ** 2).sum((1, 2))
-    misfit += 0.05 * ((middles - rest[:2]) ** 2).sum(1) + 2e-4 * (turns[:, 1:] ** 2).sum(1)
-    misfit += 4e-4 * ((facing < FACE_SHOWS) != labelled).sum(1)
+    base_axes = np.array([[*(upright[0] / scale), 0], [*(upright[1] / scale), 0], [0, 0, -1.0]])
+    if not labeled.any():
+        return rest, head_rotation(np.pi, 0, 0) @ base_axes, 1.0
+    angles = np.radians(list(product(range(-180, 180, 15), (-20, 5, 30), (-60, -40, -20, 0, 20, 40, 60))))
+    axes = head_rotation(*angles.T) @ base_axes
+    face_points = np.array(list(FACE_KEYPOINTS.values()))
+    face_positions = (face_points * HEAD_RADII) @ axes  # (T, 5, 3)
+    facing = (face_points @ axes)[..., 2] / np.linalg.norm(face_points, axis=1)
+    given_xy = np.array([labeled_xy[name] for name in FACE_KEYPOINTS if name in labeled_xy])
+    given_offsets, model_xy = given_xy - given_xy.mean(0), face_positions[:, labeled, :2]
+    model_offsets = model_xy - model_xy.mean(1, keepdims=True)
+    sizes = (model_offsets * given_offsets).sum((1, 2)) + HEAD_SIZE_PRIOR
+    sizes = np.clip(sizes / ((model_offsets**2).sum((1, 2)) + HEAD_SIZE_PRIOR), 0.7, 1.6)
+    head_centers = given_xy.mean(0) - sizes[:, None] * model_xy.mean(1)
+    misfit = ((given_offsets - sizes[:, None, None] * model_offsets) ** 2).sum((1, 2))
+    misfit += 0.05 * ((head_centers - rest[:2]) ** 2).sum(1) + 2e-4 * (angles[:, 1:] ** 2).sum(1)
+    misfit += 4e-4 * ((facing < FACE_VISIBILITY_LIMITS) != labeled).sum(1)
     best = misfit.argmin()
-    return np.array([*middles[best], rest[2]]), axes[best], float(sizes[best])
+    return np.array([*head_centers[best], rest[2]]), axes[best], float(sizes[best])
 
 
 def _read_json(path: str | Path) -> np.ndarray:
-    expected = "COCO's person_keypoints_*.json or an .npz of (P, 17, 3) keypoints is expected"
+    expected = "expected COCO's person_keypoints_*.json or an .npz file of (P, 17, 3) keypoints"
     content = coco_json.read(path, expected, annotated=True)
-    rows = [person["keypoints"] for person in coco_json.persons(content) if person.get("keypoints")]
+    rows = [
+        person["keypoints"] for person in coco_json.person_annotations(content) if person.get("keypoints")
+    ]
     try:
         return np.array(rows, np.float64).reshape(len(rows), len(COCO.annotated), 3)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{path}: keypoints that are no 17 x (x, y, v) ({error}); {expected}") from error
+        raise ValueError(f"{path}: keypoints are not 17 x (x, y, v) ({error}); {expected}") from error
 
 
 def _read_npz(path: Path) -> np.ndarray:
     if not path.is_file():
         raise FileNotFoundError(
-            f"no poses at {path}; COCO's json or an .npz of (P, 17, 3) keypoints is expected"
+            f"{path}: file not found; expected COCO's JSON file or an .npz file of (P, 17, 3) keypoints"
         )
     try:
         with np.load(path, allow_pickle=False) as arrays:
             name = "keypoints" if "keypoints" in arrays else arrays.files[0] if len(arrays.files) == 1 else ""
             keypoints = arrays[name].astype(np.float64) if name else None
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path}: no .npz of numbers ({error})") from error
+        raise ValueError(f"{path}: not an .npz file of numbers ({error})") from error
     if keypoints is None or keypoints.ndim != 3 or keypoints.shape[1:] != (len(COCO.annotated), 3):
-        raise ValueError(f"{path}: an array `keypoints` of (P, 17, 3) expected: x, y in pixels and COCO's v")
+        raise ValueError(
+            f"{path}: expected an array `keypoints` of shape (P, 17, 3): x, y in pixels and COCO's v"
+        )
     return keypoints

@@ -1,4 +1,4 @@
-"""Drawn scenes: people before a background, with keypoints, boxes and masks that are exact."""
+"""Synthetic scenes: people in front of a background, with exact keypoints, boxes and masks."""
 
 from __future__ import annotations
 
@@ -14,34 +14,34 @@ from simplepose.synthetic.backdrops import Backdrop
 from simplepose.synthetic.figures import Figure
 from simplepose.synthetic.painter import Painter
 
-PICTURE_SHARE = (0.06, 1.4)
-"""(least, most) body height of a grown-up as a share of the picture's height."""
+# (min, max) body height of an adult as a fraction of the image's height.
+BODY_HEIGHT_RANGE = (0.06, 1.4)
 
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """A drawn picture and the truth about it.
+    """A synthetic image and its ground truth.
 
     Attributes:
         image: (H, W, 3) uint8 BGR.
-        keypoints: (P, 17, 3) float32 x, y, v as COCO has them: 0, 0, 0 outside the picture, on the far side
-            of the head, or of someone quite covered; else v 1 hidden or 2 visible. Farthest person first.
-        owners: (H, W) int16 whom each pixel shows: 1 for the first person; 0 for nobody.
+        keypoints: (P, 17, 3) float32 x, y, v as in COCO: 0, 0, 0 outside the image, on the far side of the
+            head, or of a fully covered person; else v 1 hidden or 2 visible. Farthest person first.
+        instance_map: (H, W) int16 person shown at each pixel: 1 for the first person; 0 for none.
     """
 
     image: np.ndarray
     keypoints: np.ndarray
-    owners: np.ndarray
+    instance_map: np.ndarray
 
     @cached_property
     def masks(self) -> np.ndarray:
-        """(P, H, W) bool, the pixels that show each person."""
+        """(P, H, W) bool, the visible pixels of each person."""
         people = np.arange(1, len(self.keypoints) + 1, dtype=np.int16)
-        return self.owners == people[:, None, None]
+        return self.instance_map == people[:, None, None]
 
     @cached_property
     def boxes_xyxy(self) -> np.ndarray:
-        """(P, 4) float32 first and last column and row that show each person; 0 where none does."""
+        """(P, 4) float32 first and last visible column and row of each person; 0 for an invisible person."""
         boxes = np.zeros((len(self.keypoints), 4), np.float32)
         for box, mask in zip(boxes, self.masks, strict=True):
             rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
@@ -54,45 +54,45 @@ def draw_scene(
     rng: np.random.Generator,
     size_hw: tuple[int, int],
     people: int,
-    figure: Callable[[np.random.Generator], Figure] = poses.draw_figure,
+    figure: Callable[[np.random.Generator], Figure] = poses.sample_figure,
     backdrop: Backdrop = backdrops.draw_backdrop,
 ) -> Scene:
-    """Draw so many people; the same state of the generator gives the same scene.
+    """Draw a scene; the same state of the generator gives the same scene.
 
     Args:
-        rng: decides all.
-        size_hw: height and width of the picture, at least 1.
-        people: how many, 0 too.
-        figure: whom; `given_poses.PoseFile` draws those of a file.
-        backdrop: before what; `backdrops.PictureFolder` takes the pictures of a folder.
+        rng: the only source of randomness.
+        size_hw: height and width of the image, at least 1.
+        people: number of people, >= 0.
+        figure: samples the pose of a person; `poses.PoseFile` takes those of a file.
+        backdrop: draws the background; `backdrops.BackgroundFolder` takes the images of a folder.
     """
     height, width = size_hw
     horizon, eye_level = height * rng.uniform(0.1, 0.5), rng.uniform(0.7, 1.2)
     painter = Painter(rng, np.ascontiguousarray(backdrop(rng, size_hw, horizon)))
-    taken = np.zeros(0)
-    for size in _draw_sizes(rng, height, people):
+    used_x = np.zeros(0)
+    for size in _sample_body_heights(rng, height, people):
         foot_y = horizon + eye_level * size
         if rng.random() < 0.1:
-            painter.paint_thing((rng.uniform(0, width), foot_y), size)
-        tries = rng.uniform(0.05, 0.95, rng.integers(1, 12)) * width
-        gaps = np.abs(tries[:, None] - taken).min(1, initial=width)
-        taken = np.append(taken, tries[gaps.argmax()])  # people keep apart while there is room
-        painter.paint_person(figure(rng), (taken[-1], foot_y), size)
+            painter.paint_object((rng.uniform(0, width), foot_y), size)
+        candidates = rng.uniform(0.05, 0.95, rng.integers(1, 12)) * width
+        gaps = np.abs(candidates[:, None] - used_x).min(1, initial=width)
+        used_x = np.append(used_x, candidates[gaps.argmax()])  # people keep apart if there is room
+        painter.paint_person(figure(rng), (used_x[-1], foot_y), size)
     if rng.random() < 0.1:
-        painter.paint_thing((rng.uniform(0, width), height * rng.uniform(0.8, 1.2)), height)
-    return Scene(_photograph(rng, painter.image), painter.keypoints(), painter.owners)
+        painter.paint_object((rng.uniform(0, width), height * rng.uniform(0.8, 1.2)), height)
+    return Scene(_simulate_camera(rng, painter.image), painter.keypoints(), painter.instance_map)
 
 
-def _draw_sizes(rng: np.random.Generator, height: int, people: int) -> np.ndarray:
-    """(P,) body heights of grown-ups in pixels, the farthest first."""
-    least, most = np.log(PICTURE_SHARE)
+def _sample_body_heights(rng: np.random.Generator, height: int, people: int) -> np.ndarray:
+    """Sample body heights of adults in pixels, farthest first: (P,)."""
+    least, most = np.log(BODY_HEIGHT_RANGE)
     largest = rng.uniform(least + 1.2, most)
     smallest = max(least, largest + np.log(rng.uniform(0.12, 0.9)))
     return height * np.exp(np.sort(rng.uniform(smallest, largest, people)))
 
 
-def _photograph(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
-    """The picture as a camera takes it: exposure, colour cast, blur and grain."""
+def _simulate_camera(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
+    """Apply camera effects: exposure, color cast, blur and grain."""
     if rng.random() < 0.7:
         steps = np.arange(256)[:, None] / 255
         curve = (

@@ -1,4 +1,4 @@
-"""Who is who from frame to frame: people found in the frames of a video -> the same people with ids."""
+"""Tracking: assign persistent ids to the people found in the frames of a video."""
 
 from simplepose.tracking.tracker import Tracker
 

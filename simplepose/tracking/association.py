@@ -1,9 +1,9 @@
-"""How similar people and tracks are, and the evidence that a person belongs to a track.
+"""Similarity of people and tracks, and the evidence that a person belongs to a track.
 
-Similarity is object keypoint similarity that allows for elapsed time, and box overlap. Evidence is a log
-likelihood ratio: that a person is this track rather than another person nearby. Unlike a similarity, evidence
-of several joints adds up, and the precision of the forecast counts: a pose slightly off a precise forecast is
-evidence against the track, and next to an imprecise one it says little.
+Similarity is object keypoint similarity (OKS) that allows for elapsed time, combined with box overlap.
+Evidence is a log likelihood ratio: the person is this track, against another person nearby. Unlike
+similarities, the evidence of several joints adds up, and it depends on the precision of the forecast: a small
+deviation from a precise forecast is evidence against the track; from an imprecise one it means little.
 """
 
 from __future__ import annotations
@@ -13,148 +13,178 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from simplepose.people import boxes_around
-from simplepose.tracking.motion import OUTLYING, SCALE, Forecast
-from simplepose.tracking.tracks import Sights
+from simplepose.tracking.motion import OKS_SCALE_RATIO, OUTLIER_STDS, Forecast
+from simplepose.tracking.tracks import Detections
 
-SIGHT_NOISE = 3.0
-"""OKS's variance times this is that between two sights of a joint: networks place it no better than
-annotators do, both times, and limbs move in between."""
-SWING_FRAMES = 3.0
-"""In so many frames a joint's place on its body becomes uncertain by OKS's variance more ..."""
-SWING_MOST = 12.0
-"""... squared, and after so many no more so: limbs swing to and fro."""
-REACH = 3.0
-"""Deviations of the forecast within which tracks and people are compared at all."""
+# Variance between two observations of a joint, in units of OKS's variance. Networks localize no better than
+# annotators, both observations have errors, and limbs move in between.
+OBSERVATION_VARIANCE_FACTOR = 3.0
+# The variance of a joint relative to the body grows by OKS's variance times (age /
+# VARIANCE_GROWTH_FRAMES)^2 ...
+VARIANCE_GROWTH_FRAMES = 3.0
+# ... up to this age in frames: limbs swing back and forth.
+MAX_GROWTH_FRAMES = 12.0
+# Tracks and people are compared only within this number of the forecast's standard deviations.
+GATE_STDS = 3.0
 
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
-    """K pairs of a track and a person near it.
+    """K candidate pairs of a track and a nearby person.
 
     Attributes:
-        rows, people: (K,) of the track and of the person.
+        track_rows, person_rows: (K,) indices of the track and of the person.
         common: (K, J) bool: the joints that both have.
-        off: (K, J, 2) pixels from where joints should be to where they are; of joints in common.
-        overlap: (K,) intersection over union of the boxes.
+        offsets: (K, J, 2) pixels from the forecast to the observed position; 0 for joints not in common.
+        iou: (K,) intersection over union of the bounding boxes.
     """
 
-    rows: np.ndarray
-    people: np.ndarray
+    track_rows: np.ndarray
+    person_rows: np.ndarray
     common: np.ndarray
-    off: np.ndarray
-    overlap: np.ndarray
+    offsets: np.ndarray
+    iou: np.ndarray
 
-    def where(self, kept: np.ndarray) -> Pairs:
-        """Those of them; (K,) bool."""
+    def select(self, kept: np.ndarray) -> Pairs:
+        """Select pairs by a (K,) bool mask."""
         return Pairs(*(getattr(self, field.name)[kept] for field in fields(self)))
 
 
-def near_pairs(expected: Forecast, sights: Sights) -> Pairs:
-    """The pairs of T tracks and P people worth comparing."""
-    xy, found = sights.xy, sights.found
+def find_candidate_pairs(expected: Forecast, detections: Detections) -> Pairs:
+    """Find the pairs of T tracks and P people that are near enough to be compared."""
+    xy, found = detections.xy, detections.found
     boxes = boxes_around(xy, found)
-    rows, people = np.nonzero(_near(expected, boxes) & found.any(1))
-    common = expected.known[rows] & found[people]
-    off = np.where(common[..., None], xy[people] - expected.xy[rows], 0)
-    return Pairs(rows, people, common, off, _overlap(expected.boxes_xyxy[rows], boxes[people]))
+    track_rows, person_rows = np.nonzero(_boxes_are_near(expected, boxes) & found.any(1))
+    common = expected.known[track_rows] & found[person_rows]
+    offsets = np.where(common[..., None], xy[person_rows] - expected.xy[track_rows], 0)
+    return Pairs(
+        track_rows,
+        person_rows,
+        common,
+        offsets,
+        _box_iou(expected.boxes_xyxy[track_rows], boxes[person_rows]),
+    )
 
 
 def similarity(expected: Forecast, pairs: Pairs, sigmas: np.ndarray, box_weight: float) -> np.ndarray:
-    """How alike each pair is.
+    """Compute the similarity of each pair.
 
-    Each joint in common says exp(-d^2 / 2 v), as in OKS, where v is its variance in OKS, more with time, and
-    that of the body's place together; the overlap of the boxes counts as `box_weight` joints.
+    Each common joint contributes exp(-d^2 / 2 v), as in OKS. The variance v is OKS's variance, which grows
+    with time, plus that of the body's position. The box overlap counts as `box_weight` joints.
 
     Returns:
         (K,) float64 in [0, 1].
     """
-    spread = 2 * sigmas * (SCALE * expected.sizes)[:, None]
-    swing = (np.minimum(expected.ages, SWING_MOST) / SWING_FRAMES) ** 2
-    variances = (spread**2 * (SIGHT_NOISE + swing) + expected.spread[:, None] ** 2)[pairs.rows]
-    said = np.where(
-        pairs.common, np.exp(-np.einsum("kjx,kjx->kj", pairs.off, pairs.off) / (2 * variances)), 0
+    oks_std = 2 * sigmas * (OKS_SCALE_RATIO * expected.sizes)[:, None]
+    growth = (np.minimum(expected.ages, MAX_GROWTH_FRAMES) / VARIANCE_GROWTH_FRAMES) ** 2
+    variances = (oks_std**2 * (OBSERVATION_VARIANCE_FACTOR + growth) + expected.body_std[:, None] ** 2)[
+        pairs.track_rows
+    ]
+    joint_similarity = np.where(
+        pairs.common, np.exp(-np.einsum("kjx,kjx->kj", pairs.offsets, pairs.offsets) / (2 * variances)), 0
     ).sum(1)
     total = pairs.common.sum(1) + box_weight
-    alike: np.ndarray = (said + box_weight * pairs.overlap) / np.where(total > 0, total, 1)
-    return alike
+    similarities: np.ndarray = (joint_similarity + box_weight * pairs.iou) / np.where(total > 0, total, 1)
+    return similarities
 
 
-def _near(expected: Forecast, boxes: np.ndarray) -> np.ndarray:
-    """(T, P) bool: boxes that meet, or nearly so."""
-    margin = (REACH * np.hypot(expected.spread, 0.1 * expected.sizes))[:, None, None]
+def _boxes_are_near(expected: Forecast, boxes: np.ndarray) -> np.ndarray:
+    """Compute which boxes of tracks and people touch or nearly touch: (T, P) bool."""
+    margin = (GATE_STDS * np.hypot(expected.body_std, 0.1 * expected.sizes))[:, None, None]
     low, high = expected.boxes_xyxy[:, None, :2] - margin, expected.boxes_xyxy[:, None, 2:] + margin
     near: np.ndarray = ((low <= boxes[:, 2:]) & (high >= boxes[:, :2])).all(2)
     return near
 
 
-def _overlap(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """(K, 4) and (K, 4) -> (K,) intersection over union; 0 for boxes without area."""
+def _box_iou(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Compute the intersection over union of (K, 4) and (K, 4) boxes: (K,), 0 for boxes without area."""
     low, high = np.maximum(boxes[:, :2], others[:, :2]), np.minimum(boxes[:, 2:], others[:, 2:])
-    both = np.maximum(high - low, 0).prod(1)
-    union = (boxes[:, 2:] - boxes[:, :2]).prod(1) + (others[:, 2:] - others[:, :2]).prod(1) - both
-    return both / np.where(union > 0, union, 1)
+    intersection = np.maximum(high - low, 0).prod(1)
+    union = (boxes[:, 2:] - boxes[:, :2]).prod(1) + (others[:, 2:] - others[:, :2]).prod(1) - intersection
+    return intersection / np.where(union > 0, union, 1)
 
 
-ELSEWHERE = 0.05
-"""Share of joints that are placed anywhere near: guessed, or another's."""
-ASTRAY = 1e-3
-"""Share of bodies whose motion the forecast does not cover."""
-JOINT_ROOM = 0.15
-"""Body sizes: deviation of somebody else's joints from where the track's should be, the bodies in line ..."""
-VAGUE = 4.0
-"""... whose variance is at least so many times the forecast's."""
-BODY_ROOM = 0.5
-"""Body sizes: deviation of the place of somebody else who is near."""
-PLACE_SPREAD = 0.01
-"""Body sizes: deviation of a body's place that the forecast does not know of."""
-TOGETHER = 0.5
-"""What of the evidence of a joint found or not found counts: joints come and go together."""
-UNCOVERED = 0.01
-"""Share of sights at which somebody hides or appears at once, so that what was found tells nothing."""
-BOX_LEAST, BOX_MOST = 0.1, 5.0
-"""Odds that boxes give that do not meet, and besides those that are the same."""
+# Fraction of joints at an arbitrary nearby position: guessed, or another person's.
+OUTLIER_JOINT_SHARE = 0.05
+# Fraction of bodies whose motion the forecast does not cover.
+OUTLIER_BODY_SHARE = 1e-3
+# Standard deviation of another person's joints from the track's forecast with both bodies aligned, body
+# sizes.
+OTHER_JOINT_STD = 0.15
+# The variance of another person's joints is increased by this multiple of the forecast's variance.
+MIN_VARIANCE_RATIO = 4.0
+# Standard deviation of the position of another person nearby, body sizes.
+OTHER_BODY_STD = 0.5
+# Standard deviation of a body's position that the forecast does not model, body sizes.
+EXTRA_BODY_STD = 0.01
+# Weight of the evidence of found and missing joints: joints appear and disappear together.
+VISIBILITY_WEIGHT = 0.5
+# Fraction of observations with a sudden occlusion or appearance, where the found joints carry no
+# information.
+UNMODELED_SHARE = 0.01
+# Odds of boxes without overlap, and the increase of the odds for identical boxes.
+MIN_BOX_ODDS, BOX_ODDS_GAIN = 0.1, 5.0
 
 
 def evidence(expected: Forecast, pairs: Pairs, found: np.ndarray, box_weight: float) -> np.ndarray:
-    """What speaks for each pair.
+    """Compute the evidence for each pair.
 
     Args:
-        expected: of T tracks.
-        pairs: K of them.
-        found: (P, J) bool, of the people.
-        box_weight: of the boxes' overlap, where no joint is in common; they count less the more are.
+        expected: forecast of T tracks.
+        pairs: K pairs.
+        found: (P, J) bool, the found joints of the people.
+        box_weight: weight of the box overlap for a pair without common joints; it decreases with their
+            number.
 
     Returns:
-        (K,) float64: the logarithm of the likelihood ratio; above 0 speaks for the pair.
+        (K,) float64 log likelihood ratios; positive values support the pair.
     """
-    boxes = box_weight * np.log(BOX_LEAST + BOX_MOST * pairs.overlap) / (1 + pairs.common.sum(1))
+    boxes = box_weight * np.log(MIN_BOX_ODDS + BOX_ODDS_GAIN * pairs.iou) / (1 + pairs.common.sum(1))
     return (
-        _of_places(expected, pairs)
-        + _of_what_shows(expected.showing[pairs.rows], found[pairs.people])
+        _position_evidence(expected, pairs)
+        + _visibility_evidence(expected.detection_rates[pairs.track_rows], found[pairs.person_rows])
         + boxes
     )
 
 
-def _of_places(expected: Forecast, pairs: Pairs) -> np.ndarray:
-    """(K,) of where the body is, and of each joint on it: a Gaussian beside a wider one, and outliers."""
-    sizes, variances = expected.sizes[pairs.rows], expected.variances[pairs.rows]
-    place = expected.spread[pairs.rows] ** 2 + (PLACE_SPREAD * sizes) ** 2
-    far = np.einsum("kjx,kjx->kj", pairs.off, pairs.off) / (variances + place[:, None])
-    weights = np.where(pairs.common, 1 / (variances * np.maximum(1, far / OUTLYING**2)), 0)
-    total = weights.sum(1) + 1 / place
-    shift = np.einsum("kj,kjx->kx", weights, pairs.off) / total[:, None]
-    room = (JOINT_ROOM * sizes[:, None]) ** 2 + VAGUE * variances
-    rest = pairs.off - shift[:, None]
-    off = np.einsum("kjx,kjx->kj", rest, rest)
-    joints = np.log((1 - ELSEWHERE) * room / variances * np.exp(-off / (2 * variances)) + ELSEWHERE)
-    wide = 1 + (place + (BODY_ROOM * sizes) ** 2) * np.where(pairs.common, 1 / room, 0).sum(1)
-    ratio = wide / (place * total) * np.exp(-(shift**2).sum(1) / (2 * place))
-    body: np.ndarray = np.log((1 - ASTRAY) * ratio + ASTRAY)
-    return body + np.where(pairs.common, joints, 0).sum(1)
+def _position_evidence(expected: Forecast, pairs: Pairs) -> np.ndarray:
+    """Compute the evidence of the positions of the body and of each joint relative to it: (K,).
+
+    Each is the ratio of a Gaussian to a wider one, with outliers.
+    """
+    sizes, variances = expected.sizes[pairs.track_rows], expected.joint_variances[pairs.track_rows]
+    body_variance = expected.body_std[pairs.track_rows] ** 2 + (EXTRA_BODY_STD * sizes) ** 2
+    distances = np.einsum("kjx,kjx->kj", pairs.offsets, pairs.offsets) / (variances + body_variance[:, None])
+    weights = np.where(pairs.common, 1 / (variances * np.maximum(1, distances / OUTLIER_STDS**2)), 0)
+    total = weights.sum(1) + 1 / body_variance
+    body_shift = np.einsum("kj,kjx->kx", weights, pairs.offsets) / total[:, None]
+    other_variances = (OTHER_JOINT_STD * sizes[:, None]) ** 2 + MIN_VARIANCE_RATIO * variances
+    residuals = pairs.offsets - body_shift[:, None]
+    joint_distances = np.einsum("kjx,kjx->kj", residuals, residuals)
+    joint_evidence = np.log(
+        (1 - OUTLIER_JOINT_SHARE) * other_variances / variances * np.exp(-joint_distances / (2 * variances))
+        + OUTLIER_JOINT_SHARE
+    )
+    other_spread = 1 + (body_variance + (OTHER_BODY_STD * sizes) ** 2) * np.where(
+        pairs.common, 1 / other_variances, 0
+    ).sum(1)
+    body_ratio = (
+        other_spread / (body_variance * total) * np.exp(-(body_shift**2).sum(1) / (2 * body_variance))
+    )
+    body_evidence: np.ndarray = np.log((1 - OUTLIER_BODY_SHARE) * body_ratio + OUTLIER_BODY_SHARE)
+    return body_evidence + np.where(pairs.common, joint_evidence, 0).sum(1)
 
 
-def _of_what_shows(showing: np.ndarray, found: np.ndarray) -> np.ndarray:
-    """(K,) of which joints were found, of those that were of late: (K, J) shares and (K, J) bool."""
-    odds = TOGETHER * np.log(2 * np.where(found, showing, 1 - showing)).sum(1)
-    told: np.ndarray = np.log(UNCOVERED + (1 - UNCOVERED) * np.exp(odds))
-    return told
+def _visibility_evidence(detection_rates: np.ndarray, found: np.ndarray) -> np.ndarray:
+    """Compute the evidence of found and missing joints.
+
+    Args:
+        detection_rates: (K, J) how often each joint was found recently.
+        found: (K, J) bool.
+
+    Returns:
+        (K,) log likelihood ratios.
+    """
+    odds = VISIBILITY_WEIGHT * np.log(2 * np.where(found, detection_rates, 1 - detection_rates)).sum(1)
+    log_ratio: np.ndarray = np.log(UNMODELED_SHARE + (1 - UNMODELED_SHARE) * np.exp(odds))
+    return log_ratio

@@ -1,12 +1,12 @@
-"""The motion of tracked people: a Kalman filter of the body and its joints, and the One Euro filter.
+"""Motion models of tracked people: a Kalman filter for the body and its joints, and the One Euro filter.
 
-A body moves at a constant velocity that changes a little; its joints swing on it. The body's velocity is
-the state of a Kalman filter that measures how far the body went between two observations. The position and
-swing of each joint (its velocity relative to the body) are the state of another filter. The swing decays,
-so that it does not carry a joint away while it is hidden. Lengths are in body sizes where noted, so that
-near and far people are treated alike.
+The body moves at a nearly constant velocity. That velocity is the state of a Kalman filter whose
+measurement is the displacement of the body between two observations. Each joint moves relative to the body.
+The joint's position and relative velocity are the state of a second filter. The relative velocity decays,
+so that it does not carry an occluded joint away. Lengths are in body sizes where noted, so that near and
+far people are treated alike.
 
-The One Euro filter (Casiez, Roussel, Vogel, CHI 2012) smooths keypoints: steady at rest, quick in motion.
+The One Euro filter (Casiez, Roussel, Vogel, CHI 2012) smooths keypoints: strongly at rest, weakly in motion.
 """
 
 from __future__ import annotations
@@ -16,90 +16,102 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from simplepose.people import NO_ID, boxes_around
-from simplepose.tracking.tracks import Sights, Tracks
+from simplepose.tracking.tracks import Detections, Tracks
 
+# Cutoff of the velocity filter, cycles per frame: the paper's 1 Hz at 25 frames per second.
 VELOCITY_CUTOFF = 0.04
-"""Cycles a frame: of the filter of the velocity, the paper's 1 Hz at 25 frames a second."""
 
 
 def one_euro(
     xy: np.ndarray,
     last_xy: np.ndarray,
     last_velocity: np.ndarray,
-    gone: np.ndarray,
+    elapsed: np.ndarray,
     sizes: np.ndarray,
     cutoff: float,
     speed: float,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """One step of the filter for each joint.
+    """Apply one step of the One Euro filter to each joint.
 
-    The cutoff is that of the paper with the speed in body sizes, so that near and far people are smoothed
-    alike. After a long absence little of the past remains; a joint seen for the first time stays as it is.
+    The cutoff is that of the paper, with the speed in body sizes, so that near and far people are smoothed
+    alike. After a long absence the past has little weight. A joint found for the first time is not changed.
 
     Args:
         xy: (P, J, 2) pixels.
-        last_xy, last_velocity: (P, J, 2) what this gave for the joint's last sight; pixels, pixels a frame.
-        gone: (P, J) frames since then, above 0; inf for a joint that was never seen.
-        sizes: (P,) pixels, of the bodies.
-        cutoff: cycles a frame, of a joint at rest.
-        speed: what is added to the cutoff for each body size a frame.
+        last_xy, last_velocity: (P, J, 2) outputs of this function at the joint's last observation, in pixels
+            and pixels per frame.
+        elapsed: (P, J) frames since that observation, > 0; inf for a joint that was never found.
+        sizes: (P,) body sizes in pixels.
+        cutoff: cutoff of a joint at rest, cycles per frame.
+        speed: increase of the cutoff for each body size per frame.
 
     Returns:
-        (P, J, 2) smoothed pixels, and (P, J, 2) pixels a frame.
+        (P, J, 2) smoothed positions in pixels, and (P, J, 2) velocities in pixels per frame.
     """
-    steps = np.isfinite(gone)[..., None] * (xy - last_xy) / np.where(np.isfinite(gone), gone, 1)[..., None]
-    velocity = last_velocity + _share(VELOCITY_CUTOFF, gone)[..., None] * (steps - last_velocity)
-    pace = np.linalg.norm(velocity, axis=2) / sizes[:, None]
-    share = _share(cutoff + speed * pace, gone)[..., None]
-    return last_xy + share * (xy - last_xy), velocity
+    frame_velocity = (
+        np.isfinite(elapsed)[..., None]
+        * (xy - last_xy)
+        / np.where(np.isfinite(elapsed), elapsed, 1)[..., None]
+    )
+    velocity = last_velocity + _smoothing_factor(VELOCITY_CUTOFF, elapsed)[..., None] * (
+        frame_velocity - last_velocity
+    )
+    relative_speed = np.linalg.norm(velocity, axis=2) / sizes[:, None]
+    factor = _smoothing_factor(cutoff + speed * relative_speed, elapsed)[..., None]
+    return last_xy + factor * (xy - last_xy), velocity
 
 
-def _share(cutoff: np.ndarray | float, gone: np.ndarray) -> np.ndarray:
-    """How much of a new value counts after so many frames: the paper's alpha."""
-    share: np.ndarray = 1 - 1 / (1 + 2 * np.pi * cutoff * gone)
-    return share
+def _smoothing_factor(cutoff: np.ndarray | float, elapsed: np.ndarray) -> np.ndarray:
+    """Compute the weight of a new value after `elapsed` frames: the paper's alpha."""
+    factor: np.ndarray = 1 - 1 / (1 + 2 * np.pi * cutoff * elapsed)
+    return factor
 
 
-WANDER = 2e-5
-"""Variance of the velocity that a frame adds, (body sizes a frame) squared: people speed up and turn."""
-FIRST_SPREAD = 0.04
-"""Deviation of the velocity of somebody just seen, body sizes a frame: about a quick walk at 25 a second."""
-SIGHT_SPREAD = 0.01
-"""Deviation of how far a body seems to go in a frame beyond its joints' noise, body sizes: limbs swing."""
-SWING = 0.02
-"""Deviation of a joint's velocity on its body, body sizes a frame."""
-SWING_FRAMES = 6.0
-"""Frames in which a joint's velocity on its body falls to a third."""
-SWING_MOST = 12.0
-"""After so many frames a joint's place on its body is no less certain: limbs swing to and fro."""
-OUTLYING = 3.0
-"""Deviations from which on a joint counts less the farther it lies: some are guessed."""
-SHOWING = 0.35
-"""Share by which what is found of a joint in a frame changes how often it is expected to be found."""
-SHOWING_FRAMES = 8.0
-"""Frames unseen in which what was found of a body falls to a third of its worth."""
-SHRINKING = 0.005
-"""Share of its size that a body of whom less is seen loses in a frame."""
-LEAST_SIZE = 32.0
-"""Pixels of a body of whom too little is seen to tell its size."""
-SCALE = 0.4
-"""OKS's scale, the root of the covered area, in body sizes: 0.53 (COCO's bodies in their boxes) of a box
-that is 0.3 as wide as high."""
+# Variance added to the body velocity per frame, (body sizes per frame)^2: people accelerate and turn.
+VELOCITY_NOISE = 2e-5
+# Standard deviation of a new track's velocity, body sizes per frame: about a brisk walk at 25 frames per
+# second.
+INITIAL_VELOCITY_STD = 0.04
+# Standard deviation of the measured body displacement per frame beyond joint noise, body sizes: limbs
+# swing.
+DISPLACEMENT_STD = 0.01
+# Standard deviation of a joint's velocity relative to the body, body sizes per frame.
+RELATIVE_VELOCITY_STD = 0.02
+# Frames after which a joint's relative velocity has decayed to 1 / e.
+RELATIVE_VELOCITY_DECAY_FRAMES = 6.0
+# Frames after which a joint's uncertainty relative to the body no longer grows: limbs swing back and forth.
+MAX_RELATIVE_MOTION_FRAMES = 12.0
+# Standard deviations beyond which a joint's weight decreases with its distance: some joints are guessed.
+OUTLIER_STDS = 3.0
+# Weight of one frame in a joint's running detection rate.
+DETECTION_RATE_GAIN = 0.35
+# Frames without observation after which the detection rates have decayed to 1 / e of their distance from
+# 0.5.
+DETECTION_RATE_DECAY_FRAMES = 8.0
+# Maximum decrease of a body's size per frame, as a fraction: fewer found joints give a smaller box.
+MAX_SHRINK_RATE = 0.005
+# Size of a body with too few found joints to measure it, pixels.
+MIN_BODY_SIZE_PX = 32.0
+# OKS's scale (the square root of the body's area) in body sizes: the area is 0.53 of the bounding box, as
+# in COCO,
+# and the box is 0.3 times as wide as high.
+OKS_SCALE_RATIO = 0.4
 
 
 @dataclass(frozen=True, eq=False)
 class Forecast:
-    """Where T tracks should be at some time.
+    """The predicted state of T tracks at a given time.
 
     Attributes:
         xy: (T, J, 2) float64 pixels.
-        known: (T, J) bool: the joints that it tells of.
-        ages: (T, J) float64 frames since each was found; inf for never.
-        boxes_xyxy: (T, 4) around the joints that are known.
-        sizes: (T,) pixels, of the bodies.
-        spread: (T,) pixels: deviation of the body's place in each direction.
-        variances: (T, J) pixels squared: of where a joint should be seen, its body's place given.
-        swing, pxx, pxv, pvv, showing: (T, J) or (T, J, 2) the state of the joints, as `Tracks` has it.
+        known: (T, J) bool: the joints with a predicted position.
+        ages: (T, J) float64 frames since each joint was found; inf if it never was.
+        boxes_xyxy: (T, 4) bounding boxes of the known joints.
+        sizes: (T,) body sizes in pixels.
+        body_std: (T,) standard deviation of the body's position in each direction, pixels.
+        joint_variances: (T, J) variance of a joint's observed position given the body's position, pixels^2.
+        relative_velocity, pxx, pxv, pvv, detection_rates: (T, J) or (T, J, 2) the state of the joints, as in
+            `Tracks`.
     """
 
     xy: np.ndarray
@@ -107,152 +119,179 @@ class Forecast:
     ages: np.ndarray
     boxes_xyxy: np.ndarray
     sizes: np.ndarray
-    spread: np.ndarray
-    variances: np.ndarray
-    swing: np.ndarray
+    body_std: np.ndarray
+    joint_variances: np.ndarray
+    relative_velocity: np.ndarray
     pxx: np.ndarray
     pxv: np.ndarray
     pvv: np.ndarray
-    showing: np.ndarray
+    detection_rates: np.ndarray
 
-    def where(self, rows: np.ndarray) -> Forecast:
-        """Those rows, given as indices."""
+    def select(self, rows: np.ndarray) -> Forecast:
+        """Select rows by index."""
         return Forecast(*(getattr(self, field.name)[rows] for field in fields(self)))
 
 
 def body_sizes(xy: np.ndarray, found: np.ndarray) -> np.ndarray:
-    """(P, J, 2) and (P, J) bool -> (P,) pixels: the longer side of the box around what was found."""
+    """Compute body sizes: the longer side of the bounding box of the found joints.
+
+    Args:
+        xy: (P, J, 2) pixels.
+        found: (P, J) bool.
+
+    Returns:
+        (P,) pixels.
+    """
     boxes = boxes_around(xy, found)
-    sizes: np.ndarray = np.maximum((boxes[:, 2:] - boxes[:, :2]).max(1), LEAST_SIZE)
+    sizes: np.ndarray = np.maximum((boxes[:, 2:] - boxes[:, :2]).max(1), MIN_BODY_SIZE_PX)
     return sizes
 
 
-def sight_variances(sizes: np.ndarray, sigmas: np.ndarray) -> np.ndarray:
-    """(T, J) pixels squared: how far from a joint it is seen; COCO's sigmas are what annotators differ by."""
-    return (1.1 * sigmas * (SCALE * sizes)[:, None]) ** 2 + (0.008 * sizes[:, None]) ** 2
+def observation_variances(sizes: np.ndarray, sigmas: np.ndarray) -> np.ndarray:
+    """Compute the variance of an observed joint position, (T, J) pixels^2.
+
+    COCO's sigmas are the deviations between annotators.
+    """
+    return (1.1 * sigmas * (OKS_SCALE_RATIO * sizes)[:, None]) ** 2 + (0.008 * sizes[:, None]) ** 2
 
 
-def begin(sights: Sights, sigmas: np.ndarray, time: float) -> Tracks:
-    """Tracks of people just seen for the first time."""
-    xy, found, count = sights.xy, sights.found, len(sights)
+def start_tracks(detections: Detections, sigmas: np.ndarray, time: float) -> Tracks:
+    """Start a track for each of P detections."""
+    xy, found, count = detections.xy, detections.found, len(detections)
     sizes = body_sizes(xy, found)
     return Tracks(
         ids=np.full(count, NO_ID, np.int64),
-        sureness=found.mean(1),
+        confidence=found.mean(1),
         xy=xy.copy(),
-        swing=np.zeros_like(xy),
-        pxx=sight_variances(sizes, sigmas),
+        relative_velocity=np.zeros_like(xy),
+        pxx=observation_variances(sizes, sigmas),
         pxv=np.zeros(found.shape),
-        pvv=np.repeat((SWING * sizes[:, None]) ** 2, found.shape[1], 1),
-        showing=np.where(found, 0.7, 0.3),
-        sights=np.where(found, time, -np.inf),
-        seen=np.full(count, time),
-        sightings=np.ones(count, np.int64),
+        pvv=np.repeat((RELATIVE_VELOCITY_STD * sizes[:, None]) ** 2, found.shape[1], 1),
+        detection_rates=np.where(found, 0.7, 0.3),
+        last_found=np.where(found, time, -np.inf),
+        last_seen=np.full(count, time),
+        observation_counts=np.ones(count, np.int64),
         sizes=sizes,
         velocity=np.zeros((count, 2)),
-        variance=np.full(count, FIRST_SPREAD**2),
-        colours=sights.colours,
-        colour_sights=sights.clear.astype(np.float64),
+        velocity_variance=np.full(count, INITIAL_VELOCITY_STD**2),
+        colors=detections.colors,
+        color_counts=detections.color_known.astype(np.float64),
         smooth_xy=xy.copy(),
         smooth_velocity=np.zeros_like(xy),
     )
 
 
 def forecast(tracks: Tracks, sigmas: np.ndarray, time: float) -> Forecast:
-    """Where tracks should be at a time after the last sight of each."""
-    gone = time - tracks.seen
-    swung = np.minimum(gone, SWING_MOST)[:, None]
-    kept = np.exp(-swung / SWING_FRAMES)
-    far = SWING_FRAMES * (1 - kept)
-    power = (SWING * tracks.sizes[:, None]) ** 2
-    xy = tracks.xy + (tracks.velocity * gone[:, None])[:, None] + tracks.swing * far[..., None]
-    pxx = tracks.pxx + 2 * far * tracks.pxv + far**2 * tracks.pvv
-    pxx = pxx + power * SWING_FRAMES**2 * (2 * swung / SWING_FRAMES - 3 + 4 * kept - kept**2)
-    pxv = kept * (tracks.pxv + far * tracks.pvv) + power * SWING_FRAMES * (1 - kept) ** 2
-    pvv = kept**2 * tracks.pvv + power * (1 - kept**2)
-    known, ages = tracks.known, time - tracks.sights
-    variance = tracks.variance * gone**2 + WANDER * gone**3 / 3
-    spread = tracks.sizes * np.sqrt(variance)
-    kept_showing = np.exp(-(gone - 1).clip(0) / SHOWING_FRAMES)[:, None]
+    """Predict the state of tracks at a time after the last observation of each."""
+    elapsed = time - tracks.last_seen
+    motion_frames = np.minimum(elapsed, MAX_RELATIVE_MOTION_FRAMES)[:, None]
+    tau = RELATIVE_VELOCITY_DECAY_FRAMES
+    decay = np.exp(-motion_frames / tau)
+    displacement_gain = tau * (1 - decay)
+    noise_variance = (RELATIVE_VELOCITY_STD * tracks.sizes[:, None]) ** 2
+    xy = (
+        tracks.xy
+        + (tracks.velocity * elapsed[:, None])[:, None]
+        + tracks.relative_velocity * displacement_gain[..., None]
+    )
+    pxx = tracks.pxx + 2 * displacement_gain * tracks.pxv + displacement_gain**2 * tracks.pvv
+    pxx = pxx + noise_variance * tau**2 * (2 * motion_frames / tau - 3 + 4 * decay - decay**2)
+    pxv = decay * (tracks.pxv + displacement_gain * tracks.pvv) + noise_variance * tau * (1 - decay) ** 2
+    pvv = decay**2 * tracks.pvv + noise_variance * (1 - decay**2)
+    known, ages = tracks.known, time - tracks.last_found
+    displacement_variance = tracks.velocity_variance * elapsed**2 + VELOCITY_NOISE * elapsed**3 / 3
+    body_std = tracks.sizes * np.sqrt(displacement_variance)
+    rate_decay = np.exp(-(elapsed - 1).clip(0) / DETECTION_RATE_DECAY_FRAMES)[:, None]
     return Forecast(
         xy,
         known,
         ages,
         boxes_around(xy, known),
         tracks.sizes,
-        spread,
-        pxx + sight_variances(tracks.sizes, sigmas),
-        tracks.swing * kept[..., None],
+        body_std,
+        pxx + observation_variances(tracks.sizes, sigmas),
+        tracks.relative_velocity * decay[..., None],
         pxx,
         pxv,
         pvv,
-        0.5 + (tracks.showing - 0.5) * kept_showing,
+        0.5 + (tracks.detection_rates - 0.5) * rate_decay,
     )
 
 
-def seen_again(tracks: Tracks, expected: Forecast, sights: Sights, sigmas: np.ndarray, time: float) -> Tracks:
-    """The same tracks after a sight of each.
+def update(
+    tracks: Tracks, expected: Forecast, detections: Detections, sigmas: np.ndarray, time: float
+) -> Tracks:
+    """Update tracks with one detection each.
 
     Args:
-        tracks: T of them.
+        tracks: T tracks.
         expected: their forecast for this time.
-        sights: T people, one of each.
-        time: now.
+        detections: T detections, one for each track.
+        sigmas: (J,) COCO's sigmas.
+        time: the current time in frames.
     """
-    xy, found = sights.xy, sights.found
-    gone = time - tracks.seen
-    both, place = found & expected.known, expected.spread**2
-    off = xy - expected.xy
-    far = (off**2).sum(2) / (expected.variances + place[:, None])
-    variances = expected.variances * np.maximum(1, far / OUTLYING**2)
-    weights = np.where(both, 1 / variances, 0)
-    total = np.where(both.any(1), weights.sum(1), 1)
-    mean = (weights[..., None] * off).sum(1) / total[:, None]
-    noise = 1 / total / expected.sizes**2 + SIGHT_SPREAD**2
-    variance = tracks.variance + WANDER * gone
-    gain = np.where(both.any(1), variance / (variance + noise / gone**2), 0)
-    shift = mean * (place / (place + 1 / total))[:, None]
-    sizes = np.maximum(body_sizes(xy, found), tracks.sizes * (1 - SHRINKING) ** gone)
-    joints = _joints_seen(expected, shift, xy, found, weights, sizes, sigmas)
+    xy, found = detections.xy, detections.found
+    elapsed = time - tracks.last_seen
+    common, body_variance = found & expected.known, expected.body_std**2
+    offsets = xy - expected.xy
+    distances = (offsets**2).sum(2) / (expected.joint_variances + body_variance[:, None])
+    variances = expected.joint_variances * np.maximum(1, distances / OUTLIER_STDS**2)
+    weights = np.where(common, 1 / variances, 0)
+    total = np.where(common.any(1), weights.sum(1), 1)
+    mean_offset = (weights[..., None] * offsets).sum(1) / total[:, None]
+    noise = 1 / total / expected.sizes**2 + DISPLACEMENT_STD**2
+    velocity_variance = tracks.velocity_variance + VELOCITY_NOISE * elapsed
+    gain = np.where(common.any(1), velocity_variance / (velocity_variance + noise / elapsed**2), 0)
+    body_shift = mean_offset * (body_variance / (body_variance + 1 / total))[:, None]
+    sizes = np.maximum(body_sizes(xy, found), tracks.sizes * (1 - MAX_SHRINK_RATE) ** elapsed)
+    joints = _update_joints(expected, body_shift, xy, found, weights, sizes, sigmas)
     return Tracks(
         ids=tracks.ids,
-        sureness=tracks.sureness + found.mean(1),
+        confidence=tracks.confidence + found.mean(1),
         **joints,
-        showing=expected.showing + SHOWING * (found - expected.showing),
-        sights=np.where(found, time, tracks.sights),
-        seen=np.full(len(tracks), time),
-        sightings=tracks.sightings + 1,
+        detection_rates=expected.detection_rates + DETECTION_RATE_GAIN * (found - expected.detection_rates),
+        last_found=np.where(found, time, tracks.last_found),
+        last_seen=np.full(len(tracks), time),
+        observation_counts=tracks.observation_counts + 1,
         sizes=sizes,
-        velocity=tracks.velocity + (gain / gone)[:, None] * mean,
-        variance=(1 - gain) * variance,
-        colours=tracks.colours,
-        colour_sights=tracks.colour_sights,
+        velocity=tracks.velocity + (gain / elapsed)[:, None] * mean_offset,
+        velocity_variance=(1 - gain) * velocity_variance,
+        colors=tracks.colors,
+        color_counts=tracks.color_counts,
         smooth_xy=tracks.smooth_xy,
         smooth_velocity=tracks.smooth_velocity,
     )
 
 
-def _joints_seen(
+def _update_joints(
     expected: Forecast,
-    shift: np.ndarray,
+    body_shift: np.ndarray,
     xy: np.ndarray,
     found: np.ndarray,
     weights: np.ndarray,
     sizes: np.ndarray,
     sigmas: np.ndarray,
 ) -> dict[str, np.ndarray]:
-    """The state of the joints after a sight; bodies moved by shift (T, 2), weights (T, J) of what was seen.
+    """Compute the state of the joints after an observation.
 
-    A joint that nothing was known of begins where it is found.
+    A joint without a forecast starts where it is found.
+
+    Args:
+        body_shift: (T, 2) correction of the body's position, pixels.
+        weights: (T, J) inverse variances of the observed joints, 1 / pixels^2.
     """
-    pull, pull_swing = expected.pxx * weights, expected.pxv * weights
-    rest, fresh = xy - expected.xy - shift[:, None], found & ~expected.known
-    swing = np.where(expected.known[..., None], expected.swing + pull_swing[..., None] * rest, 0)
-    carried = expected.xy + shift[:, None] + pull[..., None] * rest
+    position_gain, velocity_gain = expected.pxx * weights, expected.pxv * weights
+    residuals, is_new = xy - expected.xy - body_shift[:, None], found & ~expected.known
+    relative_velocity = np.where(
+        expected.known[..., None], expected.relative_velocity + velocity_gain[..., None] * residuals, 0
+    )
+    corrected_xy = expected.xy + body_shift[:, None] + position_gain[..., None] * residuals
     return {
-        "xy": np.where(fresh[..., None], xy, carried),
-        "swing": swing,
-        "pxx": np.where(fresh, sight_variances(sizes, sigmas), (1 - pull) * expected.pxx),
-        "pxv": np.where(fresh, 0, (1 - pull) * expected.pxv),
-        "pvv": np.where(fresh, (SWING * sizes[:, None]) ** 2, expected.pvv - pull_swing * expected.pxv),
+        "xy": np.where(is_new[..., None], xy, corrected_xy),
+        "relative_velocity": relative_velocity,
+        "pxx": np.where(is_new, observation_variances(sizes, sigmas), (1 - position_gain) * expected.pxx),
+        "pxv": np.where(is_new, 0, (1 - position_gain) * expected.pxv),
+        "pvv": np.where(
+            is_new, (RELATIVE_VELOCITY_STD * sizes[:, None]) ** 2, expected.pvv - velocity_gain * expected.pxv
+        ),
     }

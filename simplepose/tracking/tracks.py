@@ -1,4 +1,4 @@
-"""What is known of those who are followed, row by row."""
+"""Data of detections and tracks, one row for each person."""
 
 from __future__ import annotations
 
@@ -6,95 +6,96 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-MEMORY = 12.0
-"""Frames for which a body carries on a joint that is not found while others are; then it is forgotten."""
+# Frames for which a joint that is not found moves with its observed body; after that its position is
+# dropped.
+JOINT_MEMORY_FRAMES = 12.0
 
 
 @dataclass(frozen=True, eq=False)
-class Sights:
-    """P people as one frame shows them.
+class Detections:
+    """P people detected in one frame.
 
     Attributes:
         xy: (P, J, 2) float64 pixels.
         found: (P, J) bool.
-        colours: (P, S, 3) float64 of the body's spots, as `colours.colours_of` gives them.
-        clear: (P, S) bool: the spots whose colour is known.
+        colors: (P, S, 3) float64 colors of the body's S samples, see `appearance.sample_colors`.
+        color_known: (P, S) bool: the samples whose color is known.
     """
 
     xy: np.ndarray
     found: np.ndarray
-    colours: np.ndarray
-    clear: np.ndarray
+    colors: np.ndarray
+    color_known: np.ndarray
 
     def __len__(self) -> int:
         return len(self.xy)
 
-    def where(self, rows: np.ndarray) -> Sights:
-        """Those rows: indices, or (P,) bool."""
-        return Sights(*(getattr(self, field.name)[rows] for field in fields(self)))
+    def select(self, rows: np.ndarray) -> Detections:
+        """Select rows by index or (P,) bool mask."""
+        return Detections(*(getattr(self, field.name)[rows] for field in fields(self)))
 
 
 @dataclass(eq=False)
 class Tracks:
-    """T tracks, row by row; all lie where they were when each was last seen.
+    """The state of T tracks at the last observation of each. Times are in frames.
 
     Attributes:
-        ids: (T,) int64; NO_ID of one that is not sure enough to be told.
-        sureness: (T,) float64: the sum over its sights of the share of its joints that were found.
-        xy: (T, J, 2) float64 pixels; where joints are taken to be: their sights, filtered; a joint that was
-            not found then lies where the body has carried it.
-        swing: (T, J, 2) float64 pixels a frame: the velocity of each joint on its body.
-        pxx, pxv, pvv: (T, J) float64: covariance of the joint's place and swing
-            direction, the body's place given.
-        showing: (T, J) float64 in (0, 1): how often each joint was found of late.
-        sights: (T, J) float64: the time when each joint was last found; -inf for never.
-        seen: (T,) float64: the time of the last sight of the track. Times are in frames.
-        sightings: (T,) int64: in how many frames it was seen.
-        sizes: (T,) float64 pixels: how large the body is; see `body_sizes`.
-        velocity: (T, 2) float64 pixels a frame, of the body.
-        variance: (T,) float64 of the velocity in each direction, (body sizes a frame) squared.
-        colours: (T, S, 3) float64 of the body's spots, as `Sights` has them.
-        colour_sights: (T, S) float64: in how many frames each was seen, about; 0 for never.
-        smooth_xy, smooth_velocity: (T, J, 2) float64: the state of `smoothing`.
+        ids: (T,) int64; NO_ID for a track whose confidence is too low for an id.
+        confidence: (T,) float64: the fraction of found joints, summed over the track's observations.
+        xy: (T, J, 2) float64 filtered joint positions in pixels; a joint that was not found moves with the
+            body.
+        relative_velocity: (T, J, 2) float64 velocity of each joint relative to the body, pixels per frame.
+        pxx, pxv, pvv: (T, J) float64 covariance of the joint's position and relative velocity in each
+            direction, given the body's position.
+        detection_rates: (T, J) float64 in (0, 1): how often each joint was found recently.
+        last_found: (T, J) float64 time when each joint was last found; -inf if it never was.
+        last_seen: (T,) float64 time of the track's last observation.
+        observation_counts: (T,) int64 number of frames in which the track was observed.
+        sizes: (T,) float64 body sizes in pixels, see `motion.body_sizes`.
+        velocity: (T, 2) float64 velocity of the body, pixels per frame.
+        velocity_variance: (T,) float64 variance of the velocity in each direction, (body sizes per frame)^2.
+        colors: (T, S, 3) float64 colors of the body's samples, as in `Detections`.
+        color_counts: (T, S) float64 approximate number of observations of each sample; 0 if there was none.
+        smooth_xy, smooth_velocity: (T, J, 2) float64 state of the smoothing filter.
     """
 
     ids: np.ndarray
-    sureness: np.ndarray
+    confidence: np.ndarray
     xy: np.ndarray
-    swing: np.ndarray
+    relative_velocity: np.ndarray
     pxx: np.ndarray
     pxv: np.ndarray
     pvv: np.ndarray
-    showing: np.ndarray
-    sights: np.ndarray
-    seen: np.ndarray
-    sightings: np.ndarray
+    detection_rates: np.ndarray
+    last_found: np.ndarray
+    last_seen: np.ndarray
+    observation_counts: np.ndarray
     sizes: np.ndarray
     velocity: np.ndarray
-    variance: np.ndarray
-    colours: np.ndarray
-    colour_sights: np.ndarray
+    velocity_variance: np.ndarray
+    colors: np.ndarray
+    color_counts: np.ndarray
     smooth_xy: np.ndarray
     smooth_velocity: np.ndarray
 
     def __len__(self) -> int:
         return len(self.ids)
 
-    def where(self, rows: np.ndarray) -> Tracks:
-        """A copy of those rows: indices, or (T,) bool."""
+    def select(self, rows: np.ndarray) -> Tracks:
+        """Copy rows selected by index or (T,) bool mask."""
         return Tracks(*(getattr(self, field.name)[rows] for field in fields(self)))
 
-    def followed_by(self, others: Tracks) -> Tracks:
-        """These and those."""
+    def concatenate(self, others: Tracks) -> Tracks:
+        """Append the rows of other tracks to a copy of these."""
         pairs = ((getattr(self, field.name), getattr(others, field.name)) for field in fields(self))
         return Tracks(*(np.concatenate(pair) for pair in pairs))
 
     def replace(self, rows: np.ndarray, others: Tracks) -> None:
-        """Overwrite rows, given as indices."""
+        """Overwrite rows, given by index."""
         for field in fields(self):
             getattr(self, field.name)[rows] = getattr(others, field.name)
 
     @property
     def known(self) -> np.ndarray:
-        """(T, J) bool: the joints that were found at the last sight or not long before."""
-        return self.sights >= self.seen[:, None] - MEMORY
+        """(T, J) bool: the joints found within JOINT_MEMORY_FRAMES before the last observation."""
+        return self.last_found >= self.last_seen[:, None] - JOINT_MEMORY_FRAMES

@@ -1,6 +1,6 @@
 """Batch norm statistics: restored after a skipped step, computed for averaged weights, synchronized.
 
-Torch synchronizes batch norm over processes on GPUs only; `BatchNormOverProcesses` does so on CPUs too.
+torch synchronizes batch norm over processes on GPUs only; `DistributedBatchNorm2d` does so on CPUs too.
 """
 
 from __future__ import annotations
@@ -16,36 +16,40 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from simplepose.training.optim import is_frozen
 
 
-class Statistics:
-    """Remembers a network's buffers, and puts them back without asking the device what it decided."""
+class BatchNormSnapshot:
+    """Saves a network's buffers and restores them after a skipped step, without waiting for the device."""
 
     def __init__(self, network: nn.Module) -> None:
-        by_type: dict[torch.dtype, list[Tensor]] = {}
+        by_dtype: dict[torch.dtype, list[Tensor]] = {}
         for buffer in network.buffers():
-            by_type.setdefault(buffer.dtype, []).append(buffer)
-        self._groups = list(by_type.values())
-        self._before: list[Tensor] = []
+            by_dtype.setdefault(buffer.dtype, []).append(buffer)
+        self._groups = list(by_dtype.values())
+        self._saved: list[Tensor] = []
 
     @torch.no_grad()
-    def remember(self) -> None:
-        """Keep what the buffers hold now."""
-        self._before = [_flat(buffers) for buffers in self._groups]
+    def save(self) -> None:
+        """Save the current values of the buffers."""
+        self._saved = [_flatten(buffers) for buffers in self._groups]
 
     @torch.no_grad()
-    def settle(self, kept: Tensor) -> None:
-        """Put the buffers back, unless `kept`, a bool scalar on their device, is true."""
-        for buffers, before in zip(self._groups, self._before, strict=True):
-            flat = torch.where(kept, _flat(buffers), before)
+    def restore_if_skipped(self, applied: Tensor) -> None:
+        """Restore the saved values unless the step was applied.
+
+        Args:
+            applied: bool scalar on the buffers' device.
+        """
+        for buffers, saved in zip(self._groups, self._saved, strict=True):
+            flat = torch.where(applied, _flatten(buffers), saved)
             parts = flat.split([buffer.numel() for buffer in buffers])
             torch._foreach_copy_(buffers, [p.view_as(b) for p, b in zip(parts, buffers, strict=True)])
 
 
-def _flat(buffers: list[Tensor]) -> Tensor:
+def _flatten(buffers: list[Tensor]) -> Tensor:
     return torch.cat([buffer.reshape(-1) for buffer in buffers])
 
 
-class _Moments:
-    """Count, mean and summed squared deviations of each channel of all that a batch norm was given."""
+class _RunningMoments:
+    """Count, mean and sum of squared deviations of each channel over all inputs of a batch norm."""
 
     def __init__(self, norm: _BatchNorm) -> None:
         self.norm, self.count = norm, 0
@@ -53,7 +57,7 @@ class _Moments:
         self.deviations = torch.zeros_like(self.mean)
 
     def __call__(self, _: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        """Take in a batch (N, C, ...) as a forward pre-hook, by Chan et al.'s update."""
+        """Add a batch (N, C, ...) as a forward pre-hook, by the update of Chan et al."""
         batch = inputs[0].detach().float()
         count = batch.numel() // batch.shape[1]
         variance, mean = torch.var_mean(batch, [d for d in range(batch.ndim) if d != 1], correction=0)
@@ -68,24 +72,27 @@ def _identity(values: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def recompute(
-    network: nn.Module, batches: Iterable[Tensor], sums: Callable[[Tensor], Tensor] = _identity
+def update_bn(
+    network: nn.Module, batches: Iterable[Tensor], all_reduce_sum: Callable[[Tensor], Tensor] = _identity
 ) -> None:
-    """Set each batch norm's statistics to the mean and variance of all that it is given by these batches.
+    """Set the statistics of each batch norm to the mean and variance of its inputs over all batches.
 
-    Batches of any sizes count sample by sample, as if they had been one; while they pass, each is normalised
-    by its own statistics. Batch norms whose parameters are all frozen keep theirs; momentum and modes stay.
+    The result is that of one large batch, whatever the sizes of the batches. Meanwhile each batch is
+    normalized by its own statistics. Batch norms whose parameters are all frozen are left unchanged; momentum
+    and training modes are too.
 
     Args:
         network: with the weights that the statistics are for; not compiled.
-        batches: its inputs, on its device, under the autocast that the caller wants.
-        sums: adds up a tensor over all processes, element by element, where each gives batches of its own.
+        batches: inputs of the network, on its device; autocast is the caller's choice.
+        all_reduce_sum: elementwise sum of a tensor over all processes, if each has batches of its own.
 
     Raises:
-        ValueError: there is not one batch.
+        ValueError: there are no batches.
     """
     norms = [module for module in network.modules() if isinstance(module, _BatchNorm)]
-    moments = [_Moments(norm) for norm in norms if norm.running_mean is not None and not is_frozen(norm)]
+    moments = [
+        _RunningMoments(norm) for norm in norms if norm.running_mean is not None and not is_frozen(norm)
+    ]
     if not moments:
         return
     modes = {module: module.training for module in network.modules()}
@@ -101,48 +108,48 @@ def recompute(
             hook.remove()
         for module, mode in modes.items():
             module.training = mode
-    _settle(moments, sums)
+    _reduce_moments(moments, all_reduce_sum)
 
 
-def _settle(moments: list[_Moments], sums: Callable[[Tensor], Tensor]) -> None:
-    """Bring the moments of all processes together, and into the batch norms."""
+def _reduce_moments(moments: list[_RunningMoments], all_reduce_sum: Callable[[Tensor], Tensor]) -> None:
+    """Combine the moments of all processes and write them into the batch norms."""
     sizes = [len(one.mean) for one in moments]
     counts = torch.tensor([one.count for one in moments], dtype=torch.float64)
     counts = counts.repeat_interleave(torch.tensor(sizes, dtype=torch.long))
     means = torch.cat([one.mean for one in moments]).cpu().double()
     deviations = torch.cat([one.deviations for one in moments]).cpu().double()
-    totals = sums(counts)
+    totals = all_reduce_sum(counts)
     if not totals.any():
-        raise ValueError("recomputing batch norm statistics: not one batch was given")
-    common = sums(counts * means) / totals.clamp(min=1)
-    deviations = sums(deviations + counts * (means - common) ** 2)
+        raise ValueError("batch norm statistics: expected at least 1 batch, got 0")
+    global_means = all_reduce_sum(counts * means) / totals.clamp(min=1)
+    deviations = all_reduce_sum(deviations + counts * (means - global_means) ** 2)
     variances = deviations / (totals - 1).clamp(min=1)
     for one, mean, variance, total in zip(
-        moments, common.split(sizes), variances.split(sizes), totals.split(sizes), strict=True
+        moments, global_means.split(sizes), variances.split(sizes), totals.split(sizes), strict=True
     ):
         if total[0] > 0:
             cast(Tensor, one.norm.running_mean).copy_(mean)
             cast(Tensor, one.norm.running_var).copy_(variance)
 
 
-def synchronise(network: nn.Module, device: torch.device) -> None:
-    """Let every batch norm of the network, in place, see the batches of all processes."""
+def convert_batchnorm(network: nn.Module, device: torch.device) -> None:
+    """Replace every batch norm of the network, in place, by one that is synchronized over all processes."""
     for parent in list(network.modules()):
         for name, child in parent.named_children():
             if isinstance(child, nn.BatchNorm2d):
-                setattr(parent, name, _synchronised(child, device))
+                setattr(parent, name, _convert_layer(child, device))
 
 
-def _synchronised(norm: nn.BatchNorm2d, device: torch.device) -> nn.Module:
+def _convert_layer(norm: nn.BatchNorm2d, device: torch.device) -> nn.Module:
     if device.type == "cuda":
         return nn.SyncBatchNorm.convert_sync_batchnorm(norm)
-    new = BatchNormOverProcesses(norm.num_features, norm.eps, norm.momentum).to(norm.weight)
+    new = DistributedBatchNorm2d(norm.num_features, norm.eps, norm.momentum).to(norm.weight)
     new.load_state_dict(norm.state_dict())
     return new.train(norm.training)
 
 
-class _Sum(torch.autograd.Function):
-    """A tensor's sum over all processes; what each of them makes of it flows back to all."""
+class _AllReduceSum(torch.autograd.Function):
+    """Sum of a tensor over all processes; the backward pass sums the gradients of all processes."""
 
     @staticmethod
     def forward(_: Any, values: Tensor) -> Tensor:
@@ -152,31 +159,31 @@ class _Sum(torch.autograd.Function):
 
     @staticmethod
     def backward(_: Any, gradient: Tensor) -> Tensor:
-        return _Sum.forward(_, gradient)
+        return _AllReduceSum.forward(_, gradient)
 
 
-class BatchNormOverProcesses(nn.BatchNorm2d):
-    """Batch norm with the mean and variance of all processes' batches, each of the same size.
+class DistributedBatchNorm2d(nn.BatchNorm2d):
+    """Batch norm with the mean and variance over the batches of all processes, which have equal sizes.
 
-    The variance is the mean of squares about the common mean, so two exchanges are needed; gradients flow
-    through both, as if all batches lay in one process.
+    The variance is computed about the global mean, which takes two reductions. Gradients flow through both,
+    as if one process had all batches.
     """
 
     def forward(self, input: Tensor) -> Tensor:
-        """(N, C, H, W) -> the same."""
+        """Normalize a batch (N, C, H, W)."""
         size = dist.get_world_size() if dist.is_initialized() else 1
         if not self.training or size == 1:
             return super().forward(input)
         values = input.to(torch.promote_types(input.dtype, torch.float32))
-        mean = _Sum.apply(values.mean((0, 2, 3))) / size
-        centred = values - mean[:, None, None]
-        variance = _Sum.apply(centred.square().mean((0, 2, 3))) / size
+        mean = _AllReduceSum.apply(values.mean((0, 2, 3))) / size
+        centered = values - mean[:, None, None]
+        variance = _AllReduceSum.apply(centered.square().mean((0, 2, 3))) / size
         if self.track_running_stats:
-            self._remember(mean.detach(), variance.detach(), size * values[:, 0].numel())
+            self._update_running_stats(mean.detach(), variance.detach(), size * values[:, 0].numel())
         scale = (self.weight * torch.rsqrt(variance + self.eps))[:, None, None]
-        return (centred * scale + self.bias[:, None, None]).to(input.dtype)
+        return (centered * scale + self.bias[:, None, None]).to(input.dtype)
 
-    def _remember(self, mean: Tensor, variance: Tensor, count: int) -> None:
+    def _update_running_stats(self, mean: Tensor, variance: Tensor, count: int) -> None:
         assert self.running_mean is not None
         assert self.running_var is not None
         assert self.num_batches_tracked is not None

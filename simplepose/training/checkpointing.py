@@ -21,17 +21,18 @@ from simplepose.config import Settings
 from simplepose.skeleton import Skeleton
 from simplepose.utils import atomic
 
-MARK = b"SPSHA256"
-LENGTH = len(MARK) + hashlib.sha256().digest_size
-PIECE = 2**20
-"""Bytes that are read at once."""
+MAGIC = b"SPSHA256"
+FOOTER_BYTES = len(MAGIC) + hashlib.sha256().digest_size
+
+# Bytes that are read at once.
+CHUNK_BYTES = 2**20
 
 
-class _Stream:
-    """A binary file for writing only, whose content is hashed on its way.
+class _HashingWriter:
+    """A write-only binary file that hashes its content.
 
     Attributes:
-        failure: the first error that writing met, which some writers hide behind one of their own.
+        failure: the first write error; some callers replace it by an error of their own.
     """
 
     def __init__(self, file: IO[bytes]) -> None:
@@ -39,7 +40,7 @@ class _Stream:
         self.failure: OSError | None = None
 
     def write(self, content: bytes | memoryview) -> int:
-        """Write and hash; returns the number of bytes."""
+        """Write and hash; returns the number of bytes written."""
         self._hash.update(content)
         try:
             return self._file.write(content)
@@ -48,72 +49,74 @@ class _Stream:
             raise
 
     def flush(self) -> None:
-        """Nothing: what is written in part is of no use to anyone."""
+        """Do nothing: a partly written file is useless."""
 
-    def seal(self) -> bytes:
-        """The seal of what was written so far."""
-        return MARK + self._hash.digest()
+    def footer(self) -> bytes:
+        """Return the footer with the checksum of the content so far."""
+        return MAGIC + self._hash.digest()
 
 
-def write(path: str | Path, write_to: Callable[[IO[bytes]], None]) -> None:
-    """Write a file whole or not at all, as `atomic.write`, and seal it.
+def write_checksummed(path: str | Path, write_content: Callable[[IO[bytes]], None]) -> None:
+    """Write a file atomically (see `atomic.write`), with a checksum at its end.
 
     Args:
-        path: the final name; a file that is there is replaced.
-        write_to: writes the content to the stream it is given, by `write` and `flush` alone.
+        path: the final path; an existing file is replaced.
+        write_content: writes the content to the stream that it is given, using only `write` and `flush`.
 
     Raises:
-        OSError: the disk is full or failing; `path` is as it was.
+        OSError: the disk is full or failing; `path` is unchanged.
     """
 
-    def write_sealed(temporary: Path) -> None:
+    def write_with_footer(temporary: Path) -> None:
         with temporary.open("wb") as file:
-            stream = _Stream(file)
+            stream = _HashingWriter(file)
             try:
-                write_to(cast(IO[bytes], stream))  # all that torch.save calls
+                write_content(cast(IO[bytes], stream))  # torch.save calls only its methods
             except Exception:
                 if stream.failure is not None:
-                    raise stream.failure from None  # torch.save makes of it a RuntimeError about positions
+                    raise stream.failure from None  # torch.save turns it into a RuntimeError about positions
                 raise
-            file.write(stream.seal())
+            file.write(stream.footer())
 
-    atomic.write(path, write_sealed)
+    atomic.write(path, write_with_footer)
 
 
 def verify_checksum(path: str | Path) -> None:
-    """Read a file through and compare it with its seal.
+    """Read a file and compare its content with its checksum.
 
     Raises:
-        ValueError: the file has no seal at its end, or another content than was sealed.
-        OSError: it cannot be read.
+        ValueError: the file has no checksum at its end, or its content does not match the checksum.
+        OSError: the file cannot be read.
     """
     path = Path(path)
-    left, found = path.stat().st_size - LENGTH, hashlib.sha256()
+    remaining, content_hash = path.stat().st_size - FOOTER_BYTES, hashlib.sha256()
     with path.open("rb") as file:
-        while left > 0 and (piece := file.read(min(left, PIECE))):
-            found.update(piece)
-            left -= len(piece)
-        seal = file.read()
-    if len(seal) != LENGTH or not seal.startswith(MARK):
-        raise ValueError(f"{path} does not end in its hash; it was cut, or not written by this version")
-    if seal != MARK + found.digest():
-        raise ValueError(f"{path} is damaged: its content does not have the hash it was written with")
+        while remaining > 0 and (chunk := file.read(min(remaining, CHUNK_BYTES))):
+            content_hash.update(chunk)
+            remaining -= len(chunk)
+        footer = file.read()
+    if len(footer) != FOOTER_BYTES or not footer.startswith(MAGIC):
+        raise ValueError(
+            f"{path}: no checksum at the end; the file is truncated, or another version wrote it"
+        )
+    if footer != MAGIC + content_hash.digest():
+        raise ValueError(f"{path}: damaged, its content does not match its checksum")
 
 
-def capture(device: torch.device) -> dict[str, Any]:
-    """The states of Python's, NumPy's (the global, legacy one) and torch's generators, the device's too.
+def capture_rng_states(device: torch.device) -> dict[str, Any]:
+    """Return the states of Python's, NumPy's (global, legacy), torch's and CUDA's random generators.
 
     Returns:
-        A dict of tensors, ints and floats, which torch.load reads with `weights_only`.
+        A dict of tensors, ints and floats, which torch.load reads with `weights_only=True`.
     """
     version, words, gauss = random.getstate()
-    name, keys, place, has_gauss, cached = np.random.get_state()  # noqa: NPY002 (others may draw from it)
+    name, keys, position, has_gauss, cached = np.random.get_state()  # noqa: NPY002 (libraries may use it)
     return {
         "python": {"version": version, "words": torch.tensor(words), "gauss": gauss},
         "numpy": {
             "name": str(name),
             "keys": torch.from_numpy(np.asarray(keys).astype(np.int64)),
-            "place": int(place),
+            "place": int(position),
             "has_gauss": int(has_gauss),
             "cached": float(cached),
         },
@@ -122,10 +125,10 @@ def capture(device: torch.device) -> dict[str, Any]:
     }
 
 
-def restore(states: dict[str, Any], device: torch.device) -> None:
-    """Draw on from what `capture` gave, which is not changed.
+def restore_rng_states(states: dict[str, Any], device: torch.device) -> None:
+    """Restore the result of `capture_rng_states`, which is not modified.
 
-    A state of CUDA's generator is left out where training goes on without CUDA, and the other way about.
+    CUDA's state is skipped if it was not captured, or if training continues without CUDA.
     """
     python, legacy = states["python"], states["numpy"]
     random.setstate((python["version"], tuple(python["words"].tolist()), python["gauss"]))
@@ -138,55 +141,58 @@ def restore(states: dict[str, Any], device: torch.device) -> None:
         torch.cuda.set_rng_state(states["cuda"].cpu(), device)
 
 
-MAY_CHANGE = (
-    "skeleton",  # where it lies; `check_skeleton` compares what it is
+# Settings (or prefixes of settings) that change neither which steps a run takes nor how. The exception is
+# train.epochs with the cosine schedule, whose learning rates depend on it.
+CHANGEABLE_SETTINGS = (
+    "skeleton",  # the path; `check_skeleton` compares the content
     *("inference.", "grouping.", "tracking."),
     *("train.epochs", "train.workers", "train.keep", "train.checkpoint_", "train.timeout_minutes"),
     *("train.log_steps", "train.picture_steps", "train.validate_epochs", "train.ap_"),
 )
-"""Settings, or their beginnings, that change neither the steps done nor how a step is done; but
-the cosine schedule's rates depend on train.epochs."""
 
 
 def check_resumable(before: Settings, now: Settings) -> None:
-    """Compare the settings of a checkpoint with those of the run that would go on from it.
+    """Check that a run with the settings `now` may resume from a checkpoint with the settings `before`.
 
     Raises:
-        ValueError: names each setting that differs and may not.
+        ValueError: a setting differs that may not; the message names each.
     """
-    told = [
+    changes = [
         f"{key} was {old!r} and is {new!r}"
         for key, old, new in _differences("", before, now)
-        if not key.startswith(MAY_CHANGE) or (key == "train.epochs" and now.train.schedule == "cosine")
+        if not key.startswith(CHANGEABLE_SETTINGS)
+        or (key == "train.epochs" and now.train.schedule == "cosine")
     ]
-    if told:
+    if changes:
         raise ValueError(
-            f"the run was begun with other settings: {'; '.join(told)}; "
-            "give the same, or begin another run with --init-from"
+            f"the run was started with other settings: {'; '.join(changes)}; "
+            "use the same settings, or start another run with --init-from"
         )
 
 
 def check_skeleton(before: Skeleton, now: Skeleton) -> None:
-    """Compare the skeleton of a checkpoint with that of the run that would go on from it; what it is called
-    and how it is drawn may change.
+    """Check that a run with the skeleton `now` may resume from a checkpoint with the skeleton `before`.
+
+    The name of the skeleton and the bones that are drawn may differ.
 
     Raises:
-        ValueError: names each part that differs.
+        ValueError: another part differs; the message names each.
     """
-    told = [key for key, _, _ in _differences("", before, now) if key not in ("name", "bones")]
-    if told:
+    changes = [key for key, _, _ in _differences("", before, now) if key not in ("name", "bones")]
+    if changes:
         raise ValueError(
-            f"the run was begun with another skeleton: its {', '.join(told)} differ from those of "
-            f"{now.name!r}; give the same, or begin another run with --init-from"
+            f"the run was started with another skeleton: its {', '.join(changes)} differ from those of "
+            f"{now.name!r}; use the same skeleton, or start another run with --init-from"
         )
 
 
 def _differences(prefix: str, before: Any, now: Any) -> list[tuple[str, Any, Any]]:
-    found = []
+    """List (key, old value, new value) of each differing field of two nested dataclasses."""
+    differences = []
     for field in dataclasses.fields(before):
         old, new = getattr(before, field.name), getattr(now, field.name)
         if dataclasses.is_dataclass(old):
-            found += _differences(f"{prefix}{field.name}.", old, new)
+            differences += _differences(f"{prefix}{field.name}.", old, new)
         elif old != new:
-            found.append((prefix + field.name, old, new))
-    return found
+            differences.append((prefix + field.name, old, new))
+    return differences

@@ -1,4 +1,4 @@
-"""The loop around the training step: epochs, what is told, what is saved, and when it ends."""
+"""The training loop: epochs, reports, validation, checkpoints and shutdown."""
 
 from __future__ import annotations
 
@@ -9,224 +9,232 @@ from dataclasses import dataclass
 
 from simplepose.data.batch import Batch
 from simplepose.data.dataset import EpochSampler, TrainingSamples
-from simplepose.data.loader import Loader
+from simplepose.data.loader import BatchLoader
 from simplepose.models.checkpoints import Model
 from simplepose.training import ema
-from simplepose.training.loggers import Reporter
-from simplepose.training.optim import lr_at
-from simplepose.training.run_dir import RunFolder, SaveFailed
+from simplepose.training.loggers import TrainingReporter
+from simplepose.training.optim import learning_rate_at
+from simplepose.training.run_dir import RunFolder, SaveError
 from simplepose.training.trainer import Trainer
-from simplepose.utils.distributed import Vote
-from simplepose.utils.signals import Ending
+from simplepose.utils.distributed import FlagReducer
+from simplepose.utils.signals import GracefulShutdown
 
-STATISTICS_BATCHES = 200
-"""Batch norm statistics of averaged weights are taken over so many batches, or all of an epoch."""
+# Maximum number of batches for the batch norm statistics of averaged weights; an epoch may have fewer.
+BN_UPDATE_BATCHES = 200
 
 
 @dataclass(frozen=True)
-class Watch:
-    """What is looked at beside the steps; each part may be missing.
+class Validation:
+    """Validation during training; each part is optional.
 
     Attributes:
-        held_out: samples to tell the loss on.
-        measure_ap: what COCO's evaluation says of a model: AP and AP50; all processes call it together.
+        samples: validation samples, for the validation loss.
+        compute_ap: returns AP and AP50 of a model on COCO annotations; all ranks call it together.
     """
 
-    held_out: TrainingSamples | None = None
-    measure_ap: Callable[[Model], tuple[float, float]] | None = None
+    samples: TrainingSamples | None = None
+    compute_ap: Callable[[Model], tuple[float, float]] | None = None
 
 
-NOTHING = Watch()
+NO_VALIDATION = Validation()
 
 
 def train(
     trainer: Trainer,
     samples: TrainingSamples,
     folder: RunFolder | None,
-    reporter: Reporter,
-    watch: Watch = NOTHING,
+    reporter: TrainingReporter,
+    validation: Validation = NO_VALIDATION,
 ) -> bool:
-    """Train to the last epoch, or until any process is sent SIGINT or SIGTERM.
+    """Train to the last epoch, or until any process receives SIGINT or SIGTERM.
 
     Args:
-        trainer: fresh, or with the state of a checkpoint.
-        samples: to learn from.
-        folder: takes the checkpoints; None in all processes but the first.
-        reporter: is told of the steps.
-        watch: what else to look at.
+        trainer: new, or with the state of a checkpoint.
+        samples: training samples.
+        folder: where checkpoints are saved; None on all ranks but the first.
+        reporter: receives the progress.
+        validation: what to validate.
 
     Returns:
-        Whether the run reached its end. Either way its last state is saved.
+        Whether the run reached its last epoch. In both cases the last state is saved.
 
     Raises:
-        ValueError: fewer samples than a step takes, or a loss that stays unusable.
-        SaveFailed: the last state could not be saved.
+        ValueError: the samples do not fill one step, or the loss stays unusable.
+        SaveError: the last state could not be saved.
     """
-    return _Loop(trainer, samples, folder, reporter, watch).run()
+    return _Loop(trainer, samples, folder, reporter, validation).run()
 
 
 class _Loop:
-    """One run; see `train`."""
+    """The state of one run; see `train`."""
 
     def __init__(
         self,
         trainer: Trainer,
         samples: TrainingSamples,
         folder: RunFolder | None,
-        reporter: Reporter,
-        watch: Watch,
+        reporter: TrainingReporter,
+        validation: Validation,
     ) -> None:
-        self.trainer, self.folder, self.reporter, self.watch = trainer, folder, reporter, watch
+        self.trainer, self.folder, self.reporter, self.validation = trainer, folder, reporter, validation
         self.settings, self.progress, self.world = trainer.settings, trainer.progress, trainer.world
         settings, world = self.settings, self.world
-        batch = settings.batch_size * settings.accumulate
-        self.samples_of_step = batch * world.size
-        self.sampler = EpochSampler(len(samples), settings.seed, batch, world.rank, world.size)
+        samples_per_rank = settings.batch_size * settings.accumulate
+        self.samples_per_step = samples_per_rank * world.size
+        self.sampler = EpochSampler(len(samples), settings.seed, samples_per_rank, world.rank, world.size)
         self.steps_per_epoch = self.sampler.steps
         if self.steps_per_epoch == 0:
             raise ValueError(
-                f"{len(samples)} samples do not fill one step of {self.samples_of_step} (train.batch_size x "
-                f"train.accumulate x {world.size} processes); make train.batch_size smaller"
+                f"{len(samples)} samples do not fill one step of {self.samples_per_step} samples "
+                f"(train.batch_size x train.accumulate x {world.size} processes); decrease train.batch_size"
             )
-        self.loader = Loader(samples, self.sampler)
-        self.held_out = watch.held_out and Loader(
-            watch.held_out, [(0, i) for i in range(world.rank, len(watch.held_out), world.size)]
+        self.loader = BatchLoader(samples, self.sampler)
+        self.validation_loader = validation.samples and BatchLoader(
+            validation.samples, [(0, i) for i in range(world.rank, len(validation.samples), world.size)]
         )
-        self.vote = Vote(world, 2)
-        self.last_saved = time.monotonic()
+        self.flags = FlagReducer(world, 2)  # shutdown requested, save due
+        self.last_save_time = time.monotonic()
 
     def run(self) -> bool:
+        """Train; returns whether the run reached its last epoch."""
         progress, stopped = self.progress, False
-        with Ending(waits=True) as ending:
-            if progress.watched < progress.epoch:  # the run was ended while it did that
-                stopped = self._watch(ending)
+        with GracefulShutdown(deferred=True) as shutdown:
+            if progress.epochs_validated < progress.epoch:  # interrupted during the validation of that epoch
+                stopped = self._validate_and_report(shutdown)
             while progress.epoch < self.settings.epochs and not stopped:
-                stopped = self._epoch(ending) or self._end_of_epoch(ending)
+                stopped = self._train_epoch(shutdown) or self._end_epoch(shutdown)
             self._save(last=True)
-        return progress.watched >= self.settings.epochs
+        return progress.epochs_validated >= self.settings.epochs
 
-    def _epoch(self, ending: Ending) -> bool:
-        """What is left of the epoch; returns whether it was stopped."""
+    def _train_epoch(self, shutdown: GracefulShutdown) -> bool:
+        """Train the rest of the current epoch; returns whether a shutdown was requested."""
         progress = self.progress
         self.sampler.epoch, self.sampler.start = progress.epoch, progress.samples
-        self.reporter.begin(progress.step, self.steps_per_epoch, self.samples_of_step)
-        for batches in self._steps():
-            self.vote.cast(ending.asked, self._save_is_due())
-            place = progress.epoch * self.steps_per_epoch + progress.samples // self.samples_of_step
-            rate = self._rate(place)
-            self.trainer.step(batches, rate)
-            progress.samples += self.samples_of_step
-            self._tell(rate, batches[-1])
-            stopped, due = self.vote.passed()
+        self.reporter.start_epoch(progress.step, self.steps_per_epoch, self.samples_per_step)
+        for batches in self._step_batches():
+            self.flags.start(shutdown.requested, self._save_is_due())
+            schedule_step = progress.epoch * self.steps_per_epoch + progress.samples // self.samples_per_step
+            lr = self._learning_rate(schedule_step)
+            self.trainer.step(batches, lr)
+            progress.samples += self.samples_per_step
+            self._report(lr, batches[-1])
+            stopped, due = self.flags.result()
             if due:
                 self._save()
             if stopped:
                 return True
         return False
 
-    def _rate(self, place: int) -> float:
-        """The learning rate of a step, counted over all epochs."""
-        return lr_at(place, self.steps_per_epoch, self.settings, self.world.size)
+    def _learning_rate(self, schedule_step: int) -> float:
+        """Return the learning rate of a step, counted over all epochs without skipping any."""
+        return learning_rate_at(schedule_step, self.steps_per_epoch, self.settings, self.world.size)
 
-    def _steps(self) -> Iterator[Sequence[Batch]]:
-        """The batches of each step; the time until they are there is told."""
+    def _step_batches(self) -> Iterator[Sequence[Batch]]:
+        """Yield the batches of each step, and measure the time spent waiting for them."""
         batches = iter(self.loader)
         while True:
-            with self.reporter.waiting():
-                of_step = list(itertools.islice(batches, self.settings.accumulate))
-            if not of_step:
+            with self.reporter.measure_data_wait():
+                step_batches = list(itertools.islice(batches, self.settings.accumulate))
+            if not step_batches:
                 return
-            yield of_step
+            yield step_batches
 
-    def _tell(self, rate: float, batch: Batch) -> None:
+    def _report(self, lr: float, batch: Batch) -> None:
+        """Report the metrics and an image, each if it is due."""
         progress, settings = self.progress, self.settings
         if progress.step % settings.log_steps == 0:
-            self._read_meter(rate)
-        if self.reporter.shows_pictures and _each(settings.picture_steps, progress.step):
-            self.reporter.pictures(progress.step, *self.trainer.show(batch))
+            self._report_metrics(lr)
+        if self.reporter.writes_images and _is_multiple(settings.picture_steps, progress.step):
+            self.reporter.write_images(progress.step, *self.trainer.predict_sample(batch))
 
-    def _read_meter(self, rate: float) -> None:
-        """Wait for the device, tell what the steps have shown, and end the run if they come to nothing."""
-        progress, reading = self.progress, self.trainer.meter.read(self.world)
-        progress.skipped += reading.skipped
-        progress.loss_sum += reading.loss_sum
-        progress.loss_steps += reading.steps
-        self.reporter.window(progress, reading, rate)
-        if reading.skipped_in_a_row >= self.settings.skips_in_a_row:
+    def _report_metrics(self, lr: float) -> None:
+        """Wait for the device and report the metrics; raise an error after too many skipped steps."""
+        progress, metrics = self.progress, self.trainer.meter.read(self.world)
+        progress.skipped += metrics.skipped
+        progress.loss_sum += metrics.loss_sum
+        progress.loss_steps += metrics.steps
+        self.reporter.report_steps(progress, metrics, lr)
+        if metrics.skipped_in_a_row >= self.settings.skips_in_a_row:
             raise ValueError(
-                f"a loss or gradient was unusable (not finite, or a loss beyond train.loss_limit) in all of "
-                f"the last {reading.skipped_in_a_row} steps up to step {progress.step}; the last such loss "
-                f"here was {reading.last_unusable}; lower train.learning_rate, or look at the samples"
+                f"a loss or gradient was unusable (not finite, or a loss above train.loss_limit) in all of "
+                f"the last {metrics.skipped_in_a_row} steps up to step {progress.step}; the last unusable "
+                f"loss here was {metrics.last_unusable}; lower train.learning_rate, or check the samples"
             )
 
     def _save_is_due(self) -> bool:
-        """After the next step."""
-        due = _each(self.settings.checkpoint_steps, self.progress.step + 1)
-        return due or time.monotonic() - self.last_saved > 60 * self.settings.checkpoint_minutes
+        """Return whether a checkpoint is due after the next step."""
+        due = _is_multiple(self.settings.checkpoint_steps, self.progress.step + 1)
+        return due or time.monotonic() - self.last_save_time > 60 * self.settings.checkpoint_minutes
 
-    def _end_of_epoch(self, ending: Ending) -> bool:
-        """Average and watch; returns whether the run was stopped."""
+    def _end_epoch(self, shutdown: GracefulShutdown) -> bool:
+        """Average the weights and validate; returns whether a shutdown was requested."""
         progress, settings = self.progress, self.settings
         if progress.step % settings.log_steps:
-            self._read_meter(self._rate((progress.epoch + 1) * self.steps_per_epoch - 1))
+            self._report_metrics(self._learning_rate((progress.epoch + 1) * self.steps_per_epoch - 1))
         progress.epoch, progress.samples = progress.epoch + 1, 0
-        if ema.is_due(progress.epoch, settings):
+        if ema.is_swa_due(progress.epoch, settings):
             self.sampler.epoch, self.sampler.start = progress.epoch, 0
-            self.trainer.average_weights(itertools.islice(self.loader, STATISTICS_BATCHES))
-        return self._watch(ending)
+            self.trainer.average_weights(itertools.islice(self.loader, BN_UPDATE_BATCHES))
+        return self._validate_and_report(shutdown)
 
-    def _watch(self, ending: Ending) -> bool:
-        """Validate, measure, tell of the epoch; returns whether the run was stopped before it was done."""
+    def _validate_and_report(self, shutdown: GracefulShutdown) -> bool:
+        """Validate and report the epoch; returns whether a shutdown was requested before the report."""
         progress, settings = self.progress, self.settings
-        validates = self.held_out is not None and _each(settings.validate_epochs, progress.epoch)
-        measures = self.watch.measure_ap is not None and _each(settings.ap_epochs, progress.epoch)
-        if validates or measures:
-            self.trainer.agree()
-            self._save()  # what follows can take long
-        val_loss = self._validate(ending) if validates else None
-        if self._any(ending.asked):
+        validates = self.validation_loader is not None and _is_multiple(
+            settings.validate_epochs, progress.epoch
+        )
+        computes_ap = self.validation.compute_ap is not None and _is_multiple(
+            settings.ap_epochs, progress.epoch
+        )
+        if validates or computes_ap:
+            self.trainer.broadcast_buffers()
+            self._save()  # validation can take long
+        val_loss = self._validation_loss(shutdown) if validates else None
+        if self._any_rank(shutdown.requested):
             return True
-        self.reporter.epoch(progress, progress.loss_sum / max(progress.loss_steps, 1), val_loss)
-        if measures:
-            self._measure()
+        self.reporter.report_epoch(progress, progress.loss_sum / max(progress.loss_steps, 1), val_loss)
+        if computes_ap:
+            self._report_ap()
         progress.loss_sum = progress.loss_steps = 0.0
-        progress.watched = progress.epoch
+        progress.epochs_validated = progress.epoch
         return False
 
-    def _validate(self, ending: Ending) -> float:
-        """The loss of the held-out samples, or of a part of them if a signal comes."""
-        batches = itertools.takewhile(lambda _: not ending.asked, self.held_out or ())
+    def _validation_loss(self, shutdown: GracefulShutdown) -> float:
+        """Return the validation loss; after a signal, that of the samples so far."""
+        batches = itertools.takewhile(lambda _: not shutdown.requested, self.validation_loader or ())
         return self.trainer.validate(batches)
 
-    def _measure(self) -> None:
-        assert self.watch.measure_ap is not None
+    def _report_ap(self) -> None:
+        """Compute and report AP, and save the network if it is the best so far."""
+        assert self.validation.compute_ap is not None
         with self.trainer.best_weights() as model:
-            ap, ap50 = self.watch.measure_ap(model)
-            self.reporter.accuracy(self.progress, ap, ap50)
+            ap, ap50 = self.validation.compute_ap(model)
+            self.reporter.report_ap(self.progress, ap, ap50)
             if self.folder is not None:
                 try:
                     self.folder.save_best(model, "AP", ap, self.progress.step)
-                except SaveFailed as error:
-                    self.reporter.note(f"{error}; the run goes on")
+                except SaveError as error:
+                    self.reporter.report_note(f"{error}; the run continues")
 
-    def _any(self, flag: bool) -> bool:
-        self.vote.cast(flag, False)
-        return self.vote.passed()[0]
+    def _any_rank(self, flag: bool) -> bool:
+        """Return whether the flag is set on any rank."""
+        self.flags.start(flag, False)
+        return self.flags.result()[0]
 
     def _save(self, last: bool = False) -> None:
-        """All processes together, because they make the state together; the first writes it."""
-        self.last_saved = time.monotonic()
+        """Save a checkpoint; all ranks build the state together and rank 0 writes it."""
+        self.last_save_time = time.monotonic()
         values = self.trainer.state()
         if self.folder is None:
             return
         try:
             self.folder.save(self.progress.step, values, self.settings.keep)
-        except SaveFailed as error:
+        except SaveError as error:
             if last:
                 raise
-            self.reporter.note(f"{error}; the run goes on, and tries again next time")
+            self.reporter.report_note(f"{error}; the run continues and retries at the next checkpoint")
 
 
-def _each(often: int, count: int) -> bool:
-    """Whether something that is done each time so many are done is due; 0: never."""
-    return often > 0 and count % often == 0
+def _is_multiple(interval: int, count: int) -> bool:
+    """Return whether `count` is a multiple of `interval`; an interval of 0 means never."""
+    return interval > 0 and count % interval == 0

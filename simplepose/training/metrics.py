@@ -1,4 +1,4 @@
-"""What the steps have shown, summed on the device and read now and then."""
+"""Loss metrics of the training steps, accumulated on the device and read occasionally."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from simplepose.utils.distributed import World
 
 
 @dataclass(frozen=True)
-class Reading:
-    """The steps since the last reading, of all processes.
+class StepMetrics:
+    """Metrics of the steps since the last read, over all processes.
 
     Attributes:
-        steps: that were taken.
-        loss_sum: over them, of a sample's mean loss.
-        parts: (S, 5) the loss of each stack at each scale, a sample's.
-        skipped: steps that changed nothing.
-        skipped_in_a_row: up to now, also from before the last reading.
-        last_unusable: the last loss that was not finite or beyond the limit; NaN if there was none.
+        steps: number of applied steps.
+        loss_sum: sum over the applied steps of the mean loss of a sample.
+        parts: (S, 5) mean loss of a sample at each stack and scale.
+        skipped: number of skipped steps.
+        skipped_in_a_row: consecutive skipped steps up to now, including those before the last read.
+        last_unusable: the last loss that was not finite or exceeded the limit; NaN if there was none.
     """
 
     steps: float
@@ -33,7 +33,7 @@ class Reading:
 
     @property
     def loss(self) -> float:
-        """A sample's mean; NaN where no step was taken."""
+        """Mean loss of a sample; NaN if no step was applied."""
         return self.loss_sum / self.steps if self.steps else math.nan
 
     @property
@@ -47,12 +47,13 @@ class Reading:
         return [float(value) for value in self.parts.mean(1)]
 
 
-class Meter:
-    """Takes the steps' numbers without waiting for the device; only `read` waits.
+class LossMeter:
+    """Accumulates the metrics of steps without waiting for the device; only `read` waits.
 
     Args:
-        stacks, scales: of the loss's parts.
-        device: where the numbers lie.
+        stacks: number of stacks S of the loss.
+        scales: number of scales of the loss.
+        device: where the metrics are accumulated.
     """
 
     def __init__(self, stacks: int, scales: int, device: torch.device) -> None:
@@ -62,45 +63,52 @@ class Meter:
         )  # steps, loss, parts
         self._step = torch.zeros_like(self._sums)
         self._skipped = torch.zeros((), device=device, dtype=torch.int64)
-        self._in_a_row = torch.zeros((), device=device, dtype=torch.int64)
+        self._skipped_in_a_row = torch.zeros((), device=device, dtype=torch.int64)
         self._last_unusable = torch.full((), float("nan"), device=device)
 
     @torch.no_grad()
-    def batch(self, loss: Tensor, parts: Tensor, share: float, usable: Tensor) -> None:
-        """Take one batch, which is `share` of a step: its loss, and the parts (S, 5), a sample's."""
-        self._step += share * torch.cat([torch.ones_like(loss)[None], loss[None], parts.flatten()]).detach()
+    def add_batch(self, loss: Tensor, parts: Tensor, weight: float, usable: Tensor) -> None:
+        """Add one batch of the current step.
+
+        Args:
+            loss: scalar, mean loss of a sample.
+            parts: (S, 5) its parts.
+            weight: share of the batch in the step, 0 to 1.
+            usable: bool scalar, whether the loss is finite and within the limit.
+        """
+        self._step += weight * torch.cat([torch.ones_like(loss)[None], loss[None], parts.flatten()]).detach()
         self._last_unusable.copy_(torch.where(usable, self._last_unusable, loss.detach().float()))
 
     @torch.no_grad()
-    def step(self, taken: Tensor) -> None:
-        """The batches since the last call were a step, which was `taken` or not (a bool scalar)."""
-        self._sums += torch.where(taken, self._step, 0.0)
+    def end_step(self, applied: Tensor) -> None:
+        """End the current step; `applied` is a bool scalar, False if the step was skipped."""
+        self._sums += torch.where(applied, self._step, 0.0)
         self._step.zero_()
-        self._skipped += ~taken
-        self._in_a_row.copy_(torch.where(taken, 0, self._in_a_row + 1))
+        self._skipped += ~applied
+        self._skipped_in_a_row.copy_(torch.where(applied, 0, self._skipped_in_a_row + 1))
 
-    def read(self, world: World) -> Reading:
-        """Wait for the device, and begin anew; all processes at the same step."""
-        sums = world.sums(self._sums) / world.size
+    def read(self, world: World) -> StepMetrics:
+        """Wait for the device, return the metrics and reset them; call it on all ranks at the same step."""
+        sums = world.all_reduce_sum(self._sums) / world.size
         steps = sums[0].item()
-        reading = Reading(
+        metrics = StepMetrics(
             steps=steps,
             loss_sum=sums[1].item(),
             parts=(sums[2:] / steps).reshape(self._shape),
             skipped=int(self._skipped.item()),
-            skipped_in_a_row=int(self._in_a_row.item()),
+            skipped_in_a_row=int(self._skipped_in_a_row.item()),
             last_unusable=self._last_unusable.item(),
         )
         self._sums.zero_()
         self._skipped.zero_()
-        return reading
+        return metrics
 
     def state_dict(self, world: World) -> dict[str, Tensor]:
-        """What is summed and not read yet, a process's mean, as plain tensors; all processes together."""
-        return {**self._values(), "sums": world.sums(self._sums) / world.size}
+        """Return the metrics that are not read yet, as means over processes; call it on all ranks."""
+        return {**self._values(), "sums": world.all_reduce_sum(self._sums) / world.size}
 
     def load_state_dict(self, values: dict[str, Tensor]) -> None:
-        """Go on from `state_dict()`, in each process."""
+        """Restore the result of `state_dict()`, on each rank."""
         for name, tensor in self._values().items():
             tensor.copy_(values[name])
 
@@ -108,6 +116,6 @@ class Meter:
         return {
             "sums": self._sums,
             "skipped": self._skipped,
-            "in_a_row": self._in_a_row,
+            "in_a_row": self._skipped_in_a_row,
             "last_unusable": self._last_unusable,
         }

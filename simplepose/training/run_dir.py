@@ -1,4 +1,4 @@
-"""The folder of a run: its settings, journal, newest checkpoints, best and final network."""
+"""The folder of a training run: settings, journal, newest checkpoints, best and final network."""
 
 from __future__ import annotations
 
@@ -17,84 +17,92 @@ from simplepose.models import checkpoints
 from simplepose.models.checkpoints import Model
 from simplepose.training import checkpointing
 from simplepose.utils import atomic
-from simplepose.utils.file_lock import hold
+from simplepose.utils.file_lock import acquire_lock
 
-JOURNAL = "journal.jsonl"
-"""The journal's name in the folder."""
+# File name of the journal in the folder.
+JOURNAL_NAME = "journal.jsonl"
 
 logger = logging.getLogger(__name__)
 
 
-class SaveFailed(OSError):
-    """A full or failing disk: nothing was written, and what was saved before is as it was."""
+class SaveError(OSError):
+    """The disk is full or failing: nothing was written, and earlier files are unchanged."""
 
 
 class RunFolder:
-    """Where one run keeps what must survive it. Of a run's processes only one makes and uses it.
+    """The folder of a training run, locked by its main process.
+
+    Args:
+        path: the folder; it is created if missing.
+        resume: continue the run in the folder, if there is one.
 
     Raises:
-        ValueError: the folder holds a run already, and it was not asked to go on with it; or another process
-            uses it now.
+        ValueError: the folder contains a run and `resume` is False, or another process uses the folder.
     """
 
     def __init__(self, path: str | Path, resume: bool) -> None:
         self.path = Path(path)
         if self.checkpoints() and not resume:
             raise ValueError(
-                f"{self.path} holds a run already; go on with it by --resume, or name another folder"
+                f"{self.path} already contains a run; resume it with --resume, or use another folder"
             )
         self.path.mkdir(parents=True, exist_ok=True)
-        self._held = hold(
+        self._lock = acquire_lock(
             self.path / "lock",
-            f"another process trains in {self.path} now; wait for its end, or name another folder",
+            f"another process is training in {self.path}; wait until it ends, or use another folder",
         )
-        for left_by_a_kill in self.path.glob("*.partial"):
-            left_by_a_kill.unlink()
+        for partial in self.path.glob("*.partial"):  # left by a kill
+            partial.unlink()
 
     @property
     def journal(self) -> Path:
-        """The journal's path."""
-        return self.path / JOURNAL
+        """Path of the journal."""
+        return self.path / JOURNAL_NAME
 
     @property
     def environment(self) -> Path:
-        """The path of what the run's starts ran on."""
+        """Path of the list of environments, one for each start of the run."""
         return self.path / "environment.json"
 
     @property
     def tensorboard(self) -> Path:
-        """The folder of TensorBoard's files."""
+        """Folder of the TensorBoard event files."""
         return self.path / "tensorboard"
 
     @property
-    def released(self) -> Path:
-        """The path of the finished network, safetensors."""
+    def final_network(self) -> Path:
+        """Path of the final network, as safetensors."""
         return self.path / "model.safetensors"
 
     @property
     def best(self) -> Path:
-        """The path of the network with the best score so far, safetensors; best.json tells the score."""
+        """Path of the network with the best score so far, as safetensors; best.json has the score."""
         return self.path / "best.safetensors"
 
     def checkpoints(self) -> list[Path]:
-        """The checkpoints, newest first."""
+        """Return the paths of the checkpoints, newest first."""
         return sorted(self.path.glob("checkpoint_*.pt"), reverse=True)
 
     def write_settings(self, settings: Settings) -> None:
-        """Keep what the run was asked to do."""
+        """Write the settings of the run."""
         atomic.write_bytes(self.path / "settings.yaml", config.to_text(settings).encode())
 
     def save(self, step: int, values: dict[str, Any], keep: int) -> Path:
-        """Write a checkpoint, sealed; once it is safely on the disk, remove all but the newest `keep`.
+        """Write a checkpoint with a checksum; once it is on the disk, remove all but the newest `keep`.
+
+        Args:
+            step: number of steps done.
+            values: the content.
+            keep: number of checkpoints to keep.
 
         Raises:
-            SaveFailed: the run may go on and try again later; the checkpoints before are all there.
+            SaveError: the checkpoint could not be written; all earlier ones are kept, a retry is possible.
         """
         path = self.path / f"checkpoint_{step:08d}.pt"
         try:
-            checkpointing.write(path, lambda stream: torch.save(values, stream))
+            checkpointing.write_checksummed(path, lambda stream: torch.save(values, stream))
         except OSError as error:
-            raise SaveFailed(f"{path} could not be written: {error}") from error
+            raise SaveError(f"{path} could not be written: {error}") from error
         for old in self.checkpoints()[keep:]:
             try:
                 old.unlink()
@@ -102,79 +110,88 @@ class RunFolder:
                 logger.warning("%s could not be removed: %s", old, error)
         return path
 
-    def newest_checkpoint(self) -> Path | None:
-        """The newest checkpoint that is as it was written, or None if there is none at all.
+    def find_newest_checkpoint(self) -> Path | None:
+        """Return the newest undamaged checkpoint, or None if the folder has no checkpoints.
 
-        Torn and damaged ones that are newer are put aside (`*.torn`), with a warning.
+        Newer checkpoints that are truncated or damaged are renamed to `*.torn`, with a warning.
 
         Raises:
-            ValueError: there are some, but none is whole.
+            ValueError: all checkpoints are damaged.
         """
-        torn = []
+        damaged = []
         for path in self.checkpoints():
             try:
                 checkpointing.verify_checksum(path)
             except (ValueError, OSError) as error:
-                logger.warning("%s; the one before it is tried", error)
-                torn.append(path)
+                logger.warning("%s; trying the checkpoint before it", error)
+                damaged.append(path)
                 continue
-            for path_of_torn in torn:
-                path_of_torn.rename(path_of_torn.with_suffix(".torn"))
+            for damaged_path in damaged:
+                damaged_path.rename(damaged_path.with_suffix(".torn"))
             return path
-        if torn:
-            raise ValueError(f"none of the checkpoints in {self.path} can be read; begin in another folder")
+        if damaged:
+            raise ValueError(f"none of the checkpoints in {self.path} can be read; use another folder")
         return None
 
-    def newest(self) -> dict[str, Any] | None:
-        """What the newest whole checkpoint holds; see `newest_checkpoint`."""
-        path = self.newest_checkpoint()
-        return None if path is None else checkpoints.read_training(path)
+    def load_newest_checkpoint(self) -> dict[str, Any] | None:
+        """Load the newest undamaged checkpoint; see `find_newest_checkpoint`."""
+        path = self.find_newest_checkpoint()
+        return None if path is None else checkpoints.load_training_checkpoint(path)
 
-    def save_best(self, model: Model, measure: str, score: float, step: int) -> bool:
-        """Keep the network if no step before had so good a score in the same measure.
+    def save_best(self, model: Model, metric: str, score: float, step: int) -> bool:
+        """Save the network if its score is the best so far in this metric.
 
         Args:
-            measure: what the score is, for example "AP".
-            score: larger is better; one that is not a number is never the best.
+            model: the network.
+            metric: name of the metric, for example "AP".
+            score: larger is better; NaN is never the best.
+            step: number of steps done.
 
         Returns:
-            Whether it was kept.
+            Whether the network was saved.
 
         Raises:
-            SaveFailed: the best before is as it was.
+            SaveError: the network could not be written; the previous best is unchanged.
         """
-        told = self._told_best()
-        if math.isnan(score) or (told["measure"] == measure and told["score"] >= score):
+        best = self._read_best_score()
+        if math.isnan(score) or (best["measure"] == metric and best["score"] >= score):
             return False
         self._write_network(self.best, model)
-        told = {"measure": measure, "score": score, "step": step}
+        best = {"measure": metric, "score": score, "step": step}
         try:
-            atomic.write_bytes(self._best_score, (json.dumps(told) + "\n").encode())
+            atomic.write_bytes(self._best_score_path, (json.dumps(best) + "\n").encode())
         except OSError as error:
-            raise SaveFailed(f"{self._best_score} could not be written: {error}") from error
+            raise SaveError(f"{self._best_score_path} could not be written: {error}") from error
         return True
 
-    def save_released(self, model: Model) -> None:
-        """Write the finished network. Raises SaveFailed."""
-        self._write_network(self.released, model)
+    def save_final_network(self, model: Model) -> None:
+        """Save the final network.
+
+        Raises:
+            SaveError: the network could not be written.
+        """
+        self._write_network(self.final_network, model)
 
     @property
-    def _best_score(self) -> Path:
+    def _best_score_path(self) -> Path:
         return self.path / "best.json"
 
-    def _told_best(self) -> dict[str, Any]:
-        nothing = {"measure": None, "score": -math.inf}
-        if not (self._best_score.exists() and self.best.exists()):
-            return nothing
+    def _read_best_score(self) -> dict[str, Any]:
+        """Read the metric ("measure") and score of the best network; None and -inf if there is none."""
+        default = {"measure": None, "score": -math.inf}
+        if not (self._best_score_path.exists() and self.best.exists()):
+            return default
         try:
-            told = json.loads(self._best_score.read_text(encoding="utf-8"))
-            return {"measure": told["measure"], "score": float(told["score"])}
+            best = json.loads(self._best_score_path.read_text(encoding="utf-8"))
+            return {"measure": best["measure"], "score": float(best["score"])}
         except (ValueError, KeyError, TypeError) as error:
-            logger.warning("%s is not readable (%s); the next score is the best", self._best_score, error)
-            return nothing
+            logger.warning(
+                "%s: cannot be read (%s); the next score becomes the best", self._best_score_path, error
+            )
+            return default
 
     def _write_network(self, path: Path, model: Model) -> None:
         try:
-            checkpoints.save_released(path, model)
-        except (OSError, safetensors.SafetensorError) as error:  # the latter: its writer met a full disk
-            raise SaveFailed(f"{path} could not be written: {error}") from error
+            checkpoints.save_safetensors(path, model)
+        except (OSError, safetensors.SafetensorError) as error:  # SafetensorError: a full disk
+            raise SaveError(f"{path} could not be written: {error}") from error

@@ -1,7 +1,7 @@
-"""The training step, and the state that is needed to resume it.
+"""The training step, and the state that a resumed run needs.
 
-Includes activation checkpointing: parts of the network do not store their activations but compute them again
-in the backward pass.
+Includes activation checkpointing: parts of the network do not store their activations, but recompute them in
+the backward pass.
 """
 
 from __future__ import annotations
@@ -25,36 +25,41 @@ from simplepose.models import checkpoints
 from simplepose.models.checkpoints import Model
 from simplepose.models.imhn import IMHN
 from simplepose.training import amp, batch_norm, checkpointing
-from simplepose.training.batch_norm import Statistics, synchronise
-from simplepose.training.ema import MovingAverage, RunningMean
-from simplepose.training.metrics import Meter
-from simplepose.training.optim import freeze, make_optimizer, set_learning_rate
+from simplepose.training.batch_norm import BatchNormSnapshot, convert_batchnorm
+from simplepose.training.ema import EMA, SWA
+from simplepose.training.metrics import LossMeter
+from simplepose.training.optim import build_optimizer, freeze, set_learning_rate
 from simplepose.utils.distributed import World
 
 
-def recompute(network: IMHN) -> None:
-    """Let the stem, each hourglass and each head keep nothing but their inputs until the gradients need it.
+def enable_activation_checkpointing(network: IMHN) -> None:
+    """Make the stem, each hourglass and each head store only their inputs until the backward pass.
 
-    Batch norm counts a batch once, although it sees it twice.
+    Batch norms count each batch once, although the forward pass runs twice.
     """
     heads = [head for stack in network.heads for head in cast(nn.ModuleList, stack)]
     for part in (network.stem, *network.hourglasses, *heads):
-        part.forward = _forgetful(part, part.forward)
+        part.forward = _checkpointed(part, part.forward)
 
 
-def _forgetful(part: nn.Module, forward: Callable[..., Any]) -> Callable[..., Any]:
+def _checkpointed(part: nn.Module, forward: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap the forward function of a module with activation checkpointing."""
+
     def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-        return nullcontext(), _statistics_kept(part)
+        return nullcontext(), _frozen_running_stats(part)
 
-    def forget_between(*inputs: Tensor) -> Any:
+    def checkpointed_forward(*inputs: Tensor) -> Any:
         return checkpoint(forward, *inputs, use_reentrant=False, context_fn=contexts)
 
-    return forget_between
+    return checkpointed_forward
 
 
 @contextmanager
-def _statistics_kept(part: nn.Module) -> Iterator[None]:
-    """Batch norms keep their statistics; the same tensors are kept for the gradients, though."""
+def _frozen_running_stats(part: nn.Module) -> Iterator[None]:
+    """Keep the running statistics of batch norms unchanged within the block.
+
+    They stay in training mode, so that the same tensors are saved for the backward pass.
+    """
     norms = [module for module in part.modules() if isinstance(module, _BatchNorm) and module.training]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
@@ -68,114 +73,131 @@ def _statistics_kept(part: nn.Module) -> Iterator[None]:
                 norm.num_batches_tracked.sub_(1)
 
 
-ALONE = World()
+SINGLE_PROCESS = World()
 
 
 @dataclass
 class Progress:
-    """Where a run stands.
+    """Progress of a run.
 
     Attributes:
-        step: steps done in all, skipped ones too.
+        step: steps done, including skipped ones.
         epoch: epochs done.
-        watched: epochs of which the losses and AP were told.
-        samples: of the next epoch that are done, by all processes together.
-        skipped: steps that changed nothing, because a loss or a gradient was unusable.
-        loss_sum, loss_steps: of the other steps since an epoch's losses were told, as far as they were read.
+        epochs_validated: epochs whose losses and AP were reported.
+        samples: samples of the current epoch that are done, over all processes.
+        skipped: steps that changed nothing because a loss or a gradient was unusable.
+        loss_sum: sum of the losses of applied steps since the last reported epoch, as far as they were read.
+        loss_steps: number of these steps.
     """
 
     step: int = 0
     epoch: int = 0
-    watched: int = 0
+    epochs_validated: int = 0
     samples: int = 0
     skipped: int = 0
     loss_sum: float = 0.0
     loss_steps: float = 0.0
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return the progress as plain values; checkpoints call `epochs_validated` "watched"."""
+        values = dict(vars(self))
+        values["watched"] = values.pop("epochs_validated")
+        return values
+
+    @classmethod
+    def from_state_dict(cls, values: dict[str, Any]) -> Progress:
+        """Build the progress from the result of `state_dict()`."""
+        values = dict(values)
+        return cls(epochs_validated=values.pop("watched"), **values)
+
 
 class Trainer:
-    """Trains one network, together with the same trainer in other processes.
+    """Trains one network, in one process or in all processes of a distributed run.
 
     Args:
         model: the network with its settings and skeleton; trained in place.
         device: where to train.
         world: the processes that share each step.
-        data_parallel: one process, all GPUs (the published single-process mode).
+        data_parallel: use all GPUs from one process, as in the published code.
 
     Raises:
-        ValueError: the settings ask for what `data_parallel`, or this machine, cannot do.
+        ValueError: `data_parallel` or this machine does not support the settings.
     """
 
     def __init__(
-        self, model: Model, device: torch.device, world: World = ALONE, data_parallel: bool = False
+        self, model: Model, device: torch.device, world: World = SINGLE_PROCESS, data_parallel: bool = False
     ) -> None:
         self.model, self.device, self.world = model, device, world
         self.settings = settings = model.settings.train
         if data_parallel:
-            _require_data_parallel(settings)
+            _check_data_parallel(settings)
         self.network = network = model.network.to(device)
         if settings.channels_last:
             network.to(memory_format=torch.channels_last)
         if settings.sync_batchnorm and world.size > 1:
-            synchronise(network, device)
+            convert_batchnorm(network, device)
         freeze(network, settings.freeze, settings.freeze_batchnorm)
         if settings.recompute:
-            recompute(network)
+            enable_activation_checkpointing(network)
         self.loss = MultiScaleLoss(model.settings.loss, model.skeleton).to(device)
-        self.optimizer = make_optimizer(network, settings)
-        self.precision = amp.prepare(network, self.optimizer, settings, device)
-        self.ema = MovingAverage(network, settings.ema_decay) if settings.ema_decay > 0 else None
-        self.swa = RunningMean(network) if settings.swa_start is not None else None
-        self.statistics = Statistics(network)
-        self.meter = Meter(len(network.heads), len(model.settings.loss.scale_weights), device)
+        self.optimizer = build_optimizer(network, settings)
+        self.precision = amp.build_precision(network, self.optimizer, settings, device)
+        self.ema = EMA(network, settings.ema_decay) if settings.ema_decay > 0 else None
+        self.swa = SWA(network) if settings.swa_start is not None else None
+        self.batch_norm_snapshot = BatchNormSnapshot(network)
+        self.meter = LossMeter(len(network.heads), len(model.settings.loss.scale_weights), device)
         self.progress = Progress()
-        self.parallel = _parallel(network, device, world, data_parallel, settings.compile)
+        self.parallel = _wrap_parallel(network, device, world, data_parallel, settings.compile)
 
     def step(self, batches: Sequence[Batch], learning_rate: float) -> None:
-        """One step of all processes, over `train.accumulate` batches in each; nothing waits for the device.
+        """Take one step on all ranks, without waiting for the device.
 
-        A loss that is not finite or beyond the limit becomes NaN, and so, once the processes have exchanged
-        them, do the gradients of all of them: all skip that step, and nothing has changed.
+        A loss that is not finite, or exceeds the limit, becomes NaN. After the exchange the gradients of all
+        ranks are then NaN: all ranks skip the step and nothing changes.
+
+        Args:
+            batches: the `train.accumulate` batches of this rank.
+            learning_rate: of the step, before the factors of parameter groups.
         """
         set_learning_rate(self.optimizer, learning_rate)
         self.network.train()
-        self.statistics.remember()
+        self.batch_norm_snapshot.save()
         self.optimizer.zero_grad(set_to_none=True)
         for number, batch in enumerate(batches, 1):
-            with self._exchange(number == len(batches)):
+            with self._gradient_sync(last=number == len(batches)):
                 total, parts = self._forward(self.parallel, batch)
                 usable = total.detach() <= self.settings.loss_limit  # NaN is not
                 self.precision.backward(total * torch.where(usable, 1 / len(batches), torch.nan))
-            self.meter.batch(total, parts, 1 / len(batches), usable)
-        taken = self.precision.step(self.optimizer, self.settings.clip_norm)
-        self.statistics.settle(taken)
-        self.meter.step(taken)
+            self.meter.add_batch(total, parts, 1 / len(batches), usable)
+        applied = self.precision.step(self.optimizer, self.settings.clip_norm)
+        self.batch_norm_snapshot.restore_if_skipped(applied)
+        self.meter.end_step(applied)
         self.progress.step += 1
         if self.ema is not None:
             self.ema.update()
 
-    def _exchange(self, last: bool) -> AbstractContextManager[Any]:
-        """Gradients are exchanged with the last batch of a step."""
+    def _gradient_sync(self, last: bool) -> AbstractContextManager[Any]:
+        """Return a context that exchanges gradients only with the last batch of a step."""
         if last or not isinstance(self.parallel, DistributedDataParallel):
             return nullcontext()
         return self.parallel.no_sync()
 
     @torch.no_grad()
     def validate(self, batches: Iterable[Batch]) -> float:
-        """The mean loss of a sample of all processes' batches, batch norm in evaluation mode.
+        """Return the mean loss of a sample over the batches of all ranks, in evaluation mode.
 
-        Here the processes may have different numbers of batches.
+        The ranks may have different numbers of batches.
         """
         self.network.eval()
         sums = torch.zeros(2, dtype=torch.float64)
         for batch in batches:
             total, _ = self._forward(self.network, batch)
             sums += torch.tensor([total.item() * len(batch.images), len(batch.images)], dtype=torch.float64)
-        loss, count = self.world.sums(sums).tolist()
+        loss, count = self.world.all_reduce_sum(sums).tolist()
         return loss / max(count, 1)
 
     def _forward(self, network: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
-        """The loss, and its parts (S, 5), both a sample's mean."""
+        """Return the loss and its parts (S, 5), both as the mean of a sample."""
         target = self.targets(batch)
         with self.precision.autocast():
             outputs = network(self.images(batch))
@@ -184,106 +206,120 @@ class Trainer:
         return total, parts / len(batch.images)
 
     def images(self, batch: Batch) -> Tensor:
-        """(N, 3, H, W) BGR in [0, 1], of the weights' type, as the network takes them."""
+        """Return the network's input for a batch: (N, 3, H, W) BGR in [0, 1], in the dtype of the weights."""
         images = batch.images.to(self.device, non_blocking=True).permute(0, 3, 1, 2)
         images = images.to(next(self.network.parameters()).dtype).div_(255)
         return images if self.settings.channels_last else images.contiguous()
 
     def average_weights(self, batches: Iterable[Batch]) -> None:
-        """Take the weights into the SWA, and let these batches give it batch norm statistics of its own."""
+        """Add the weights to the SWA, and compute its batch norm statistics on these batches."""
         if self.swa is None:
             return
         self.swa.update()
-        with self.swa.exchanged(), self.precision.autocast():
-            batch_norm.recompute(self.network, map(self.images, batches), self.world.sums)
+        with self.swa.swapped(), self.precision.autocast():
+            batch_norm.update_bn(self.network, map(self.images, batches), self.world.all_reduce_sum)
 
     @contextmanager
     def best_weights(self) -> Iterator[Model]:
-        """The model with the weights to use: the SWA's, else the EMA's, else its own."""
+        """Yield the model with its best weights: those of the SWA, else of the EMA, else its own."""
         average = self.swa if self.swa is not None and self.swa.updates > 0 else self.ema
-        with nullcontext() if average is None else average.exchanged():
+        with nullcontext() if average is None else average.swapped():
             yield self.model
 
     @torch.no_grad()
-    def show(self, batch: Batch) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """A batch's first sample: (H, W, 3) uint8 BGR, its targets and the maps found, both (C, h, w)."""
+    def predict_sample(self, batch: Batch) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Predict the first sample of a batch, for display.
+
+        Returns:
+            The image, (H, W, 3) uint8 BGR; its target maps and the predicted maps, both (C, h, w).
+        """
         first = Batch(*(tensor[:1] for tensor in batch))
         self.network.eval()
         with self.precision.autocast():
             maps = self.network(self.images(first))[-1][0]
-        found = [self.targets(first), maps.float()]
-        target, predicted = (tensor[0].cpu().numpy() for tensor in found)
+        target, predicted = (tensor[0].cpu().numpy() for tensor in (self.targets(first), maps.float()))
         return first.images[0].numpy(), target, predicted
 
     def targets(self, batch: Batch) -> Tensor:
-        """(N, C, h, w) of a batch on the device."""
+        """Return the target maps of a batch, (N, C, h, w), on the device."""
         mask = batch.person_mask.to(self.device, non_blocking=True).float() / 255
         return targets.draw(batch.joints, mask, self.model.skeleton, self.model.settings.targets)
 
-    def agree(self) -> None:
-        """Give all processes the first one's batch norm statistics, those that checkpoints hold.
+    def broadcast_buffers(self) -> None:
+        """Copy rank 0's batch norm statistics, which checkpoints contain, to all ranks.
 
-        Without train.sync_batchnorm each has its own, and looks at the network through them.
+        Without train.sync_batchnorm each rank has its own statistics, which validation would use.
         """
         if self.world.size == 1:
             return
         averages = [average.state for average in (self.ema, self.swa) if average is not None]
         for state in (self.network.state_dict(), *averages):
             names = [name for name, _ in self.network.named_buffers() if name in state]
-            told = self.world.first_says({name: state[name].cpu() for name in names})
-            for name, tensor in told.items():
+            buffers = self.world.broadcast({name: state[name].cpu() for name in names})
+            for name, tensor in buffers.items():
                 state[name].copy_(tensor)
 
     def state(self) -> dict[str, Any]:
-        """All that a run needs to go on, as plain tensors and values; all processes together."""
+        """Return all that a resumed run needs, as plain tensors and values; call it on all ranks."""
         return {
             "format": checkpoints.TRAINING_FORMAT,
             "settings": config.to_text(self.model.settings),
-            "skeleton": self.model.skeleton.to_text(),
+            "skeleton": self.model.skeleton.to_yaml(),
             "weights": self.network.state_dict(),
             "ema": None if self.ema is None else self.ema.state_dict(),
             "swa": None if self.swa is None else self.swa.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.precision.state_dict(),
-            "progress": dict(vars(self.progress)),
+            "progress": self.progress.state_dict(),
             "meter": self.meter.state_dict(self.world),
-            "random": checkpointing.capture(self.device),
+            "random": checkpointing.capture_rng_states(self.device),
         }
 
     def load_state(self, values: dict[str, Any], source: str) -> None:
-        """Go on from `state()`. Raises ValueError if it is of another network."""
-        checkpoints.fill(self.network, values["weights"], source)
+        """Restore the result of `state()`.
+
+        Args:
+            values: the state.
+            source: name of the checkpoint, for error messages.
+
+        Raises:
+            ValueError: the state is that of another network.
+        """
+        checkpoints.load_state_strictly(self.network, values["weights"], source)
         self.optimizer.load_state_dict(values["optimizer"])
         self.precision.load_state_dict(values["scaler"])
-        self.progress = Progress(**values["progress"])
+        self.progress = Progress.from_state_dict(values["progress"])
         self.meter.load_state_dict(values["meter"])
-        checkpointing.restore(values["random"], self.device)
+        checkpointing.restore_rng_states(values["random"], self.device)
         for average, state in ((self.ema, values["ema"]), (self.swa, values["swa"])):
             if average is not None and state is not None:
                 average.load_state_dict(state)
 
 
-def _parallel(
+def _wrap_parallel(
     network: nn.Module, device: torch.device, world: World, data_parallel: bool, compiled: bool
 ) -> nn.Module:
-    """The network as it is called in a step."""
-    called = cast(nn.Module, torch.compile(network)) if compiled else network
+    """Wrap the network for a training step: compiled, and for several processes or GPUs."""
+    wrapped = cast(nn.Module, torch.compile(network)) if compiled else network
     if world.size > 1:
-        return DistributedDataParallel(called, device_ids=[device] if device.type == "cuda" else None)
-    return DataParallel(called) if data_parallel else called
+        return DistributedDataParallel(wrapped, device_ids=[device] if device.type == "cuda" else None)
+    return DataParallel(wrapped) if data_parallel else wrapped
 
 
-def _require_data_parallel(settings: config.TrainSettings) -> None:
-    """A copy that DataParallel makes of a module whose `forward` was replaced runs the first GPU's, and its
-    threads take fp16 for whatever type autocast has.
+def _check_data_parallel(settings: config.TrainSettings) -> None:
+    """Raise an error for settings that DataParallel does not support.
+
+    A replica of a module whose `forward` was replaced runs the `forward` of the first GPU, and the threads of
+    DataParallel autocast to fp16 whatever the requested number type.
     """
-    asked = {
+    unsupported = {
         "recompute": settings.recompute,
         "compile": settings.compile,
         "precision=bf16": settings.precision == "bf16",
     }
-    if any(asked.values()):
+    names = [f"train.{name}" for name, is_set in unsupported.items() if is_set]
+    if names:
         raise ValueError(
-            f"--data-parallel cannot do {', '.join(f'train.{name}' for name in asked if asked[name])}; "
-            "start one process a GPU with tools/train_distributed.py"
+            f"--data-parallel does not support {', '.join(names)}; "
+            "start one process per GPU with tools/train_distributed.py"
         )

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, whatever kills the writer."""
+"""Atomic file writes: a file is complete or absent, even when the writer is killed."""
 
 from __future__ import annotations
 
@@ -11,34 +11,34 @@ from pathlib import Path
 from typing import Any
 
 
-def write(path: str | Path, write_to: Callable[[Path], None], flushed: bool = True) -> None:
-    """Write a file under a temporary name beside `path`, flush it to the disk, and only then rename it.
+def write(path: str | Path, write_content: Callable[[Path], None], fsync: bool = True) -> None:
+    """Write a file under a temporary name beside `path`, flush it to the disk, then rename it.
 
-    When this returns, the file lies on the disk under its name, even if the power fails at once.
+    On return the file is on the disk under its final name, even if the power fails immediately.
 
     Args:
-        path: the final name; a file that is there is replaced.
-        write_to: writes the content to the path it is given.
-        flushed: False leaves it to the system when the file reaches the disk: for the many small files of
-            a run, of which a power cut, but no kill, may then cost the last.
+        path: the final path; an existing file is replaced.
+        write_content: writes the content to the path that it is given.
+        fsync: False lets the operating system decide when to flush. Suitable for the many small files of a
+            run: a power failure may lose the last of them, a kill does not.
     """
     path = Path(path)
     temporary = path.with_name(path.name + ".partial")
     try:
         temporary.touch()
-        mode = temporary.stat().st_mode  # some writers leave a file that only its owner may read
-        write_to(temporary)
+        mode = temporary.stat().st_mode  # some writers create files that only the owner may read
+        write_content(temporary)
         temporary.chmod(mode)
-        if flushed:
-            settle(temporary, path)
+        if fsync:
+            flush_and_rename(temporary, path)
         else:
             os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def settle(temporary: Path, path: Path) -> None:
-    """Flush a file that is written to the disk, and give it its final name, in the same folder."""
+def flush_and_rename(temporary: Path, path: Path) -> None:
+    """Flush a complete file to the disk and rename it to its final name in the same folder."""
     with open(temporary, "rb+") as file:
         os.fsync(file.fileno())
     os.replace(temporary, path)
@@ -46,8 +46,8 @@ def settle(temporary: Path, path: Path) -> None:
 
 
 @contextlib.contextmanager
-def naming(path: str | Path) -> Iterator[None]:
-    """Within its block, an OSError names `path`, as those of a full disk do not."""
+def add_path_to_errors(path: str | Path) -> Iterator[None]:
+    """Add `path` to each OSError raised in the block; the errors of a full disk do not contain it."""
     try:
         yield
     except OSError as error:
@@ -56,30 +56,30 @@ def naming(path: str | Path) -> Iterator[None]:
         raise OSError(error.errno, error.strerror or "cannot be written", str(path)) from error
 
 
-def write_bytes(path: str | Path, content: bytes, flushed: bool = True) -> None:
-    """`write` for content that is at hand."""
+def write_bytes(path: str | Path, content: bytes, fsync: bool = True) -> None:
+    """Write bytes atomically; see `write`."""
 
-    def write_to(temporary: Path) -> None:
+    def write_content(temporary: Path) -> None:
         temporary.write_bytes(content)
 
-    write(path, write_to, flushed)
+    write(path, write_content, fsync)
 
 
 def write_json(path: str | Path, value: Any) -> None:
-    """Write plain values as JSON, whole or not at all."""
+    """Write plain values as JSON, atomically."""
     write_bytes(path, (json.dumps(value) + "\n").encode())
 
 
 def _flush_folder(folder: Path) -> None:
-    """Bring the folder's list of names to the disk: until then a power cut may undo the renaming."""
+    """Flush the folder's entries to the disk; until then a power failure may undo a rename."""
     try:
         descriptor = os.open(folder, os.O_RDONLY)
     except PermissionError:
-        return  # folders that may not be listed; and Windows opens none
+        return  # the folder may not be listed; on Windows no folder can be opened
     try:
         os.fsync(descriptor)
     except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # file systems that cannot do it
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # the file system does not support it
             raise
     finally:
         os.close(descriptor)

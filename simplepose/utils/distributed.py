@@ -1,7 +1,7 @@
-"""The processes that train together: who they are, and the little that they tell each other.
+"""Distributed training: the process group, and collective operations on Python values and small tensors.
 
-Gradients are exchanged by torch's DistributedDataParallel, over NCCL between GPUs and gloo between CPUs. All
-that is here goes over gloo, so that asking the others never waits for a GPU.
+Gradients are exchanged by torch's DistributedDataParallel, over NCCL between GPUs and gloo between CPUs. The
+operations of this module always use gloo, so they never wait for a GPU.
 """
 
 from __future__ import annotations
@@ -20,22 +20,23 @@ from torch import Tensor
 
 T = TypeVar("T")
 
-LAUNCHED = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
-"""What torchrun and torch.distributed.launch tell each process, in its environment."""
+# Environment variables that torchrun and torch.distributed.launch set for each process.
+LAUNCHER_VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 
-LETTING_GO = 0.2
-"""Seconds in which gloo's threads let go of the last tensors, a millisecond's work that takes Python's lock.
-They live on after their group, and one that asks for the lock while Python ends aborts the process."""
+# Seconds to wait after the process group is destroyed. gloo's threads outlive their group and release the
+# last tensors within about a millisecond, which needs Python's lock. A thread that requests the lock while
+# Python exits aborts the process.
+GLOO_SHUTDOWN_DELAY_S = 0.2
 
 
 @dataclass(frozen=True)
 class World:
-    """One of `size` processes; the default is alone.
+    """The distributed world as one process sees it; the default is a single process.
 
     Attributes:
         rank: 0 to size - 1.
-        size: processes on all machines.
-        local_rank: its number on its machine, and its GPU's.
+        size: number of processes on all machines.
+        local_rank: index of the process on its machine, and of its GPU.
     """
 
     rank: int = 0
@@ -43,20 +44,20 @@ class World:
     local_rank: int = 0
 
     @property
-    def is_first(self) -> bool:
-        """Whether this one writes files and tells the user."""
+    def is_main(self) -> bool:
+        """Whether this is rank 0, which writes files and reports to the user."""
         return self.rank == 0
 
-    def first_says(self, value: T) -> T:
-        """The first process's value, in all."""
+    def broadcast(self, value: T) -> T:
+        """Return rank 0's value on all ranks."""
         if self.size == 1:
             return value
         values: list[Any] = [value]
         dist.broadcast_object_list(values, src=0, device=torch.device("cpu"))
         return values[0]
 
-    def gather(self, values: list[T]) -> list[T]:
-        """The values of all processes, in all of them."""
+    def all_gather(self, values: list[T]) -> list[T]:
+        """Return the concatenated values of all ranks, on all ranks."""
         if self.size == 1:
             return values
         parts: list[Any] = [None] * self.size
@@ -64,93 +65,93 @@ class World:
         return [value for part in parts for value in part]
 
     @contextmanager
-    def together(self) -> Iterator[None]:
-        """A block that may fail in one process, for example for a file that its machine lacks: all then fail.
+    def raise_on_all_ranks(self) -> Iterator[None]:
+        """If the block fails on one rank (a file is missing on its machine, say), raise on all ranks.
 
         Raises:
-            ValueError, OSError: the block's own; ValueError where it failed in another process alone.
+            ValueError, OSError: the block's own error; ValueError if it failed on other ranks only.
         """
         failure: Exception | None = None
         try:
             yield
         except (ValueError, OSError) as error:
             failure = error
-        told = self.gather([] if failure is None else [f"process {self.rank}: {failure}"])
+        messages = self.all_gather([] if failure is None else [f"process {self.rank}: {failure}"])
         if failure is not None:
             raise failure
-        if told:
-            raise ValueError(told[0])
+        if messages:
+            raise ValueError(messages[0])
 
-    def sums(self, values: Tensor) -> Tensor:
-        """Each value's sum over all processes, on the CPU."""
+    def all_reduce_sum(self, values: Tensor) -> Tensor:
+        """Return the elementwise sum over all ranks, on the CPU."""
         total = values.detach().cpu().clone()
         if self.size > 1:
             dist.all_reduce(total)
         return total
 
 
-class Vote:
-    """Whether any process says yes to a question: asked before a step, answered after it, no wait between.
+class FlagReducer:
+    """Asynchronous logical or of flags over all ranks: start before a step, read the result after it.
 
     Args:
-        world: who votes.
-        questions: how many are asked at once.
+        world: the ranks.
+        flags: number of flags that are reduced at once.
     """
 
-    def __init__(self, world: World, questions: int) -> None:
+    def __init__(self, world: World, flags: int) -> None:
         self.world = world
-        self._votes = torch.zeros(questions)
+        self._flags = torch.zeros(flags)
         self._work: Any = None
 
-    def cast(self, *answers: bool) -> None:
-        """Say it, one to each question; once before each `passed`."""
-        self._votes.copy_(torch.tensor(answers))
+    def start(self, *flags: bool) -> None:
+        """Start the reduction of this rank's flags; call it once before each `result`."""
+        self._flags.copy_(torch.tensor(flags))
         if self.world.size > 1:
-            self._work = dist.all_reduce(self._votes, dist.ReduceOp.MAX, async_op=True)
+            self._work = dist.all_reduce(self._flags, dist.ReduceOp.MAX, async_op=True)
 
-    def passed(self) -> list[bool]:
-        """What all of them have said together, to each question."""
+    def result(self) -> list[bool]:
+        """Wait, and return for each flag whether any rank set it."""
         if self._work is not None:
             self._work.wait()
             self._work = None
-        return [vote > 0 for vote in self._votes.tolist()]
+        return [flag > 0 for flag in self._flags.tolist()]
 
 
 @contextmanager
-def join(timeout_minutes: float) -> Iterator[World]:
-    """Be one of the processes that a launcher started, for the length of the block; alone without a launcher.
+def process_group(timeout_minutes: float) -> Iterator[World]:
+    """Join the process group of the launcher within the block; without a launcher, be a single process.
 
     Args:
-        timeout_minutes: who waits for the others so long raises an error.
+        timeout_minutes: waiting longer than this for other processes is an error.
 
     Raises:
-        ValueError: the environment tells some of what a launcher tells, but not all.
+        ValueError: the environment has some of the launcher's variables, but not all.
     """
-    missing = [name for name in LAUNCHED if name not in os.environ]
-    if missing == list(LAUNCHED):
+    missing = [name for name in LAUNCHER_VARIABLES if name not in os.environ]
+    if missing == list(LAUNCHER_VARIABLES):
         yield World()
         return
     if missing:
         raise ValueError(
-            f"the environment lacks {', '.join(missing)}, which a launcher sets; start all with torchrun, "
-            f"or unset {', '.join(name for name in LAUNCHED if name not in missing)}"
+            f"the environment lacks {', '.join(missing)}, which a launcher sets; start all processes with "
+            f"torchrun, or unset {', '.join(name for name in LAUNCHER_VARIABLES if name not in missing)}"
         )
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     timeout = timedelta(minutes=timeout_minutes)
     if os.environ.get("GROUP_WORLD_SIZE") == "1":  # one machine
-        dist.init_process_group(backend, timeout=timeout, **_fresh_store(timeout))
+        dist.init_process_group(backend, timeout=timeout, **_rendezvous_store(timeout))
     else:
         dist.init_process_group(backend, timeout=timeout)
     yield World(dist.get_rank(), dist.get_world_size(), int(os.environ["LOCAL_RANK"]))
-    dist.destroy_process_group()  # not after an error: the others may be waiting in the middle of a step
-    time.sleep(LETTING_GO)
+    dist.destroy_process_group()  # not after an error: other ranks may be waiting in the middle of a step
+    time.sleep(GLOO_SHUTDOWN_DELAY_S)
 
 
-def _fresh_store(timeout: timedelta) -> dict[str, Any]:
-    """Where the processes meet, apart from where those met that an elastic restart replaces.
+def _rendezvous_store(timeout: timedelta) -> dict[str, Any]:
+    """Build a rendezvous store that is separate for each elastic restart.
 
-    torchrun keeps one store over restarts, and who is quick reads the addresses of the dead there. Its count
-    of restarts tells them apart on one machine; launchers on several machines count each for themselves.
+    torchrun keeps one store over restarts, so a fast process would read the addresses of dead processes. On
+    one machine the restart count separates them; launchers on several machines each have their own count.
     """
     store, rank, size = next(dist.rendezvous("env://", timeout=timeout))
     store.set_timeout(timeout)

@@ -1,4 +1,4 @@
-"""What one process holds at a time."""
+"""Exclusive and shared file locks between processes."""
 
 from __future__ import annotations
 
@@ -17,65 +17,68 @@ if sys.platform != "win32":
 
 logger = logging.getLogger(__name__)
 
-AGAIN = 0.02
-"""Seconds until the next try, where one is patient."""
+# Seconds between two attempts to acquire a lock.
+RETRY_DELAY_S = 0.02
 
 
-def hold(path: Path, otherwise: str, patience: float = 0.0, shared: bool = False) -> IO[bytes]:
-    """Hold a file, made where it is missing, for as long as this process lives and what is returned is open.
+def acquire_lock(path: Path, message: str, timeout_s: float = 0.0, shared: bool = False) -> IO[bytes]:
+    """Lock a file, which is created if missing, until the returned file is closed or the process ends.
 
-    The system lets go of it however the process ends. The lock is one that forked processes do not inherit:
-    one that outlives its killed parent for a while keeps nobody out.
+    The operating system releases the lock however the process ends. Forked processes do not inherit it, so a
+    child that outlives its killed parent does not block other processes. A process with an exclusive lock may
+    remove the file. On Windows nothing is locked.
 
     Args:
-        path: of the file; its content does not matter.
-        otherwise: what is told where another process holds it.
-        patience: seconds to wait for that one.
-        shared: others may hold it as well, if they share it too.
-
-    Who holds a file and does not share it may remove it.
+        path: the lock file; its content does not matter.
+        message: text of the error if another process has the lock.
+        timeout_s: seconds to wait for the lock.
+        shared: acquire a shared lock, which several processes can have at once.
 
     Raises:
-        ValueError: another process holds it, on this machine or, where the file system tells, on another.
+        ValueError: another process has the lock, on this machine or, if the file system supports it, on
+            another one.
     """
-    file = path.open("a+b")  # a shared lock is for those who may read
+    file = path.open("a+b")  # a shared lock requires read access
     if sys.platform == "win32":
         return file
     kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
-    end = time.monotonic() + patience
+    deadline = time.monotonic() + timeout_s
     while True:
         try:
             fcntl.lockf(file, kind | fcntl.LOCK_NB)
-            if _is_at(file, path):
+            if _is_same_file(file, path):
                 return file
-            file.close()  # who held it has removed it; others hold what lies there now
+            file.close()  # its owner has removed it; other processes lock the new file at this path
             file = path.open("a+b")
             continue
         except OSError as error:
             if error.errno not in (errno.EACCES, errno.EAGAIN):
-                logger.warning("%s cannot be locked (%s); let no other process use it", path, error)
+                logger.warning("%s: cannot be locked (%s); let no other process use it", path, error)
                 return file
-            if time.monotonic() >= end:
+            if time.monotonic() >= deadline:
                 file.close()
-                raise ValueError(otherwise) from error
-        time.sleep(AGAIN)
+                raise ValueError(message) from error
+        time.sleep(RETRY_DELAY_S)
 
 
 @contextlib.contextmanager
-def held(path: Path, otherwise: str, shared: bool = False) -> Iterator[None]:
-    """`hold` for the length of a block; the file is removed in its end, by the last of those who share it."""
-    file = hold(path, otherwise, shared=shared)
+def locked(path: Path, message: str, shared: bool = False) -> Iterator[None]:
+    """Lock a file within the block; the last process that has the lock removes the file.
+
+    Args and errors are those of `acquire_lock`.
+    """
+    file = acquire_lock(path, message, shared=shared)
     try:
         yield
     finally:
-        with contextlib.suppress(OSError, ValueError):  # others hold it; or the system does
-            file.close()  # of two who end together and both still share it, neither would be the last
-            with hold(path, otherwise):
+        with contextlib.suppress(OSError, ValueError):  # another process has the lock, or the system refuses
+            file.close()  # before the exclusive lock: else neither of two shared owners would be the last
+            with acquire_lock(path, message):
                 path.unlink()
 
 
-def _is_at(file: IO[bytes], path: Path) -> bool:
-    """Whether an open file still lies at its path."""
+def _is_same_file(file: IO[bytes], path: Path) -> bool:
+    """Return whether an open file is still the one at `path`."""
     try:
         return os.path.samestat(os.fstat(file.fileno()), path.stat())
     except FileNotFoundError:

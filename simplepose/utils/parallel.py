@@ -1,4 +1,4 @@
-"""The same work on many things, in several processes that end with this one."""
+"""Map a function over tasks in several worker processes, which end with this process."""
 
 from __future__ import annotations
 
@@ -20,53 +20,64 @@ Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 
-def cores() -> int:
-    """How many cores this process may use."""
+def available_cores() -> int:
+    """Return the number of CPU cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def run(work: Callable[[Task], Result], tasks: Sequence[Task], processes: int) -> Iterator[Result]:
-    """The results of `work` on each task, as they are done; here and in order where one process does.
+def map_unordered(
+    function: Callable[[Task], Result], tasks: Sequence[Task], processes: int
+) -> Iterator[Result]:
+    """Yield the result of `function` on each task, in the order of completion.
+
+    With one process or one task, the function runs in this process and in order.
 
     Args:
-        work: a function of a module, so that another process finds it.
-        tasks: handed to the processes by pickle.
-        processes: at most so many, of one core each.
+        function: a module-level function, so that worker processes can import it.
+        tasks: sent to the workers by pickle.
+        processes: the maximum number of workers; each uses one core.
 
     Raises:
-        ChildProcessError: a process was killed.
-        Exception: what `work` raises; what is not yet begun is then left.
+        ChildProcessError: a worker was killed.
+        Exception: any error of `function`; tasks that have not started are cancelled.
     """
     threads = cv2.getNumThreads()
     try:
         if threads != 1:
-            cv2.setNumThreads(1)  # here: a forked process that does it waits for ever for this one's threads
-        yield from _shared_out(work, tasks, processes) if min(processes, len(tasks)) > 1 else map(work, tasks)
+            cv2.setNumThreads(1)  # here: in a forked process it waits forever for this process's threads
+        if min(processes, len(tasks)) > 1:
+            yield from _map_in_workers(function, tasks, processes)
+        else:
+            yield from map(function, tasks)
     finally:
         if threads != 1:
             cv2.setNumThreads(threads)
 
 
-def _shared_out(work: Callable[[Task], Result], tasks: Sequence[Task], processes: int) -> Iterator[Result]:
+def _map_in_workers(
+    function: Callable[[Task], Result], tasks: Sequence[Task], processes: int
+) -> Iterator[Result]:
     context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
-    pool = ProcessPoolExecutor(min(processes, len(tasks)), context, _begin)
+    pool = ProcessPoolExecutor(min(processes, len(tasks)), context, _initialize_worker)
     try:
-        for done in as_completed([pool.submit(work, task) for task in tasks]):
-            yield done.result()
+        for future in as_completed([pool.submit(function, task) for task in tasks]):
+            yield future.result()
     except BrokenProcessPool as error:
-        raise ChildProcessError(f"a process was killed, perhaps for want of memory ({error})") from error
+        raise ChildProcessError(
+            f"a worker process was killed, perhaps because memory ran out ({error})"
+        ) from error
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _begin() -> None:
-    """Ctrl-C is the first process's to answer, and nobody outlives it."""
-    malloc.keep()
+def _initialize_worker() -> None:
+    """Leave Ctrl-C to the parent process, and end when the parent ends."""
+    malloc.tune_malloc()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
 
 
-def _end_with_parent() -> None:
+def _exit_with_parent() -> None:
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()

@@ -1,4 +1,4 @@
-"""Ctrl-C, and a scheduler's SIGTERM, that end a run in a safe place."""
+"""Graceful shutdown on Ctrl-C and on a scheduler's SIGTERM."""
 
 from __future__ import annotations
 
@@ -11,67 +11,71 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-ECHO_SECONDS = 2.0
-"""A launcher passes on the signal that the terminal has sent to its processes already."""
+
+# Seconds after the first signal in which further signals are ignored: a launcher forwards the signal that the
+# terminal has already sent to its processes.
+ECHO_WINDOW_S = 2.0
 
 
-class Ending:
-    """Within its block the first SIGINT or SIGTERM ends a run safely; one after its echo acts as usual.
+class GracefulShutdown:
+    """Within its block, turn the first SIGINT or SIGTERM into a safe shutdown.
 
-    The first one is a KeyboardInterrupt, but waits while what is to be whole is not. Signals that are
-    ignored stay so, as a shell has it for SIGINT of what runs in the background. For the main thread.
-
-    Attributes:
-        asked: whether a signal has come.
+    The first signal raises KeyboardInterrupt, but not before a running `uninterrupted` call returns. A later
+    signal, after `ECHO_WINDOW_S`, has its usual effect. Signals that are ignored stay ignored, as a shell
+    sets SIGINT for background processes. Use it in the main thread.
 
     Args:
-        waits: the first one never is a KeyboardInterrupt: who runs looks at `asked` in safe places.
+        deferred: never raise KeyboardInterrupt on the first signal; the caller checks `requested` at safe
+            points.
+
+    Attributes:
+        requested: whether a signal was received.
     """
 
-    def __init__(self, waits: bool = False) -> None:
-        self.asked = False
-        self._waits, self._due = waits, False
-        self._before: dict[int, Any] = {}
-        self._asked_at = 0.0
+    def __init__(self, deferred: bool = False) -> None:
+        self.requested = False
+        self._deferred, self._pending = deferred, False
+        self._old_handlers: dict[int, Any] = {}
+        self._requested_at = 0.0
 
-    def whole(self, keep: Callable[[T], None]) -> Callable[[T], None]:
-        """`keep`, not to be interrupted: so all files of results hold the same frames."""
+    def uninterrupted(self, function: Callable[[T], None]) -> Callable[[T], None]:
+        """Wrap a function so that no signal interrupts it: all result files then have the same frames."""
 
-        def kept(result: T) -> None:
-            self._waits = True
+        def wrapper(result: T) -> None:
+            self._deferred = True
             try:
-                keep(result)
+                function(result)
             finally:
-                self._waits = False
-            if self._due:
-                self._due = False
+                self._deferred = False
+            if self._pending:
+                self._pending = False
                 raise KeyboardInterrupt
 
-        return kept
+        return wrapper
 
-    def finish(self) -> None:
-        """From now on the first signal waits for the block's end: files are being closed."""
-        self._waits = True
+    def defer(self) -> None:
+        """From now on, the first signal raises nothing: files are being closed."""
+        self._deferred = True
 
-    def __enter__(self) -> Ending:
+    def __enter__(self) -> GracefulShutdown:
         for number in SIGNALS:
-            if signal.getsignal(number) not in (signal.SIG_IGN, None):  # None: not Python's to put back
-                self._before[number] = signal.signal(number, self._note)
+            if signal.getsignal(number) not in (signal.SIG_IGN, None):  # None: not installed from Python
+                self._old_handlers[number] = signal.signal(number, self._handle)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
-        self._restore()
+        self._restore_handlers()
 
-    def _note(self, number: int, _: FrameType | None) -> None:
-        if not self.asked:
-            self.asked, self._asked_at, self._due = True, time.monotonic(), self._waits
-            if not self._waits:
+    def _handle(self, number: int, _: FrameType | None) -> None:
+        if not self.requested:
+            self.requested, self._requested_at, self._pending = True, time.monotonic(), self._deferred
+            if not self._deferred:
                 raise KeyboardInterrupt
-        elif time.monotonic() - self._asked_at > ECHO_SECONDS:
-            self._due = False
-            self._restore()
+        elif time.monotonic() - self._requested_at > ECHO_WINDOW_S:
+            self._pending = False
+            self._restore_handlers()
             signal.raise_signal(number)
 
-    def _restore(self) -> None:
-        for number, handler in self._before.items():
+    def _restore_handlers(self) -> None:
+        for number, handler in self._old_handlers.items():
             signal.signal(number, handler)

@@ -10,88 +10,96 @@ import numpy as np
 from simplepose import geometry
 from simplepose.people import People
 from simplepose.skeleton import COCO, Skeleton
-from simplepose.visualize.drawing import FAR, FRACTION_BITS, draw, person_colour
+from simplepose.visualize.drawing import MAX_COORDINATE, SUBPIXEL_BITS, draw_people, person_color
 
-OPACITY = 0.85
-"""Of the heat where a map is 1; where it is 0 the picture shows unchanged."""
+# Opacity of the heatmap's color where the map is 1. Where it is 0, the image is unchanged.
+MAX_OPACITY = 0.85
 
-GREY = (128, 128, 128)
+GRAY = (128, 128, 128)
+
+# Pixels at the top of a tile for its title.
 TITLE_HEIGHT = 20
-"""Pixels at the top of a tile that its name lies on."""
 
 
 def overlay(
-    image: np.ndarray, heat: np.ndarray, stride: float, to_picture: np.ndarray | None = None
+    image: np.ndarray, heat: np.ndarray, stride: float, to_image: np.ndarray | None = None
 ) -> np.ndarray:
-    """Lay a map over its picture: blue is little, red is much.
+    """Draw a heatmap or limb map over an image, from blue (low) to red (high).
 
     Args:
         image: (H, W, 3) uint8 BGR; it is not changed.
-        heat: (h, w) float; cut to [0, 1], what is not a number counts as 0.
-        stride: of the map; its cell k lies at stride * k + stride / 2 - 0.5 frame pixels.
-        to_picture: (2, 3) from frame pixels to picture pixels (`inference.maps.Maps.to_picture`);
-            None where the maps' frame is the picture.
+        heat: (h, w) float; clipped to [0, 1], NaN counts as 0.
+        stride: of the map; its cell k is at stride * k + stride / 2 - 0.5 pixels of the model input.
+        to_image: (2, 3) matrix from model input pixels to image pixels (`inference.heatmaps.Maps.to_image`); None
+            if the image is the model input.
 
     Returns:
         (H, W, 3) uint8 BGR.
     """
-    cells = geometry.scaling(stride, stride)
-    cells[:, 2] = stride / 2 - 0.5
-    matrix = cells if to_picture is None else geometry.compose(cells, to_picture)
-    clean = np.nan_to_num(np.asarray(heat, np.float32), nan=0, posinf=1, neginf=0).clip(0, 1)
-    spread = geometry.apply_to_image(matrix, clean, (image.shape[0], image.shape[1]), 0)
-    levels = cv2.merge([cv2.convertScaleAbs(spread, alpha=255)] * 3)
-    picture_share, heat_part = _mixing()
-    kept = cv2.multiply(image, cv2.LUT(levels, picture_share), scale=1 / 255)
-    mixed: np.ndarray = cv2.add(kept, cv2.LUT(levels, heat_part))
-    return mixed
+    to_input = geometry.scaling(stride, stride)
+    to_input[:, 2] = stride / 2 - 0.5
+    matrix = to_input if to_image is None else geometry.compose(to_input, to_image)
+    clipped = np.nan_to_num(np.asarray(heat, np.float32), nan=0, posinf=1, neginf=0).clip(0, 1)
+    warped = geometry.apply_to_image(matrix, clipped, (image.shape[0], image.shape[1]), 0)
+    levels = cv2.merge([cv2.convertScaleAbs(warped, alpha=255)] * 3)
+    image_weights, weighted_colors = _blend_tables()
+    background = cv2.multiply(image, cv2.LUT(levels, image_weights), scale=1 / 255)
+    blended: np.ndarray = cv2.add(background, cv2.LUT(levels, weighted_colors))
+    return blended
 
 
-def _mixing() -> tuple[np.ndarray, np.ndarray]:
-    """For 256 levels of heat, each (256, 1, 3) uint8: what is left of the picture (255: all), what is added.
+def _blend_tables() -> tuple[np.ndarray, np.ndarray]:
+    """Compute lookup tables for blending, because an image has more pixels than heat levels.
 
-    Tables, because a picture has more pixels than levels.
+    Returns:
+        For 256 heat levels, each (256, 1, 3) uint8: the weight of the image (255: 1), and the weighted color
+        to add.
     """
     levels = np.arange(256, dtype=np.uint8)[:, None]
-    colours = cv2.applyColorMap(levels, cv2.COLORMAP_TURBO).astype(np.float32)
-    share = OPACITY * np.sqrt(levels / np.float32(255))[..., None]  # the root, so that faint heat shows too
-    left = np.rint(255 * (1 - share)).astype(np.uint8)
-    return np.repeat(left, 3, 2), np.rint(share * colours).astype(np.uint8)
+    colors = cv2.applyColorMap(levels, cv2.COLORMAP_TURBO).astype(np.float32)
+    # The square root keeps low values visible.
+    opacity = MAX_OPACITY * np.sqrt(levels / np.float32(255))[..., None]
+    image_weights = np.rint(255 * (1 - opacity)).astype(np.uint8)
+    return np.repeat(image_weights, 3, 2), np.rint(opacity * colors).astype(np.uint8)
 
 
-def named(maps: np.ndarray, name: str, skeleton: Skeleton = COCO) -> np.ndarray:
-    """The map of a joint or limb, or the strongest of several, by name.
+def select_map(maps: np.ndarray, name: str, skeleton: Skeleton = COCO) -> np.ndarray:
+    """Select the map of a joint or limb, or the maximum over a group of maps, by name.
 
     Args:
         maps: (C, h, w) float, channels in the skeleton's order.
-        name: one of `names`; a limb's joints may come in either order.
+        name: one of `map_names`; a limb's joints may be in either order.
 
     Returns:
         (h, w) float, for `overlay`.
 
     Raises:
-        ValueError: no map is called so; lists those that are.
+        ValueError: the name is unknown; lists the known ones.
     """
-    return strongest(maps, channels(name, skeleton))
+    return max_over_channels(maps, map_channels(name, skeleton))
 
 
-def names(skeleton: Skeleton = COCO) -> list[str]:
-    """What `named` takes: keypoints, limbs (of each the strongest), person, joints, limbs as "a-b"."""
+def map_names(skeleton: Skeleton = COCO) -> list[str]:
+    """Return the names that `select_map` accepts.
+
+    They are "keypoints" and "limbs" (the maximum of each group), "person", the joints, and the limbs as
+    "a-b".
+    """
     return [*_groups(skeleton), *skeleton.joints, *("-".join(limb) for limb in skeleton.limbs)]
 
 
-def channels(name: str, skeleton: Skeleton = COCO) -> slice:
-    """Where the maps that `names` lists lie. Raises ValueError as `named` does."""
+def map_channels(name: str, skeleton: Skeleton = COCO) -> slice:
+    """Return the channels of a name of `map_names`. Raises ValueError as `select_map` does."""
     groups = _groups(skeleton)
     if name in groups:
         return groups[name]
     if name in skeleton.joints:
         first = skeleton.keypoint_channels.start + skeleton.joints.index(name)
         return slice(first, first + 1)
-    for number, (a, b) in enumerate(skeleton.limbs, skeleton.limb_channels.start):
+    for channel, (a, b) in enumerate(skeleton.limbs, skeleton.limb_channels.start):
         if name in (f"{a}-{b}", f"{b}-{a}"):
-            return slice(number, number + 1)
-    raise ValueError(f"no map is called {name!r}; one of these expected: {', '.join(names(skeleton))}")
+            return slice(channel, channel + 1)
+    raise ValueError(f"unknown map {name!r}; expected one of {', '.join(map_names(skeleton))}")
 
 
 def _groups(skeleton: Skeleton) -> dict[str, slice]:
@@ -103,13 +111,13 @@ def _groups(skeleton: Skeleton) -> dict[str, slice]:
     }
 
 
-def strongest(maps: np.ndarray, channels: slice) -> np.ndarray:
-    """The maximum over some channels of (C, h, w) maps: (h, w)."""
+def max_over_channels(maps: np.ndarray, channels: slice) -> np.ndarray:
+    """Compute the maximum over some channels of (C, h, w) maps: (h, w)."""
     maximum: np.ndarray = maps[channels].max(0)
     return maximum
 
 
-def comparison(
+def draw_comparison(
     image: np.ndarray,
     target: np.ndarray,
     predicted: np.ndarray,
@@ -118,70 +126,74 @@ def comparison(
     skeleton: Skeleton = COCO,
     tile_height: int = 256,
 ) -> np.ndarray:
-    """One picture that tells how far training is.
+    """Draw the targets and the predictions of a training sample into one image.
 
-    Above: the input, and over it what the network should find; below: the people that were found, and
-    over the input what it finds. From left to right keypoints (their maximum), limbs (the same), persons.
+    Upper row: the input and the target maps. Lower row: the detected people and the predicted maps. Maps from
+    left
+    to right: keypoints (maximum), limbs (maximum), person mask.
 
     Args:
         image: (H, W, 3) uint8 BGR, the network's input.
-        target, predicted: (C, h, w) float maps at `stride`, channels in the skeleton's order.
-        people: drawn, with their joints in pixels of `image`.
-        tile_height: pixels that each of the eight parts is resized to, if it is higher.
+        target: (C, h, w) float target maps at `stride`, channels in the skeleton's order.
+        predicted: (C, h, w) float, the network's output.
+        people: detected in `predicted`; coordinates in pixels of `image`.
+        stride: of the maps.
+        skeleton: of the maps and the people.
+        tile_height: height in pixels to which each of the eight tiles is downscaled, if it is larger.
 
     Returns:
         (about 2 * tile height, about 4 * tile width, 3) uint8 BGR.
     """
-    shown = {
+    groups = {
         "keypoints": skeleton.keypoint_channels,
         "limbs": skeleton.limb_channels,
         "persons": slice(skeleton.person_mask_channel, skeleton.person_mask_channel + 1),
     }
     rows = [
-        [overlay(image, strongest(maps, channels), stride) for channels in shown.values()]
+        [overlay(image, max_over_channels(maps, channels), stride) for channels in groups.values()]
         for maps in (target, predicted)
     ]
-    tiles = [[image, *rows[0]], [draw(image, people, skeleton), *rows[1]]]
+    tiles = [[image, *rows[0]], [draw_people(image, people, skeleton), *rows[1]]]
     titles = [
-        ["input", *(f"target: {name}" for name in shown)],
-        ["people found", *(f"network: {name}" for name in shown)],
+        ["input", *(f"target: {name}" for name in groups)],
+        ["detected people", *(f"network: {name}" for name in groups)],
     ]
-    factor = min(1.0, tile_height / image.shape[0])
-    size = (max(1, round(image.shape[1] * factor)), max(1, round(image.shape[0] * factor)))
-    for row, names in zip(tiles, titles, strict=True):
-        row[:] = [titled(tile, size, title) for tile, title in zip(row, names, strict=True)]
-    return grid(tiles)
+    scale = min(1.0, tile_height / image.shape[0])
+    size_wh = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
+    for row, row_titles in zip(tiles, titles, strict=True):
+        row[:] = [add_title(tile, size_wh, title) for tile, title in zip(row, row_titles, strict=True)]
+    return tile_grid(tiles)
 
 
-def grid(rows: Sequence[Sequence[np.ndarray]], gap: int = 4) -> np.ndarray:
-    """Put (H, W, 3) uint8 BGR tiles, all of one size and as many in each row, in rows with a gap of grey."""
-    framed = [
-        np.hstack([cv2.copyMakeBorder(tile, 0, gap, 0, gap, cv2.BORDER_CONSTANT, value=GREY) for tile in row])
+def tile_grid(rows: Sequence[Sequence[np.ndarray]], gap: int = 4) -> np.ndarray:
+    """Arrange (H, W, 3) uint8 BGR tiles of one size in rows of equal length, with gray gaps (pixels)."""
+    padded_rows = [
+        np.hstack([cv2.copyMakeBorder(tile, 0, gap, 0, gap, cv2.BORDER_CONSTANT, value=GRAY) for tile in row])
         for row in rows
     ]
-    return np.vstack(framed)[:-gap, :-gap]
+    return np.vstack(padded_rows)[:-gap, :-gap]
 
 
-def titled(tile: np.ndarray, size: tuple[int, int], title: str) -> np.ndarray:
-    """(H, W, 3) uint8 BGR resized to (width, height), with a title on its top."""
-    small = cv2.resize(tile, size, interpolation=cv2.INTER_AREA)
-    small[:TITLE_HEIGHT] = small[:TITLE_HEIGHT] // 3  # white text shows on any picture
-    place, white = (5, TITLE_HEIGHT - 6), (255, 255, 255)
-    cv2.putText(small, title, place, cv2.FONT_HERSHEY_SIMPLEX, 0.45, white, 1, cv2.LINE_AA)
-    return small
+def add_title(tile: np.ndarray, size: tuple[int, int], title: str) -> np.ndarray:
+    """Resize (H, W, 3) uint8 BGR to (width, height) and write a title at its top."""
+    resized = cv2.resize(tile, size, interpolation=cv2.INTER_AREA)
+    resized[:TITLE_HEIGHT] = resized[:TITLE_HEIGHT] // 3  # darkened, so that white text is readable
+    origin, white = (5, TITLE_HEIGHT - 6), (255, 255, 255)
+    cv2.putText(resized, title, origin, cv2.FONT_HERSHEY_SIMPLEX, 0.45, white, 1, cv2.LINE_AA)
+    return resized
 
 
-PERSON, NOT_COUNTED = (80, 200, 80), (60, 60, 230)
-"""BGR of the person mask, and of where the loss does not look."""
+# BGR tints of the person mask, and of the region that the loss ignores.
+PERSON_COLOR, IGNORED_COLOR = (80, 200, 80), (60, 60, 230)
 
-HIDDEN = (255, 255, 255)
-"""BGR of the middle of a hidden joint; bones that reach one are dotted."""
+# BGR of the center of an occluded joint; bones that end at one are dotted.
+OCCLUDED_COLOR = (255, 255, 255)
 
-DOT = 5
-"""Pixels of a dotted bone's dots, and of its gaps."""
+# Pixels of the dots, and of the gaps, of a dotted bone.
+DOT_LENGTH = 5
 
 
-def row(
+def draw_sample(
     image: np.ndarray,
     mask_miss: np.ndarray,
     person_mask: np.ndarray,
@@ -190,50 +202,59 @@ def row(
     stride: float,
     skeleton: Skeleton = COCO,
 ) -> dict[str, np.ndarray]:
-    """The pictures of one sample by name: sample, joints, masks, limbs, keypoints.
+    """Draw a training sample as several images: sample, joints, masks, limbs, keypoints.
 
     Args:
         image: (H, W, 3) uint8 BGR.
         mask_miss: (h, w) uint8, 255 where the loss counts.
         person_mask: (h, w) uint8, 255 on people.
-        joints: (P, J, 3) network joints, x, y in pixels of `image` and COCO's v.
+        joints: (P, J, 3) network joints: x, y in pixels of `image` and COCO's v.
         target: (C, h, w) float maps at `stride`, channels in the skeleton's order.
+        stride: of the maps.
+        skeleton: of the joints and the maps.
 
     Returns:
-        Each (H, W, 3) uint8 BGR.
+        Title -> (H, W, 3) uint8 BGR.
     """
-    heat = {
-        name: overlay(image, strongest(target, channels), stride)
+    map_images = {
+        name: overlay(image, max_over_channels(target, channels), stride)
         for name, channels in (("limbs", skeleton.limb_channels), ("keypoints", skeleton.keypoint_channels))
     }
-    joints_over = draw_joints(image, skeleton.to_annotated(joints), skeleton)
     return {
         "sample": image,
-        "joints (white: hidden)": joints_over,
-        "persons, red: not counted": draw_masks(image, mask_miss, person_mask),
-        **heat,
+        "joints (white: occluded)": draw_joints(image, skeleton.to_annotated(joints), skeleton),
+        "persons, red: ignored": draw_masks(image, mask_miss, person_mask),
+        **map_images,
     }
 
 
 def draw_masks(image: np.ndarray, mask_miss: np.ndarray, person_mask: np.ndarray) -> np.ndarray:
-    """Tint people, and what the loss does not look at: (H, W, 3) uint8 BGR. Arguments as in `row`."""
-    shown = image.astype(np.float32)
-    size = image.shape[1::-1]
-    for mask, colour in ((person_mask, PERSON), (255 - mask_miss, NOT_COUNTED)):
-        share = (
-            0.55 / 255 * cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST)[..., None].astype(np.float32)
-        )
-        shown += share * (np.array(colour, np.float32) - shown)
-    return np.rint(shown).astype(np.uint8)
+    """Tint people and the region that the loss ignores.
+
+    Args:
+        image, mask_miss, person_mask: as in `draw_sample`.
+
+    Returns:
+        (H, W, 3) uint8 BGR.
+    """
+    tinted = image.astype(np.float32)
+    size_wh = image.shape[1::-1]
+    for mask, color in ((person_mask, PERSON_COLOR), (255 - mask_miss, IGNORED_COLOR)):
+        resized = cv2.resize(mask, size_wh, interpolation=cv2.INTER_NEAREST)
+        opacity = 0.55 / 255 * resized[..., None].astype(np.float32)
+        tinted += opacity * (np.array(color, np.float32) - tinted)
+    return np.rint(tinted).astype(np.uint8)
 
 
 def draw_joints(image: np.ndarray, keypoints: np.ndarray, skeleton: Skeleton = COCO) -> np.ndarray:
-    """Draw labelled people, each in a colour of its own, on a darker copy of the picture.
+    """Draw labeled people, each in one color, on a darkened copy of the image.
 
     Args:
         image: (H, W, 3) uint8 BGR.
-        keypoints: (P, A, 3) x, y, v: joints that are not labelled (v 0) are left out, hidden ones (1) are
-            white inside and their bones dotted.
+        keypoints: (P, A, 3) x, y, v: keypoints that are not labeled (v = 0) are not drawn; occluded ones (v =
+        1)
+            have a white center and dotted bones.
+        skeleton: its `bones` are drawn.
 
     Returns:
         (H, W, 3) uint8 BGR.
@@ -241,34 +262,36 @@ def draw_joints(image: np.ndarray, keypoints: np.ndarray, skeleton: Skeleton = C
     canvas = image // 2 + 32
     radius = max(2, round(max(image.shape[:2]) / 128))
     for person, joints in enumerate(keypoints):
-        colour = person_colour(person)
-        points = joints[:, :2].clip(-FAR, FAR)
-        labelled = (joints[:, 2] > 0) & np.isfinite(joints).all(1) & (points == joints[:, :2]).all(1)
-        for a, b in skeleton.bone_ends[labelled[skeleton.bone_ends].all(1)]:
-            _draw_bone(canvas, points[a], points[b], colour, dotted=joints[[a, b], 2].min() < 2)
-        for joint in np.flatnonzero(labelled):
-            middle = _fixed(points[joint])
-            _draw_disc(canvas, middle, radius, colour)
+        color = person_color(person)
+        points = joints[:, :2].clip(-MAX_COORDINATE, MAX_COORDINATE)
+        labeled = (joints[:, 2] > 0) & np.isfinite(joints).all(1) & (points == joints[:, :2]).all(1)
+        for a, b in skeleton.bone_ends[labeled[skeleton.bone_ends].all(1)]:
+            _draw_bone(canvas, points[a], points[b], color, dotted=joints[[a, b], 2].min() < 2)
+        for joint in np.flatnonzero(labeled):
+            center = _to_subpixels(points[joint])
+            _draw_disk(canvas, center, radius, color)
             if joints[joint, 2] < 2:
-                _draw_disc(canvas, middle, radius - 1, HIDDEN)
+                _draw_disk(canvas, center, radius - 1, OCCLUDED_COLOR)
     return canvas
 
 
 def _draw_bone(
-    canvas: np.ndarray, a: np.ndarray, b: np.ndarray, colour: tuple[int, ...], dotted: bool
+    canvas: np.ndarray, a: np.ndarray, b: np.ndarray, color: tuple[int, ...], dotted: bool
 ) -> None:
     length = float(np.hypot(*(b - a)))
-    starts = np.arange(0, length, 2 * DOT) if dotted and length < FAR else [0.0]
+    starts = np.arange(0, length, 2 * DOT_LENGTH) if dotted and length < MAX_COORDINATE else [0.0]
     for start in starts:
-        end = min(start + DOT, length) if dotted else length
-        first, last = (_fixed(a + (b - a) * (at / max(length, 1e-6))) for at in (start, end))
-        cv2.line(canvas, first, last, colour, 1, cv2.LINE_AA, FRACTION_BITS)
+        end = min(start + DOT_LENGTH, length) if dotted else length
+        first, last = (
+            _to_subpixels(a + (b - a) * (distance / max(length, 1e-6))) for distance in (start, end)
+        )
+        cv2.line(canvas, first, last, color, 1, cv2.LINE_AA, SUBPIXEL_BITS)
 
 
-def _draw_disc(canvas: np.ndarray, middle: tuple[int, int], radius: int, colour: tuple[int, ...]) -> None:
-    cv2.circle(canvas, middle, radius * 2**FRACTION_BITS, colour, cv2.FILLED, cv2.LINE_AA, FRACTION_BITS)
+def _draw_disk(canvas: np.ndarray, center: tuple[int, int], radius: int, color: tuple[int, ...]) -> None:
+    cv2.circle(canvas, center, radius * 2**SUBPIXEL_BITS, color, cv2.FILLED, cv2.LINE_AA, SUBPIXEL_BITS)
 
 
-def _fixed(point: np.ndarray) -> tuple[int, int]:
-    x, y = np.rint(point * 2**FRACTION_BITS).astype(int).tolist()
+def _to_subpixels(point: np.ndarray) -> tuple[int, int]:
+    x, y = np.rint(point * 2**SUBPIXEL_BITS).astype(int).tolist()
     return x, y

@@ -1,4 +1,4 @@
-"""What was found, on the disk: one file a format, all with the interface of `writer.ResultWriter`.
+"""Write results to files: one writer per format, all with the interface of `base.ResultWriter`.
 
 with open_writers(["coco", "csv"], folder, skeleton) as results:
     results.write(frame, people)
@@ -14,12 +14,14 @@ from simplepose.frames import Frame
 from simplepose.skeleton import COCO, Skeleton
 from simplepose.writers import jsonl
 from simplepose.writers.alphapose import AlphaPoseWriter
-from simplepose.writers.base import ResultWriter, Several
+from simplepose.writers.base import MultiWriter, ResultWriter
 from simplepose.writers.coco_results import CocoWriter
 from simplepose.writers.csv_table import CsvWriter
 from simplepose.writers.jsonl import JsonLinesWriter
 from simplepose.writers.openpose import OpenPoseWriter
 
+# Format name -> function that opens a writer in a folder. OpenPose writes a file per frame, so it has a
+# subfolder.
 FORMATS: dict[str, Callable[[Path, Skeleton], ResultWriter]] = {
     "coco": CocoWriter,
     "openpose": lambda folder, skeleton: OpenPoseWriter(folder / "openpose", skeleton),
@@ -27,73 +29,72 @@ FORMATS: dict[str, Callable[[Path, Skeleton], ResultWriter]] = {
     "csv": CsvWriter,
     "jsonl": JsonLinesWriter,
 }
-"""A writer for a folder by its format's name; OpenPose's many files have a folder of their own in it."""
 
 
-def formats(names: str) -> tuple[str, ...]:
-    """The formats in a list such as "coco,csv", each once.
+def parse_formats(text: str) -> tuple[str, ...]:
+    """Parse a comma-separated list of formats such as "coco,csv" and drop duplicates.
 
     Raises:
-        ValueError: one is unknown; lists those that there are.
+        ValueError: a format is unknown; lists the known ones.
     """
-    chosen = tuple(dict.fromkeys(name.strip().lower() for name in names.split(",")))
-    unknown = [name for name in chosen if name not in FORMATS]
+    formats = tuple(dict.fromkeys(name.strip().lower() for name in text.split(",")))
+    unknown = [name for name in formats if name not in FORMATS]
     if unknown:
-        raise ValueError(f"unknown format {unknown[0]!r}; of {', '.join(FORMATS)}, one or several expected")
-    return chosen
+        raise ValueError(f"unknown format {unknown[0]!r}; expected one or more of {', '.join(FORMATS)}")
+    return formats
 
 
-def open_writers(chosen: Sequence[str], folder: str | Path, skeleton: Skeleton = COCO) -> Several:
-    """A writer of several formats.
+def open_writers(formats: Sequence[str], folder: str | Path, skeleton: Skeleton = COCO) -> MultiWriter:
+    """Open a writer that writes several formats.
 
     Args:
-        chosen: keys of `FORMATS`, as `formats` gives them.
-        folder: for the files; made where it is missing.
-        skeleton: of the people.
+        formats: keys of `FORMATS`, as `parse_formats` returns them.
+        folder: for the files; created if it is missing.
+        skeleton: the people's skeleton.
 
     Raises:
-        ValueError: a format cannot hold the skeleton; files of an earlier run stay as they are.
-        OSError: a file cannot be made; names it.
+        ValueError: a format does not support the skeleton; files of an earlier run stay as they are.
+        OSError: a file cannot be created; names it.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     writers: list[ResultWriter] = []
     try:
-        for name in sorted(chosen, key="jsonl".__eq__):  # last: it replaces an old file at once
+        for name in sorted(formats, key="jsonl".__eq__):  # jsonl last: it replaces an old file at once
             writers.append(FORMATS[name](folder, skeleton))
     except BaseException:
-        Several(writers).close(keep=False)
+        MultiWriter(writers).close(keep=False)
         raise
-    return Several(writers)
+    return MultiWriter(writers)
 
 
 def merge(
-    parts: Iterable[str | Path],
+    paths: Iterable[str | Path],
     writer: ResultWriter,
     skeleton: Skeleton = COCO,
-    wanted: Container[int] | None = None,
+    frame_numbers: Container[int] | None = None,
 ) -> int:
-    """Write the frames of JSON lines files in the order of their numbers, each once.
+    """Merge JSON lines files into a writer, in the order of frame numbers and without duplicates.
 
-    Nothing but the people is read again: so one run, or the parts of several, becomes any format.
+    Images are not read again. One run, or the shards of several, can therefore be converted to any format.
 
     Args:
-        parts: the files, each with its frames in ascending order.
-        writer: stays open.
-        skeleton: of the people.
-        wanted: only frames of these numbers; None: all.
+        paths: JSON lines files, each with its frames in ascending order.
+        writer: receives the frames; it is not closed.
+        skeleton: the people's skeleton.
+        frame_numbers: the frames to write; None: all.
 
     Returns:
-        How many frames there were, with those that could not be read.
+        The number of frames, including those that could not be read.
 
     Raises:
-        FileNotFoundError: a part is missing.
-        ValueError: a part is no such file, or its people have another number of joints.
+        FileNotFoundError: a file is missing.
+        ValueError: a file is not a JSON lines file, or its people have another number of keypoints.
         OSError: as the writer raises it.
     """
     count, last = 0, None
-    for record in heapq.merge(*map(jsonl.read, parts), key=lambda record: record.number):
-        if record.number == last or (wanted is not None and record.number not in wanted):
+    for record in heapq.merge(*map(jsonl.read, paths), key=lambda record: record.number):
+        if record.number == last or (frame_numbers is not None and record.number not in frame_numbers):
             continue
         frame = record.frame()
         if isinstance(frame, Frame):

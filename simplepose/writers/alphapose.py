@@ -1,7 +1,7 @@
-"""AlphaPose's format: alphapose-results.json, a list with an entry a person.
+"""AlphaPose's result format: alphapose-results.json, a list with one entry per person.
 
-https://github.com/MVIG-SJTU/AlphaPose/blob/master/docs/output.md; `box` and `idx` as its issues 750, 761
-and 1007 show and explain them, the score as issue 921 does.
+https://github.com/MVIG-SJTU/AlphaPose/blob/master/docs/output.md; `box` and `idx` follow its issues 750, 761
+and 1007, the score follows issue 921.
 """
 
 from __future__ import annotations
@@ -16,70 +16,74 @@ from simplepose.skeleton import COCO, Skeleton
 from simplepose.writers import base
 from simplepose.writers.append import PairedFiles
 from simplepose.writers.base import ResultWriter
-from simplepose.writers.naming import to_text
+from simplepose.writers.naming import escape_name
 
-PEOPLE, FRAMES = "alphapose-results.json", "alphapose-frames.json"
+RESULTS_FILE, FRAMES_FILE = "alphapose-results.json", "alphapose-frames.json"
 
-BEST_JOINT = 1.25
-"""How much the best joint's score adds to a person's."""
+# Weight of the best keypoint's score in a person's score.
+BEST_KEYPOINT_WEIGHT = 1.25
 
-UNTRACKED = 0
-"""The idx that AlphaPose gives everybody without tracking."""
+# The idx that AlphaPose writes for each person when tracking is off.
+UNTRACKED_ID = 0
 
 
 class AlphaPoseWriter(ResultWriter):
-    """Writes two files:
+    """Write two files:
 
-    * alphapose-results.json: a list with an entry a person: image_id (the picture's name; NUMBER.jpg, from
-      0, for a frame of a video), category_id (1), keypoints (x, y, score a joint, annotated order; 0, 0, 0
-      where not found), score, box (left, top, width, height of the found joints, pixels) and idx (the id; 0
-      where nobody was tracked). The score is on AlphaPose's scale, about 0 to 3.25: the joints' mean,
-      1.25 times the best joint's and, in the place of a detector's score of a box, ours of the person;
-    * alphapose-frames.json, for the frames with nobody, which the first cannot hold: a list with an entry a
-      frame: frame (its number), file_name, image_id, width, height; or frame, file_name and error.
+    * alphapose-results.json: a list with one entry per person: image_id (the image's name; NUMBER.jpg,
+      from 0, for a frame of a video), category_id (1), keypoints (x, y, score per keypoint, annotated order;
+      0, 0, 0 if not found), score, box (left, top, width, height of the found keypoints, pixels) and idx (the
+      person's id; 0 if not tracked). The score is on AlphaPose's scale, about 0 to 3.25: the mean of the
+      keypoint scores, plus 1.25 times the best keypoint score, plus our person score in place of the
+      detector's box score;
+    * alphapose-frames.json, which also lists frames without people: a list with one entry per frame: frame
+      (its number), file_name, image_id, width, height; or frame, file_name and error.
 
     Args:
-        folder: for the files; it must be there.
-        skeleton: of the people; any: AlphaPose's own lists have 17, 26 or 136 joints too.
+        folder: for the files; it must exist.
+        skeleton: the people's skeleton. Any is supported: AlphaPose's own have 17, 26 or 136 keypoints.
 
     Raises:
-        OSError: a file cannot be made; names it.
+        OSError: a file cannot be created; names it.
     """
 
     def __init__(self, folder: str | Path, skeleton: Skeleton = COCO) -> None:
         self._skeleton = skeleton
-        self._files = PairedFiles(Path(folder) / PEOPLE, Path(folder) / FRAMES)
+        self._files = PairedFiles(Path(folder) / RESULTS_FILE, Path(folder) / FRAMES_FILE)
 
     def write(self, frame: Frame, people: People) -> None:
         """Add a frame: see `ResultWriter`."""
-        people = base.writable(people, self._skeleton)
-        image_id = to_text(frame.name) if frame.path else f"{frame.number}.jpg"
+        people = base.sanitize(people, self._skeleton)
+        image_id = escape_name(frame.name) if frame.path else f"{frame.number}.jpg"
         rows = [
-            base.encode({**row, "score": score, "box": box, "idx": UNTRACKED if known is None else known})
-            for row, score, box, known in zip(
+            base.encode_json(
+                {**row, "score": score, "box": box, "idx": UNTRACKED_ID if person_id is None else person_id}
+            )
+            for row, score, box, person_id in zip(
                 people.to_coco_rows(image_id),
-                _scores(people),
+                _alphapose_scores(people),
                 base.boxes_xywh(people),
-                base.ids(people),
+                base.person_ids(people),
                 strict=True,
             )
         ]
         height, width = frame.image.shape[:2]
-        place = {"frame": frame.number, "file_name": to_text(frame.name), "image_id": image_id}
-        self._files.add(base.encode({**place, "width": width, "height": height}), rows)
+        entry = {"frame": frame.number, "file_name": escape_name(frame.name), "image_id": image_id}
+        self._files.add(base.encode_json({**entry, "width": width, "height": height}), rows)
 
     def skip(self, bad: BadFrame) -> None:
-        """Add a place that gave no picture: see `ResultWriter`."""
-        place = {"frame": bad.number, "file_name": to_text(bad.name), "error": to_text(bad.reason)}
-        self._files.add(base.encode(place))
+        """Add a frame that could not be read: see `ResultWriter`."""
+        entry = {"frame": bad.number, "file_name": escape_name(bad.name), "error": escape_name(bad.reason)}
+        self._files.add(base.encode_json(entry))
 
     def close(self, keep: bool = True) -> None:
-        """Finish the files: see `ResultWriter`."""
+        """Close the files: see `ResultWriter`."""
         self._files.close(keep)
 
 
-def _scores(people: People) -> list[float]:
-    """Each person's score on AlphaPose's scale."""
-    joints = people.keypoints[..., 2].astype(np.float64)
-    scores: list[float] = np.round(joints.mean(1) + BEST_JOINT * joints.max(1) + people.scores, 5).tolist()
-    return scores
+def _alphapose_scores(people: People) -> list[float]:
+    """Compute each person's score on AlphaPose's scale."""
+    keypoint_scores = people.keypoints[..., 2].astype(np.float64)
+    scores = keypoint_scores.mean(1) + BEST_KEYPOINT_WEIGHT * keypoint_scores.max(1) + people.scores
+    rounded: list[float] = np.round(scores, 5).tolist()
+    return rounded

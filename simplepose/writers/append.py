@@ -1,4 +1,4 @@
-"""Files that are complete after each record that is appended, one file or a pair of files."""
+"""Append-only files that are complete after each record, alone or as a pair."""
 
 from __future__ import annotations
 
@@ -8,140 +8,146 @@ from pathlib import Path
 from simplepose.utils import atomic
 
 
-class GrowingFile:
-    """Between a head and a tail, entries: each added with one write, over the tail, which follows it again.
+class AppendWriter:
+    """Append entries to a file that has a header, separators between the entries and a footer.
 
-    So the file can be read at any time, a kill included, but for the moment of a write. One that fails
-    is undone. Entries go to the system at once and are not kept in memory.
+    Each `add` overwrites the footer with the new entries and the footer again, in one write. The file is
+    therefore valid at any time except during a write, even if the process is killed. A failed write is
+    undone. Entries go to the operating system at once and are not kept in memory.
 
     Args:
-        path: the final name, taken at `close`; until then, if `aside`, it is that name and ".partial".
-        head, between, tail: what begins the file, parts entries, and ends it.
-        aside: False: it has its final name from the start.
+        path: the final name of the file.
+        header: the first bytes of the file.
+        separator: the bytes between two entries.
+        footer: the last bytes of the file.
+        use_partial_file: whether the file is named `path` + ".partial" until `close` renames it to `path`.
+            False: it has its final name from the start.
 
     Raises:
-        OSError: the file cannot be made; names it.
+        OSError: the file cannot be created; names it.
     """
 
     def __init__(
         self,
         path: str | Path,
-        head: bytes = b"",
-        between: bytes = b"",
-        tail: bytes = b"",
-        aside: bool = True,
+        header: bytes = b"",
+        separator: bytes = b"",
+        footer: bytes = b"",
+        use_partial_file: bool = True,
     ) -> None:
         self.path = Path(path)
-        self._aside = aside
-        self._grows = self.path.with_name(self.path.name + ".partial") if self._aside else self.path
-        self._between, self._tail = between, tail
+        self._use_partial_file = use_partial_file
+        self._write_path = self.path.with_name(self.path.name + ".partial") if use_partial_file else self.path
+        self._separator, self._footer = separator, footer
         self._end, self._empty = 0, True
-        with atomic.naming(self.path):
-            self._file = self._grows.open("wb", buffering=0)
+        with atomic.add_path_to_errors(self.path):
+            self._file = self._write_path.open("wb", buffering=0)
             try:
-                self._put(head + tail)
-                self._end += len(head)
-                self._restore()
+                self._write_at_end(header + footer)
+                self._end += len(header)
+                self._restore_footer()
             except OSError:
                 self._discard()
                 raise
-        self._before = self._end, self._empty
+        self._previous = self._end, self._empty
 
     def add(self, *entries: bytes) -> None:
-        """Add entries: all of them or, where an OSError is raised that names the file, none."""
+        """Append entries. If it raises an OSError, which names the file, none of them is added."""
         if not entries:
-            self._before = self._end, self._empty
+            self._previous = self._end, self._empty
             return
-        content = (b"" if self._empty else self._between) + self._between.join(entries)
-        with atomic.naming(self.path):
+        content = (b"" if self._empty else self._separator) + self._separator.join(entries)
+        with atomic.add_path_to_errors(self.path):
             try:
-                self._put(content + self._tail)
+                self._write_at_end(content + self._footer)
             except OSError:
-                self._restore()
+                self._restore_footer()
                 raise
-        self._before = self._end, self._empty
+        self._previous = self._end, self._empty
         self._end, self._empty = self._end + len(content), False
 
     def undo(self) -> None:
-        """Take the last `add` back; once."""
-        self._end, self._empty = self._before
-        with atomic.naming(self.path):
-            self._restore()
+        """Remove the entries of the last `add`. Only one `add` can be undone."""
+        self._end, self._empty = self._previous
+        with atomic.add_path_to_errors(self.path):
+            self._restore_footer()
 
     def close(self, keep: bool = True) -> None:
         """Flush the file to the disk and give it its final name.
 
         Args:
-            keep: False deletes it instead, unless it grew under its final name.
+            keep: False deletes the file instead, unless it has had its final name from the start.
 
         Raises:
-            OSError: it cannot; names the file.
+            OSError: the file cannot be flushed or renamed; names it.
         """
         if self._file.closed:
             return
-        with atomic.naming(self.path):
-            if self._aside and not keep:
+        with atomic.add_path_to_errors(self.path):
+            if self._use_partial_file and not keep:
                 self._discard()
                 return
             try:
-                self._restore()  # whatever an interrupt left half done
+                self._restore_footer()  # repairs an interrupted write
             finally:
                 self._file.close()
-            atomic.settle(self._grows, self.path)
+            atomic.flush_and_rename(self._write_path, self.path)
 
     def _discard(self) -> None:
         self._file.close()
-        if self._aside:
-            self._grows.unlink(missing_ok=True)
+        if self._use_partial_file:
+            self._write_path.unlink(missing_ok=True)
 
-    def _put(self, content: bytes) -> None:
-        """Write at the end of the entries."""
+    def _write_at_end(self, content: bytes) -> None:
+        """Write after the last entry."""
         self._file.seek(self._end)
         rest = memoryview(content)
-        while rest:  # a full disk takes a part first, and then raises
+        while rest:  # a full disk accepts a part first, and then raises
             rest = rest[self._file.write(rest) :]
 
-    def _restore(self) -> None:
-        """Let the tail follow the entries: over bytes that the file has already, then cut what is beyond."""
-        self._put(self._tail)
-        self._file.truncate(self._end + len(self._tail))
+    def _restore_footer(self) -> None:
+        """Write the footer after the last entry and cut what follows. Needs no additional disk space."""
+        self._write_at_end(self._footer)
+        self._file.truncate(self._end + len(self._footer))
 
 
-LIST = (b"[\n", b",\n", b"\n]\n")
-"""Head, between and tail of a JSON list."""
+# Header, separator and footer of a JSON list.
+JSON_LIST = (b"[\n", b",\n", b"\n]\n")
 
 
 class PairedFiles:
-    """A list of people and another of frames; people are in the one only if their frame is in the other.
+    """A file of people and a file of frames. People are added only together with their frame.
 
     Args:
-        people: the path of the first, a JSON list.
-        frames: of the second.
-        form: of the second: its head, what parts entries, and its tail.
+        people: path of the people's file, a JSON list.
+        frames: path of the frames' file.
+        frames_layout: header, separator and footer of the frames' file.
 
     Raises:
-        OSError: a file cannot be made; names it.
+        OSError: a file cannot be created; names it.
     """
 
-    def __init__(self, people: Path, frames: Path, form: tuple[bytes, bytes, bytes] = LIST) -> None:
-        self._people = GrowingFile(people, *LIST)
+    def __init__(
+        self, people: Path, frames: Path, frames_layout: tuple[bytes, bytes, bytes] = JSON_LIST
+    ) -> None:
+        self._people = AppendWriter(people, *JSON_LIST)
         try:
-            self._frames = GrowingFile(frames, *form)
+            self._frames = AppendWriter(frames, *frames_layout)
         except OSError:
             self._people.close(keep=False)
             raise
 
     def add(self, frame: bytes, people: Sequence[bytes] = ()) -> None:
-        """Add a frame and who is in it: both or, where an OSError is raised that names the file, neither."""
+        """Add a frame and its people. If it raises an OSError, which names the file, neither is added."""
         self._frames.add(frame)
         try:
             self._people.add(*people)
-        except BaseException:  # the frame would be told to show nobody
+        except BaseException:  # otherwise the frame would be listed without its people
             self._frames.undo()
             raise
 
     def close(self, keep: bool = True) -> None:
-        """Close both, as `GrowingFile.close` does, also where the first fails."""
+        """Close both files as `AppendWriter.close` does. The second is closed even if the first fails."""
         try:
             self._people.close(keep)
         finally:

@@ -1,4 +1,4 @@
-"""Drawn pictures, each in a file of its own."""
+"""Write drawn images, one file each."""
 
 from __future__ import annotations
 
@@ -12,69 +12,71 @@ from simplepose.frames import Frame
 from simplepose.utils import atomic
 from simplepose.writers.naming import FileNames
 
-JPEG, PNG = (".jpg", ".jpeg"), ".png"
+JPEG_SUFFIXES, PNG_SUFFIX = (".jpg", ".jpeg"), ".png"
 
 
-class PictureFolder:
-    """Writes pictures named as `naming.FileNames` says, each whole or not at all.
+class ImageFolderWriter:
+    """Write images into a folder, atomically, under names that `naming.FileNames` chooses.
 
-    What is drawn over a JPEG, or over a frame of a video, becomes one; all else is PNG.
+    The output for a JPEG or for a frame of a video is a JPEG; all others are PNG.
 
     Args:
-        folder: for the pictures; made where it is missing.
-        sources: all pictures of this run, where they are known: none of them is overwritten, and what each
-            file is called does not depend on which of them are written, or in which order. The one that a
-            frame comes from is never overwritten.
+        folder: for the images; created if it is missing.
+        sources: all images of this run, if they are known. None of them is overwritten, and each output name
+            is independent of which images are written and in which order. The image that a frame comes from
+            is never overwritten.
 
     Raises:
-        OSError: the folder cannot be made; names it.
+        OSError: the folder cannot be created; names it.
     """
 
     def __init__(self, folder: str | Path, sources: Iterable[str | Path] = ()) -> None:
         paths = [Path(source) for source in sources]
-        self._names = FileNames(folder, PNG, paths)
-        self._given = {path: self._names.of_picture(path, _ending(path)) for path in paths}
+        self._names = FileNames(folder, PNG_SUFFIX, paths)
+        self._outputs = {path: self._names.image_path(path, _output_suffix(path)) for path in paths}
         Path(folder).mkdir(parents=True, exist_ok=True)
 
-    def path_of(self, source: Path) -> Path:
-        """The file that is drawn over one of the `sources`, written or not."""
-        return self._given[source]
+    def output_path(self, source: Path) -> Path:
+        """Return the output file for one of the `sources`, whether or not it has been written."""
+        return self._outputs[source]
 
     def write(self, frame: Frame, image: np.ndarray) -> Path:
-        """Write what was drawn over a frame.
+        """Write the drawn image of a frame.
 
         Args:
             image: (H, W, 3) uint8 BGR.
 
         Returns:
-            Its file.
+            The path of the file.
 
         Raises:
-            ValueError: the format cannot hold a picture of that size.
-            OSError: it cannot be written, for example to a full disk; names the file.
+            ValueError: the format does not support an image of this size.
+            OSError: it cannot be written, for example because the disk is full; names the file.
         """
-        ending = JPEG[0] if frame.path is None else _ending(frame.path)
-        path = self._given.get(frame.path) if frame.path else None
-        path = path or self._names.path(frame, ending)
-        write_picture(path, image)
+        suffix = JPEG_SUFFIXES[0] if frame.path is None else _output_suffix(frame.path)
+        path = self._outputs.get(frame.path) if frame.path else None
+        path = path or self._names.path(frame, suffix)
+        write_image(path, image)
         return path
 
 
-def write_picture(path: Path, image: np.ndarray) -> None:
-    """Write (H, W, 3) uint8 BGR in the format that the path's suffix names, whole or not at all.
+def write_image(path: Path, image: np.ndarray) -> None:
+    """Write (H, W, 3) uint8 BGR atomically in the format of the path's suffix.
 
     Raises:
-        ValueError, OSError: as `PictureFolder.write`.
+        ValueError, OSError: as `ImageFolderWriter.write`.
     """
-    fits, encoded = _encode(path.suffix, image)
-    if not fits:
-        raise ValueError(f"{path}: a picture of {image.shape[1]} x {image.shape[0]} does not fit the format")
-    with atomic.naming(path):
-        atomic.write_bytes(path, encoded.tobytes(), flushed=False)
+    encodable, encoded = _encode(path.suffix, image)
+    if not encodable:
+        raise ValueError(
+            f"{path}: an image of {image.shape[1]} x {image.shape[0]} pixels does not fit the format"
+        )
+    with atomic.add_path_to_errors(path):
+        atomic.write_bytes(path, encoded.tobytes(), fsync=False)
 
 
-def _ending(picture: Path) -> str:
-    return picture.suffix if picture.suffix.lower() in JPEG else PNG
+def _output_suffix(source: Path) -> str:
+    return source.suffix if source.suffix.lower() in JPEG_SUFFIXES else PNG_SUFFIX
 
 
 def _encode(suffix: str, image: np.ndarray) -> tuple[bool, np.ndarray]:

@@ -1,4 +1,4 @@
-"""Drawn frames as a video file that plays wherever its name is seen."""
+"""Write drawn frames to an mp4 file that common players can play."""
 
 from __future__ import annotations
 
@@ -16,49 +16,51 @@ import numpy as np
 
 from simplepose.utils import atomic
 
+# OpenCV's names of the codecs: H.264, which browsers and phones play, and MPEG-4 part 2.
 H264, MPEG4 = "avc1", "mp4v"
-"""OpenCV's names of the codecs: H.264, which browsers and phones play, and MPEG-4 part 2."""
 
 SUFFIX = ".mp4"
-RESERVE = 2**20
-"""Bytes of the disk that are left free, beside a frame and its line in the index, to finish the file."""
 
-EARLY_SECONDS = 0.25
-"""So much earlier than they are due frames are taken: those of a stream come in bursts."""
+# Bytes of disk space kept free to finish the file, in addition to one frame and the index.
+RESERVED_DISK_BYTES = 2**20
 
-_TRIAL = """
+# Seconds that a frame may arrive before it is due and still be written: frames of a stream arrive in bursts.
+MAX_EARLY_S = 0.25
+
+# Writes a small video in another process and exits with 0 if it can be read back.
+_CODEC_TEST_SCRIPT = """
 import sys, cv2, numpy
 path, codec, rate, width, height = sys.argv[1], sys.argv[2], float(sys.argv[3]), *map(int, sys.argv[4:])
-film = cv2.VideoWriter(path, cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*codec), rate, (width, height))
+video = cv2.VideoWriter(path, cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*codec), rate, (width, height))
 for shade in (0, 99, 200):
-    film.write(numpy.full((height, width, 3), shade, numpy.uint8))
-film.release()
+    video.write(numpy.full((height, width, 3), shade, numpy.uint8))
+video.release()
 sys.exit(not cv2.VideoCapture(path, cv2.CAP_FFMPEG).read()[0])
 """
 
 
-class FilmWriter:
-    """Writes (H, W, 3) uint8 BGR pictures, all of any size, as the frames of an mp4 file.
+class VideoWriter:
+    """Write (H, W, 3) uint8 BGR images of any sizes as the frames of an mp4 file.
 
-    The first one sets the size, made even, as the codecs want it, by repeating its last row or column. Others
-    are fitted into it: scaled with their shape kept, black beside. The file grows as NAME.partial.mp4 and
-    takes its name when it is closed, whole; without a single picture there is none. A `with` block closes it
-    however it ends. One thread at a time.
+    The first image sets the size. Odd sides are made even, as the codecs require, by repeating the last row
+    or column. Other images are resized to fit, with their aspect ratio kept and black borders. The file is
+    written as NAME.partial.mp4 and renamed when it is closed and complete. Without any image there is no
+    file. A `with` block closes the writer however the block ends. Not thread-safe.
 
     Attributes:
-        codec: "H.264" where OpenCV's build can encode it at this size, else "MPEG-4"; None before the
-            first frame.
-        frames: how many it has.
+        codec: "H.264" if OpenCV's build can encode it at this size, else "MPEG-4"; None before the first
+            frame.
+        frames: number of frames written.
 
     Args:
-        path: ends in .mp4; a file that is there is replaced.
-        frames_per_second: positive.
-        codecs: to try, the best first.
+        path: ends in .mp4; an existing file is replaced.
+        frames_per_second: frame rate, > 0.
+        codecs: codecs to try, in order of preference.
 
     Raises:
-        ValueError: the path or the rate is no such thing, or the folder's name is not UTF-8, which OpenCV
-            cannot open (the file's own name may be anything).
-        OSError: the folder is not there or cannot be written to; names the path.
+        ValueError: the path or the frame rate is invalid, or the folder's name is not UTF-8, which OpenCV
+            cannot open (the file's own name may be any).
+        OSError: the folder does not exist or cannot be written to; names the path.
     """
 
     def __init__(
@@ -66,22 +68,22 @@ class FilmWriter:
     ) -> None:
         self.path = Path(path)
         if self.path.suffix.lower() != SUFFIX:
-            raise ValueError(f"{path}: a name that ends in {SUFFIX} expected")
+            raise ValueError(f"{path}: expected a name that ends in {SUFFIX}")
         if not 0 < frames_per_second <= 1000:
-            raise ValueError(f"{path}: 0 to 1000 frames a second expected, got {frames_per_second}")
+            raise ValueError(f"{path}: expected a frame rate in (0, 1000] fps, got {frames_per_second}")
         self.codec: str | None = None
         self.frames = 0
-        self._rate, self._codecs = float(frames_per_second), codecs
+        self._fps, self._codecs = float(frames_per_second), codecs
         stem = os.fsencode(self.path.stem).decode(errors="backslashreplace")
         self._partial = self.path.with_name(f"{stem}.partial{SUFFIX}")
         _require_unicode(self._partial)
-        self._film: cv2.VideoWriter | None = None
+        self._video: cv2.VideoWriter | None = None
         self._size_hw = (0, 0)
         self._closed = False
-        self._began: float | None = None
-        self._last: np.ndarray | None = None
-        self._missed_first = 0
-        with atomic.naming(self.path):
+        self._start_s: float | None = None
+        self._last_image: np.ndarray | None = None
+        self._missing_at_start = 0
+        with atomic.add_path_to_errors(self.path):
             self._partial.write_bytes(b"")
 
     def write(self, image: np.ndarray, seconds: float | None = None) -> None:
@@ -89,76 +91,77 @@ class FilmWriter:
 
         Args:
             image: (H, W, 3) uint8 BGR.
-            seconds: when it is due, counted from the first frame's, so that the film keeps the time of a
-                source that leaves frames out, or has more than it states: those before are shown for as long
-                as they last, and one that comes too early is left out. None: the next.
+            seconds: the time at which the frame is due, on the same clock as the first frame's. The previous
+                frame is repeated until then, and a frame that comes too early is dropped. The video thus
+                keeps the time of a source that skips frames, or has more than its stated rate. None: the
+                frame follows the previous one.
 
         Raises:
-            ValueError: the film is closed.
-            OSError: no codec takes the film, or the disk is all but full: what was written before is a
-                whole film once it is closed.
+            ValueError: the writer is closed.
+            OSError: no codec can encode the video, or the disk is almost full. `close` still completes a
+                video of the frames written before.
         """
         self._require_open()
-        if self._film is None:
-            self._begin(image.shape[:2])
-        while self._missed_first:
-            self._missed_first -= 1
-            self._add(np.zeros_like(image))
-        early = 0.0
+        if self._video is None:
+            self._open_video(image.shape[:2])
+        while self._missing_at_start:
+            self._missing_at_start -= 1
+            self._append(np.zeros_like(image))
+        early_s = 0.0
         if seconds is not None:
-            self._began = seconds if self._began is None else self._began
-            due = round((seconds - self._began) * self._rate)
-            while self._last is not None and self.frames < due:
-                self._add(self._last)
-            early = (self.frames - due) / self._rate
-        self._last = image
-        if early <= EARLY_SECONDS:
-            self._add(image)
+            self._start_s = seconds if self._start_s is None else self._start_s
+            due_frame = round((seconds - self._start_s) * self._fps)
+            while self._last_image is not None and self.frames < due_frame:
+                self._append(self._last_image)
+            early_s = (self.frames - due_frame) / self._fps
+        self._last_image = image
+        if early_s <= MAX_EARLY_S:
+            self._append(image)
 
-    def miss(self) -> None:
-        """Add a frame that there is no picture of: the one before again; before the first, a black one.
+    def write_missing(self) -> None:
+        """Add a frame without an image: the previous frame again, or a black frame if it is the first.
 
-        So the film keeps its length. For frames that have no `seconds`. Raises as `write`.
+        The video thus keeps its length. For frames without `seconds`. Raises as `write` does.
         """
         self._require_open()
-        if self._last is None:
-            self._missed_first += 1
+        if self._last_image is None:
+            self._missing_at_start += 1
         else:
-            self._add(self._last)
+            self._append(self._last_image)
 
     def _require_open(self) -> None:
         if self._closed:
-            raise ValueError(f"{self.path}: the film is closed")
+            raise ValueError(f"{self.path}: the video is closed")
 
-    def _add(self, image: np.ndarray) -> None:
+    def _append(self, image: np.ndarray) -> None:
         free = shutil.disk_usage(self.path.parent).free
-        if free < RESERVE + image.nbytes + 64 * self.frames:
+        if free < RESERVED_DISK_BYTES + image.nbytes + 64 * self.frames:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
-        assert self._film is not None
-        self._film.write(_fitted(image, self._size_hw))
+        assert self._video is not None
+        self._video.write(_fit(image, self._size_hw))
         self.frames += 1
 
     def close(self) -> None:
-        """Finish the film and give it its name; a second call does nothing.
+        """Finish the video and rename it to its final name. A second call does nothing.
 
         Raises:
-            OSError: it could not be written whole; names it. A film of an earlier run is still there.
+            OSError: it could not be written completely; names it. A video of an earlier run stays as it is.
         """
-        film, self._film, self._closed = self._film, None, True
-        if film is None:
+        video, self._video, self._closed = self._video, None, True
+        if video is None:
             self._partial.unlink(missing_ok=True)
             return
-        film.release()
+        video.release()
         try:
-            if not _plays(self._partial, self.frames):
-                reason = "the film could not be written whole; is the disk full?"
+            if not _is_complete(self._partial, self.frames):
+                reason = "the video could not be written completely; is the disk full?"
                 raise OSError(errno.EIO, reason, str(self.path))
-            with atomic.naming(self.path):
-                atomic.settle(self._partial, self.path)
+            with atomic.add_path_to_errors(self.path):
+                atomic.flush_and_rename(self._partial, self.path)
         finally:
             self._partial.unlink(missing_ok=True)
 
-    def __enter__(self) -> FilmWriter:
+    def __enter__(self) -> VideoWriter:
         return self
 
     def __exit__(
@@ -166,65 +169,68 @@ class FilmWriter:
     ) -> None:
         self.close()
 
-    def _begin(self, size_hw: tuple[int, ...]) -> None:
-        """Open the film with the first codec that can."""
+    def _open_video(self, size_hw: tuple[int, ...]) -> None:
+        """Open the video with the first codec that works."""
         height, width = (side + side % 2 for side in size_hw)
         for codec in self._codecs:
-            if codec != MPEG4 and not _encodes(codec, self._partial, self._rate, (width, height)):
+            if codec != MPEG4 and not _can_encode(codec, self._partial, self._fps, (width, height)):
                 continue
             fourcc = cv2.VideoWriter.fourcc(*codec)
-            film = cv2.VideoWriter(str(self._partial), cv2.CAP_FFMPEG, fourcc, self._rate, (width, height))
-            if film.isOpened():
-                self._film, self._size_hw = film, (height, width)
+            video = cv2.VideoWriter(str(self._partial), cv2.CAP_FFMPEG, fourcc, self._fps, (width, height))
+            if video.isOpened():
+                self._video, self._size_hw = video, (height, width)
                 self.codec = "H.264" if codec == H264 else "MPEG-4"
                 return
-        reason = f"OpenCV encodes no film of {width} x {height} ({', '.join(self._codecs)})"
+        reason = f"OpenCV cannot encode a video of {width} x {height} pixels ({', '.join(self._codecs)})"
         raise OSError(errno.ENOTSUP, reason, str(self.path))
 
 
 def _require_unicode(path: Path) -> None:
     try:
         str(path).encode()
-    except UnicodeEncodeError:  # of such a path OpenCV dies
+    except UnicodeEncodeError:  # OpenCV crashes on such a path
         raise ValueError(
-            f"{os.fsencode(path)!r}: a folder whose name is UTF-8 expected for a film; choose another"
+            f"{os.fsencode(path)!r}: expected a UTF-8 folder name for a video; choose another folder"
         ) from None
 
 
-def _encodes(codec: str, path: Path, rate: float, size: tuple[int, int]) -> bool:
-    """Whether OpenCV makes a film that plays, tried in a process of its own.
+def _can_encode(codec: str, path: Path, fps: float, size_wh: tuple[int, int]) -> bool:
+    """Test in a separate process whether OpenCV can write a video with a codec and read it back.
 
-    Its libraries print errors where a codec is missing, which nothing but another process keeps from the
-    user's screen, and some encoders accept a size only to fail later.
+    OpenCV's libraries print errors if a codec is missing; only another process keeps them off the user's
+    screen. Some encoders accept a size and fail later.
     """
-    arguments = [str(path), codec, str(rate), *map(str, size)]
+    arguments = [str(path), codec, str(fps), *map(str, size_wh)]
     with contextlib.suppress(OSError, subprocess.TimeoutExpired):
-        tried = subprocess.run(
-            [sys.executable, "-c", _TRIAL, *arguments], capture_output=True, timeout=30, check=False
+        test = subprocess.run(
+            [sys.executable, "-c", _CODEC_TEST_SCRIPT, *arguments],
+            capture_output=True,
+            timeout=30,
+            check=False,
         )
-        return tried.returncode == 0
+        return test.returncode == 0
     return False
 
 
-def _plays(path: Path, frames: int) -> bool:
-    """Whether a film can be opened and knows of all its frames."""
-    film = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+def _is_complete(path: Path, frames: int) -> bool:
+    """Return whether a video can be opened and states the expected number of frames."""
+    video = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
     try:
-        return film.isOpened() and round(film.get(cv2.CAP_PROP_FRAME_COUNT)) == frames
+        return video.isOpened() and round(video.get(cv2.CAP_PROP_FRAME_COUNT)) == frames
     finally:
-        film.release()
+        video.release()
 
 
-def _fitted(image: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
-    """A picture in a frame of another size: whole, in the middle, black beside."""
+def _fit(image: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
+    """Fit an image into a frame of another size: keep its aspect ratio, pad with black."""
     height, width = size_hw
     rows, columns = height - image.shape[0], width - image.shape[1]
     if 0 <= rows <= 1 and 0 <= columns <= 1:
         return cv2.copyMakeBorder(image, 0, rows, 0, columns, cv2.BORDER_REPLICATE)
-    factor = min(height / image.shape[0], width / image.shape[1])
-    fitting = (max(1, round(image.shape[1] * factor)), max(1, round(image.shape[0] * factor)))
-    small = cv2.resize(image, fitting, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR)
-    framed = np.zeros((height, width, 3), np.uint8)
-    top, left = (height - fitting[1]) // 2, (width - fitting[0]) // 2
-    framed[top : top + fitting[1], left : left + fitting[0]] = small
-    return framed
+    scale = min(height / image.shape[0], width / image.shape[1])
+    size_wh = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
+    resized = cv2.resize(image, size_wh, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+    padded = np.zeros((height, width, 3), np.uint8)
+    top, left = (height - size_wh[1]) // 2, (width - size_wh[0]) // 2
+    padded[top : top + size_wh[1], left : left + size_wh[0]] = resized
+    return padded

@@ -1,7 +1,8 @@
-"""JSON lines: people.jsonl, an object a frame, there as soon as the frame is done.
+"""JSON lines format: people.jsonl with one object per frame, written as soon as the frame is done.
 
-A record of a frame is {"frame", "file_name", "seconds", "width", "height", "people"}, each of its people
-{"id", "score", "box", "keypoints"}; of one that could not be read {"frame", "file_name", "error"}.
+A frame's record is {"frame", "file_name", "seconds", "width", "height", "people"}; each of its people is
+{"id", "score", "box", "keypoints"}. The record of a frame that could not be read is
+{"frame", "file_name", "error"}.
 """
 
 from __future__ import annotations
@@ -18,70 +19,70 @@ from simplepose.frames import BadFrame, Frame
 from simplepose.people import People
 from simplepose.skeleton import COCO, Skeleton
 from simplepose.writers import base
-from simplepose.writers.append import GrowingFile
+from simplepose.writers.append import AppendWriter
 from simplepose.writers.base import ResultWriter
-from simplepose.writers.naming import from_text, to_text
+from simplepose.writers.naming import escape_name, unescape_name
 
-LINES = "people.jsonl"
-_BEGINNING = b'{"frame": '
+JSONL_FILE = "people.jsonl"
+_RECORD_START = b'{"frame": '
 
 
 class JsonLinesWriter(ResultWriter):
-    """Writes a line a frame, whole, at once, under the final name: a run that is killed leaves its lines.
+    """Write one complete line per frame, at once, under the final file name. A killed run leaves its lines.
 
-    frame: its number, from 0; file_name: as `naming.to_text` writes it; seconds: null for pictures; id:
-    null where nobody was tracked; box: left, top, width, height of the found joints, pixels; keypoints: x,
-    y, score a joint in annotated order, 0, 0, 0 where not found.
+    frame: its number, from 0; file_name: escaped by `naming.escape_name`; seconds: null for images; id: null
+    if not tracked; box: left, top, width, height of the found keypoints, pixels; keypoints: x, y, score per
+    keypoint in annotated order, 0, 0, 0 if not found.
 
     Args:
-        folder: for the file; it must be there.
-        skeleton: of the people; any.
-        name: the file's.
+        folder: for the file; it must exist.
+        skeleton: the people's skeleton; any is supported.
+        name: the file's name.
 
     Raises:
-        OSError: the file cannot be made; names it.
+        OSError: the file cannot be created; names it.
     """
 
-    def __init__(self, folder: str | Path, skeleton: Skeleton = COCO, name: str = LINES) -> None:
+    def __init__(self, folder: str | Path, skeleton: Skeleton = COCO, name: str = JSONL_FILE) -> None:
         self._skeleton = skeleton
-        self._lines = GrowingFile(Path(folder) / name, aside=False)
+        self._file = AppendWriter(Path(folder) / name, use_partial_file=False)
 
     def write(self, frame: Frame, people: People) -> None:
         """Add a frame: see `ResultWriter`."""
-        people = base.writable(people, self._skeleton)
-        persons = [
-            {"id": known, "score": row["score"], "box": box, "keypoints": row["keypoints"]}
-            for known, box, row in zip(
-                base.ids(people), base.boxes_xywh(people), people.to_coco_rows(0), strict=True
+        people = base.sanitize(people, self._skeleton)
+        entries = [
+            {"id": person_id, "score": row["score"], "box": box, "keypoints": row["keypoints"]}
+            for person_id, box, row in zip(
+                base.person_ids(people), base.boxes_xywh(people), people.to_coco_rows(0), strict=True
             )
         ]
         height, width = frame.image.shape[:2]
-        seen = {"seconds": base.seconds(frame), "width": width, "height": height}
-        self._add({**_place(frame), **seen, "people": persons})
+        properties = {"seconds": base.timestamp(frame), "width": width, "height": height}
+        self._add({**_record_header(frame), **properties, "people": entries})
 
     def skip(self, bad: BadFrame) -> None:
-        """Add a place that gave no picture: see `ResultWriter`."""
-        self._add({**_place(bad), "error": to_text(bad.reason)})
+        """Add a frame that could not be read: see `ResultWriter`."""
+        self._add({**_record_header(bad), "error": escape_name(bad.reason)})
 
     def close(self, keep: bool = True) -> None:
-        """Flush the file to the disk; its lines stay in any case."""
-        self._lines.close()
+        """Flush the file to the disk. Its lines stay, whatever `keep` is."""
+        self._file.close()
 
     def _add(self, record: dict[str, Any]) -> None:
-        self._lines.add(base.encode(record) + b"\n")
+        self._file.add(base.encode_json(record) + b"\n")
 
 
-def _place(frame: Frame | BadFrame) -> dict[str, Any]:
-    return {"frame": frame.number, "file_name": to_text(frame.name)}
+def _record_header(frame: Frame | BadFrame) -> dict[str, Any]:
+    return {"frame": frame.number, "file_name": escape_name(frame.name)}
 
 
 @dataclass(frozen=True)
-class Record:
-    """A line that was read.
+class FrameRecord:
+    """One line of a JSON lines file.
 
     Attributes:
-        values: the object.
-        end: bytes of the file up to the end of this line.
+        values: the parsed object.
+        end: size of the file in bytes up to the end of this line.
     """
 
     values: dict[str, Any]
@@ -89,80 +90,82 @@ class Record:
 
     @property
     def number(self) -> int:
-        """The frame's."""
+        """The frame's number."""
         return int(self.values["frame"])
 
     @property
     def name(self) -> str:
-        """The file's name, as it opens the file."""
-        return from_text(self.values["file_name"])
+        """The file's unescaped name, which opens the file."""
+        return unescape_name(self.values["file_name"])
 
     @property
     def error(self) -> str | None:
-        """Why the frame could not be read, or failed; None where it did not."""
-        return from_text(self.values["error"]) if "error" in self.values else None
+        """The reason why the frame could not be read or processed; None if it was."""
+        return unescape_name(self.values["error"]) if "error" in self.values else None
 
     def frame(self) -> Frame | BadFrame:
-        """The frame again, its picture black."""
+        """Rebuild the frame, with a black image."""
         if self.error is not None:
             return BadFrame(self.number, self.name, self.error)
         size = (self.values["height"], self.values["width"], 3)
         seconds = self.values["seconds"]
         path = Path(self.name) if seconds is None else None
-        black = np.broadcast_to(np.uint8(0), size)  # takes no memory
+        black = np.broadcast_to(np.uint8(0), size)  # a view of one byte
         return Frame(self.number, self.name, black, seconds or 0.0, path)
 
     def people(self, joints: int) -> People:
-        """Its people, with so many annotated joints; nobody where the frame could not be read.
+        """Rebuild the frame's people; none if the frame could not be read.
+
+        Args:
+            joints: number of annotated keypoints per person.
 
         Raises:
-            ValueError: a person has another number of joints.
+            ValueError: a person has another number of keypoints.
         """
-        persons = self.values.get("people", [])
-        people = People.from_coco_rows(persons, joints)
-        known = [person["id"] for person in persons]
-        tracked = bool(known) and None not in known
-        return People(people.keypoints, people.scores, np.array(known, np.int64) if tracked else None)
+        entries = self.values.get("people", [])
+        people = People.from_coco_rows(entries, joints)
+        ids = [person["id"] for person in entries]
+        tracked = bool(ids) and None not in ids
+        return People(people.keypoints, people.scores, np.array(ids, np.int64) if tracked else None)
 
 
-def read(path: str | Path) -> Iterator[Record]:
-    """The records of a file, in its order, one after the other; a part of a line at its end is left out.
+def read(path: str | Path) -> Iterator[FrameRecord]:
+    """Read the records of a file in order, ignoring an incomplete last line.
 
-    Another process may write to the file meanwhile.
-
-    The last one's `end` is how many bytes of the file are whole lines.
+    Another process may append to the file meanwhile. The last record's `end` is the size of the complete
+    lines in bytes.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: a line is no record; names the file and the line.
+        FileNotFoundError: the file does not exist.
+        ValueError: a line is not a record; names the file and the line.
     """
     end = 0
     with Path(path).open("rb") as file:
         for number, line in enumerate(file, 1):
-            values = _parsed(line)
+            values = _parse(line)
             end += len(line)
             if values is not None:
-                yield Record(values, end)
-            elif (line.endswith(b"\n") and file.read(1)) or not _is_torn(line):
+                yield FrameRecord(values, end)
+            elif (line.endswith(b"\n") and file.read(1)) or not _is_truncated(line):
                 raise ValueError(
-                    f"{path}, line {number}: no record of a frame; a file of JSON lines expected"
+                    f"{path}, line {number}: not a frame record; expected a JSON lines file of results"
                 )
             else:
-                return  # another process may just be writing the rest
+                return  # another process may be writing the rest of the line
 
 
-def _is_torn(line: bytes) -> bool:
-    """Whether a file's last line is the beginning of a record, or what a power cut may leave of one."""
-    return line.startswith(_BEGINNING[: len(line)]) or not line.strip(b"\0\n")
+def _is_truncated(line: bytes) -> bool:
+    """Return whether a file's last line is the start of a record, or what a power failure leaves of one."""
+    return line.startswith(_RECORD_START[: len(line)]) or not line.strip(b"\0\n")
 
 
-def _parsed(line: bytes) -> dict[str, Any] | None:
-    """A line's object, None where it is torn or no record."""
+def _parse(line: bytes) -> dict[str, Any] | None:
+    """Parse a line; None if it is incomplete or not a record."""
     if not line.endswith(b"\n"):
         return None
     try:
         values = json.loads(line)
-    except (ValueError, RecursionError):  # the latter: "[" without end
+    except (ValueError, RecursionError):  # RecursionError: deeply nested lists
         return None
     if not isinstance(values, dict) or not isinstance(values.get("frame"), int):
         return None

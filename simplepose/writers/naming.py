@@ -1,4 +1,4 @@
-"""Names in results: of pictures, in texts; of files, for what is written for a frame."""
+"""File names in results: escaped names of inputs, and unique names of output files."""
 
 from __future__ import annotations
 
@@ -10,28 +10,29 @@ from pathlib import Path, PurePath
 
 from simplepose.frames import BadFrame, Frame
 
-LONGEST = 255
-"""Bytes of a file's name that file systems take."""
+# Bytes that file systems allow in a file name.
+MAX_NAME_BYTES = 255
 
-FILM = ".mp4"
+VIDEO_SUFFIX = ".mp4"
 
 _ESCAPED = re.compile(r"\\(\\|x[0-9a-f]{2}|u[0-9a-f]{4})")
+
+# Characters that the name of a video or stream may contain, but a file name on some systems may not.
 _RESERVED = re.compile(r'[\x00-\x1f<>:"/\\|?*]')
-"""What a video's or stream's name may have and a file's name on some system may not."""
 
 
-def to_text(name: str) -> str:
-    r"""A file's name as text that every reader takes: valid Unicode, whatever bytes the name has.
+def escape_name(name: str) -> str:
+    r"""Escape a file name so that it is valid Unicode, whatever bytes it has.
 
-    A byte that is not UTF-8 becomes \xNN (a lone half of a surrogate pair \uNNNN), and a backslash \\, so
-    that `from_text` finds the name again.
+    A byte that is not UTF-8 becomes \xNN, an unpaired surrogate \uNNNN, and a backslash \\. `unescape_name`
+    restores the name.
     """
-    return "".join(map(_to_text, name)) if "\\" in name or not _is_unicode(name) else name
+    return "".join(map(_escape, name)) if "\\" in name or not _is_unicode(name) else name
 
 
-def from_text(text: str) -> str:
-    """The opposite of `to_text`: a name that opens the file."""
-    return _ESCAPED.sub(_from_text, text)
+def unescape_name(text: str) -> str:
+    """Restore a name that `escape_name` escaped, so that it opens the file."""
+    return _ESCAPED.sub(_unescape, text)
 
 
 def _is_unicode(name: str) -> bool:
@@ -42,80 +43,82 @@ def _is_unicode(name: str) -> bool:
     return True
 
 
-def _to_text(character: str) -> str:
+def _escape(character: str) -> str:
     if character == "\\":
         return "\\\\"
-    if "\udc80" <= character <= "\udcff":  # as Python reads names, "surrogateescape"
+    if "\udc80" <= character <= "\udcff":  # Python decodes file names with "surrogateescape"
         return f"\\x{ord(character) - 0xDC00:02x}"
     return f"\\u{ord(character):04x}" if "\ud800" <= character <= "\udfff" else character
 
 
-def _from_text(match: re.Match[str]) -> str:
+def _unescape(match: re.Match[str]) -> str:
     code = match[1]
     return "\\" if code == "\\" else chr(int(code[1:], 16) + (0xDC00 if code[0] == "x" else 0))
 
 
 class FileNames:
-    """A file in one folder for each frame of a run, never the same for two.
+    """Choose a unique output file in one folder for each frame of a run.
 
-    A picture's file is named after the picture; where another picture of the run, or one of the pictures
-    themselves, would have that file, a number is added: a.png, a_2.png. A frame of a video is named after
-    the video and its number: clip_000000000123.png. So is a place that gave no picture. Names that are too
-    long for a file system are cut.
+    The output for an image is named after the image. If that is the output of another image of the run, or is
+    one of the input images, a number is added: a.png, a_2.png. The output for a frame of a video is named
+    after the video and the frame's number: clip_000000000123.png. So is the output for a frame that could not
+    be read. Names that are too long for a file system are truncated.
 
     Args:
         folder: for the files.
-        ending: follows the names, for example "_keypoints.json".
-        sources: pictures that are read in this run, where they are known: none of their names is given.
+        suffix: the end of each name, for example "_keypoints.json".
+        sources: the input images of the run, if they are known; none of their names is used.
     """
 
-    def __init__(self, folder: str | Path, ending: str, sources: Iterable[str | Path] = ()) -> None:
-        self._folder, self._ending = Path(folder), ending
-        self._taken = {_key(Path(source)) for source in sources}
-        self._given: Counter[tuple[str, str]] = Counter()
+    def __init__(self, folder: str | Path, suffix: str, sources: Iterable[str | Path] = ()) -> None:
+        self._folder, self._suffix = Path(folder), suffix
+        self._used = {_path_key(Path(source)) for source in sources}
+        self._counts: Counter[tuple[str, str]] = Counter()
 
-    def path(self, frame: Frame | BadFrame, ending: str | None = None) -> Path:
-        """The frame's file; another one each time it is asked for a picture.
+    def path(self, frame: Frame | BadFrame, suffix: str | None = None) -> Path:
+        """Choose a frame's output file; each call for an image returns another one.
 
         Args:
-            ending: instead of the usual one.
+            suffix: replaces the default suffix.
         """
-        ending = self._ending if ending is None else ending
-        picture = frame.path if isinstance(frame, Frame) else None
-        if picture is None:
-            return self._folder / _fitting(_plain_stem(frame.name), f"_{frame.number:012d}{ending}")
-        return self.of_picture(picture, ending)
+        suffix = self._suffix if suffix is None else suffix
+        image = frame.path if isinstance(frame, Frame) else None
+        if image is None:
+            return self._folder / _truncate(_sanitized_stem(frame.name), f"_{frame.number:012d}{suffix}")
+        return self.image_path(image, suffix)
 
-    def of_picture(self, picture: Path, ending: str) -> Path:
-        """A file for a picture; another one each time."""
-        self._taken.add(_key(picture))
-        like = picture.stem.lower(), ending.lower()
-        while True:  # on from the last number: a stem may be that of a picture in each of many folders
-            self._given[like] += 1
-            number = f"_{self._given[like]}" if self._given[like] > 1 else ""
-            path = self._folder / _fitting(picture.stem, number + ending)
-            if _key(path) not in self._taken:
-                self._taken.add(_key(path))
+    def image_path(self, image: Path, suffix: str) -> Path:
+        """Choose an image's output file; each call returns another one."""
+        self._used.add(_path_key(image))
+        key = image.stem.lower(), suffix.lower()
+        while True:  # counts on from the last number: many folders may have an image of the same stem
+            self._counts[key] += 1
+            number = f"_{self._counts[key]}" if self._counts[key] > 1 else ""
+            path = self._folder / _truncate(image.stem, number + suffix)
+            if _path_key(path) not in self._used:
+                self._used.add(_path_key(path))
                 return path
 
 
-def film_path(folder: str | Path, name: str, source: str | Path) -> Path:
-    """A file for the film that is drawn over a video or stream of this name; never the video itself."""
-    return FileNames(folder, FILM, [source]).of_picture(Path(_plain_stem(name)), FILM)
+def video_path(folder: str | Path, name: str, source: str | Path) -> Path:
+    """Choose the output video for a video or stream of a given name; never the source itself."""
+    return FileNames(folder, VIDEO_SUFFIX, [source]).image_path(Path(_sanitized_stem(name)), VIDEO_SUFFIX)
 
 
-def _plain_stem(name: str) -> str:
+def _sanitized_stem(name: str) -> str:
     stem = _RESERVED.sub("_", PurePath(name).stem)
     return stem if stem.strip(". ") else "frame"
 
 
-def _fitting(stem: str, ending: str) -> str:
-    """A name of as many bytes as file systems take, from the beginning of a stem."""
-    room = LONGEST - len(".partial") - len(os.fsencode(ending))
-    whole = os.fsencode(stem)
-    return (os.fsdecode(whole) if len(whole) <= room else whole[:room].decode(errors="ignore")) + ending
+def _truncate(stem: str, suffix: str) -> str:
+    """Truncate a stem so that the name, with its suffix and ".partial", fits MAX_NAME_BYTES."""
+    max_bytes = MAX_NAME_BYTES - len(".partial") - len(os.fsencode(suffix))
+    encoded = os.fsencode(stem)
+    if len(encoded) > max_bytes:
+        return encoded[:max_bytes].decode(errors="ignore") + suffix
+    return os.fsdecode(encoded) + suffix
 
 
-def _key(path: Path) -> str:
-    """Equal for paths of one file; some file systems take A.jpg and a.jpg for one."""
+def _path_key(path: Path) -> str:
+    """Return a string that is equal for paths of one file, also on case-insensitive file systems."""
     return os.path.abspath(path).lower()

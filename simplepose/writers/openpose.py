@@ -1,7 +1,7 @@
-"""OpenPose's format: one JSON a frame, as its --write_json makes them.
+"""OpenPose's format: one JSON file per frame, as its --write_json writes them.
 
-Version 1.3 and the order BODY_25, OpenPose's default, as its documentation describes them
-(https://github.com/CMU-Perceptual-Computing-Lab/openpose/blob/master/doc/02_output.md).
+Version 1.3 with the keypoint order BODY_25, OpenPose's default, as documented in
+https://github.com/CMU-Perceptual-Computing-Lab/openpose/blob/master/doc/02_output.md.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ from simplepose.skeleton import COCO, Skeleton
 from simplepose.utils import atomic
 from simplepose.writers import base
 from simplepose.writers.base import ResultWriter
-from simplepose.writers.naming import FileNames, to_text
+from simplepose.writers.naming import FileNames, escape_name
 
 VERSION = 1.3
-UNTRACKED = -1
-"""The person_id of someone whom nobody tracked."""
+
+# The person_id of a person who is not tracked.
+UNTRACKED_ID = -1
 
 BODY_25 = (
     *("nose", "neck", "right_shoulder", "right_elbow", "right_wrist", "left_shoulder", "left_elbow"),
@@ -28,41 +29,43 @@ BODY_25 = (
     *("left_ankle", "right_eye", "left_eye", "right_ear", "left_ear", "left_big_toe", "left_small_toe"),
     *("left_heel", "right_big_toe", "right_small_toe", "right_heel"),
 )
+
+# Keypoints that are computed if the skeleton lacks them: the midpoint of two others, with the lower score.
 MIDPOINTS = {"neck": ("left_shoulder", "right_shoulder"), "mid_hip": ("left_hip", "right_hip")}
-"""Where a skeleton does not have the joint: it lies midway, with the lower of the two scores."""
 
-NEEDED = [f"{side}_{part}" for part in ("shoulder", "hip") for side in ("left", "right")]
-"""Without these there is neither neck nor hip, and little of BODY_25."""
+# Keypoints that a skeleton must have: without them neck, hip and most of BODY_25 are undefined.
+REQUIRED_KEYPOINTS = [f"{side}_{part}" for part in ("shoulder", "hip") for side in ("left", "right")]
 
-_NOT_LOOKED_FOR = (
+# Keys of body parts that SimplePose does not detect; always empty lists.
+_EMPTY_KEYS = (
     *("face_keypoints_2d", "hand_left_keypoints_2d", "hand_right_keypoints_2d", "pose_keypoints_3d"),
     *("face_keypoints_3d", "hand_left_keypoints_3d", "hand_right_keypoints_3d"),
 )
 
 
 class OpenPoseWriter(ResultWriter):
-    """Writes NAME_keypoints.json for a picture, VIDEO_000000000123_keypoints.json for a frame (from 0).
+    """Write NAME_keypoints.json for an image, VIDEO_000000000123_keypoints.json for a video frame (from 0).
 
-    A frame with nobody has its file, with an empty list of people. So has one that could not be read, also
-    a picture, under its name and number, with its `error` beside the empty list. A person has
-    person_id ([-1] where nobody was tracked) and pose_keypoints_2d: x, y, score of BODY_25's 25 joints,
-    0, 0, 0 where not found; face, hands and 3-D are empty lists. OpenPose has no score of a person.
+    A frame without people has a file with an empty list of people. A frame that could not be read, also an
+    image, has a file named after its name and number, with an empty list and its `error`. A person has
+    person_id ([-1] if not tracked) and pose_keypoints_2d: x, y, score of BODY_25's 25 keypoints, 0, 0, 0 if
+    not found. Face, hands and 3-D are empty lists. OpenPose has no person score.
 
     Args:
-        folder: for the files; made where it is missing.
-        skeleton: of the people: joints go by name. Those that BODY_25 lacks are left out, and those
-            that the skeleton lacks are not found, but for midpoints.
+        folder: for the files; created if it is missing.
+        skeleton: the people's skeleton. Keypoints are matched by name: those that BODY_25 lacks are dropped,
+            and those that the skeleton lacks are not found, except midpoints.
 
     Raises:
-        ValueError: the skeleton has no joints called as BODY_25's shoulders and hips.
-        OSError: the folder cannot be made; names it.
+        ValueError: the skeleton lacks a shoulder or hip of BODY_25.
+        OSError: the folder cannot be created; names it.
     """
 
     def __init__(self, folder: str | Path, skeleton: Skeleton = COCO) -> None:
-        missing = [name for name in NEEDED if name not in skeleton.annotated]
+        missing = [name for name in REQUIRED_KEYPOINTS if name not in skeleton.annotated]
         if missing:
             raise ValueError(
-                f"OpenPose's format holds a body of 25 joints; skeleton {skeleton.name!r} has no "
+                f"OpenPose's format needs a body of 25 keypoints; skeleton {skeleton.name!r} has no "
                 f"{', '.join(missing)}: choose another format"
             )
         self._skeleton = skeleton
@@ -71,41 +74,43 @@ class OpenPoseWriter(ResultWriter):
 
     def write(self, frame: Frame, people: People) -> None:
         """Add a frame: see `ResultWriter`."""
-        people = base.writable(people, self._skeleton)
-        persons = [
+        people = base.sanitize(people, self._skeleton)
+        entries = [
             {
-                "person_id": [UNTRACKED if known is None else known],
-                "pose_keypoints_2d": [round(float(value), 3) for value in joints.ravel()],
-                **{name: [] for name in _NOT_LOOKED_FOR},
+                "person_id": [UNTRACKED_ID if person_id is None else person_id],
+                "pose_keypoints_2d": [round(float(value), 3) for value in keypoints.ravel()],
+                **{name: [] for name in _EMPTY_KEYS},
             }
-            for joints, known in zip(body_25(people, self._skeleton), base.ids(people), strict=True)
+            for keypoints, person_id in zip(
+                to_body_25(people, self._skeleton), base.person_ids(people), strict=True
+            )
         ]
-        self._put(self._names.path(frame), {"version": VERSION, "people": persons})
+        self._write_file(self._names.path(frame), {"version": VERSION, "people": entries})
 
     def skip(self, bad: BadFrame) -> None:
-        """Add a place that gave no picture: see `ResultWriter`."""
-        record = {"version": VERSION, "people": [], "error": to_text(bad.reason)}
-        self._put(self._names.path(bad), record)
+        """Add a frame that could not be read: see `ResultWriter`."""
+        record = {"version": VERSION, "people": [], "error": escape_name(bad.reason)}
+        self._write_file(self._names.path(bad), record)
 
     def close(self, keep: bool = True) -> None:
-        """Nothing is left to do: each file is finished when its frame is written."""
+        """Do nothing: each file is complete when its frame is written."""
 
     @staticmethod
-    def _put(path: Path, record: dict[str, object]) -> None:
-        with atomic.naming(path):
-            atomic.write_bytes(path, base.encode(record) + b"\n", flushed=False)
+    def _write_file(path: Path, record: dict[str, object]) -> None:
+        with atomic.add_path_to_errors(path):
+            atomic.write_bytes(path, base.encode_json(record) + b"\n", fsync=False)
 
 
-def body_25(people: People, skeleton: Skeleton) -> np.ndarray:
-    """People's joints in BODY_25's order: (P, 25, 3) float32 x, y, score, 0 where not found."""
-    of = {name: people.keypoints[:, i] for i, name in enumerate(skeleton.annotated)}
+def to_body_25(people: People, skeleton: Skeleton) -> np.ndarray:
+    """Convert keypoints to BODY_25's order: (P, 25, 3) float32 x, y, score, 0 if not found."""
+    by_name = {name: people.keypoints[:, i] for i, name in enumerate(skeleton.annotated)}
     for name, (a, b) in MIDPOINTS.items():
-        of.setdefault(name, _midway(of[a], of[b]))
-    nowhere = np.zeros((len(people), 3), np.float32)
-    return np.stack([of.get(name, nowhere) for name in BODY_25], 1)
+        by_name.setdefault(name, _midpoint(by_name[a], by_name[b]))
+    not_found = np.zeros((len(people), 3), np.float32)
+    return np.stack([by_name.get(name, not_found) for name in BODY_25], 1)
 
 
-def _midway(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """(P, 3) joints between two, where both are found."""
+def _midpoint(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Return the (P, 3) midpoints of two keypoints; 0 unless both are found."""
     middle = np.concatenate([a[:, :2] / 2 + b[:, :2] / 2, np.minimum(a[:, 2:], b[:, 2:])], 1)
     return np.where(middle[:, 2:] > 0, middle, 0)

@@ -1,7 +1,7 @@
-"""A run over pictures that several processes share, that can be killed at any moment, and that then goes on.
+"""Share a run over images between several processes, and resume it after it was killed.
 
-Each process keeps what it has done as JSON lines in a folder of parts; a picture whose line is there is done.
-Whoever finds all of them done makes the results out of the parts.
+Each process appends its results as JSON lines to a shard in a common folder. An image is done if a shard has
+its line. The process that finds all images done merges the shards into the results.
 """
 
 from __future__ import annotations
@@ -16,140 +16,152 @@ from typing import IO
 
 from simplepose.skeleton import COCO, Skeleton
 from simplepose.utils import atomic
-from simplepose.utils.file_lock import hold
+from simplepose.utils.file_lock import acquire_lock
 from simplepose.writers import base, jsonl, merge
 from simplepose.writers.base import ResultWriter
 from simplepose.writers.jsonl import JsonLinesWriter
 
-RUN, BEFORE = "run.json", "part-before.jsonl"
+RUN_FILE = "run.json"
+
+# The shard with the results of all earlier processes of the run.
+RESUMED_SHARD = "part-before.jsonl"
 
 
-class Parts:
-    """What the processes of one run have done, and the right to be one of them until `close`.
+class Shards:
+    """The shards of one run, with one rank of the run locked by this process until `close`.
 
-    The first process, of rank 0, comes before the others.
+    The process of rank 0 must create its object before the others.
 
     Args:
-        folder: of the parts; made where it is missing. The first process throws away parts of another run.
-        run: says what makes the results what they are, and which picture has which number: plain values.
-            Parts belong to the run that says the same.
+        folder: of the shards; created if it is missing. Rank 0 deletes the shards of another run.
+        run: plain values that identify the run: all that the results depend on, and the number of each image.
+            Shards belong to a run with equal values.
         rank: of this process, from 0.
-        skeleton: of the people.
+        skeleton: the people's skeleton.
 
     Attributes:
-        replaced: whether parts of another run were there.
+        replaced_other_run: whether the folder contained shards of another run.
 
     Raises:
-        ValueError: a process of another run, or one of this rank, works here; or the first says otherwise.
-        OSError: the folder cannot be made or written to.
+        ValueError: a process of another run, or another process of this rank, uses the folder; or rank 0
+            has another `run`.
+        OSError: the folder cannot be created or written to.
     """
 
     def __init__(self, folder: Path, run: object, rank: int = 0, skeleton: Skeleton = COCO) -> None:
         self._folder, self._skeleton, self._rank = folder, skeleton, rank
-        self._in_use = f"{folder}: another process works here now; wait for its end, or name another folder"
+        self._locked_message = (
+            f"{folder}: in use by another process; wait until it has ended, or choose another folder"
+        )
         folder.mkdir(parents=True, exist_ok=True)
-        self._held = hold(folder / f"rank-{rank}", self._in_use)
-        self.replaced = False
+        self._lock = acquire_lock(folder / f"rank-{rank}", self._locked_message)
+        self.replaced_other_run = False
         try:
-            said = json.dumps(run, sort_keys=True).encode()
+            fingerprint = json.dumps(run, sort_keys=True).encode()
             if rank:
-                self._require(said)
+                self._require_same_run(fingerprint)
             else:
-                self._begin(said)
+                self._start_or_resume(fingerprint)
         except BaseException:
             self.close()
             raise
 
-    def done(self) -> dict[int, str | None]:
-        """The numbers of the pictures that are done, by all processes; of those that failed, why."""
+    def completed(self) -> dict[int, str | None]:
+        """Return image number -> error message if it failed, else None, for the images that are done."""
         return {record.number: record.error for path in self._paths() for record in jsonl.read(path)}
 
-    def writer(self) -> JsonLinesWriter:
-        """For what this process does, in the order of the numbers; once."""
+    def open_writer(self) -> JsonLinesWriter:
+        """Open this process's shard for results in ascending order of numbers. Call it once."""
         return JsonLinesWriter(self._folder, self._skeleton, name=f"part-{self._rank}.jsonl")
 
-    def merge(self, wanted: Collection[int], open_results: Callable[[], ResultWriter]) -> None:
-        """Write what is done of the wanted numbers, in their order; results are whole, or those of before."""
+    def merge(self, numbers: Collection[int], open_results: Callable[[], ResultWriter]) -> None:
+        """Write the completed ones of some images in order. If it fails, earlier results stay as they are."""
         results = open_results()
         try:
-            merge(self._paths(), results, self._skeleton, wanted)
+            merge(self._paths(), results, self._skeleton, numbers)
         except BaseException:
             results.close(keep=False)
             raise
         results.close()
 
     def finish(
-        self, wanted: Collection[int], open_results: Callable[[], ResultWriter]
+        self, numbers: Collection[int], open_results: Callable[[], ResultWriter]
     ) -> dict[int, str | None] | None:
-        """Make the results if all wanted numbers are done and nobody else has; then remove the parts.
+        """Merge and delete the shards if all images are done and no other process has merged them.
+
+        Args:
+            numbers: of the images that the results must contain.
+            open_results: opens the writer of the results.
 
         Returns:
-            If this process did it: the wanted numbers, and why those failed that did.
+            Image number -> error message of failed ones, or None. None if this process did not merge.
         """
         try:
-            with self._alone():
-                done = self.done()
-                if any(number not in done for number in wanted):
+            with self._exclusive_lock():
+                completed = self.completed()
+                if any(number not in completed for number in numbers):
                     return None
-                self.merge(wanted, open_results)
-                self._clear()
-                return {number: done[number] for number in wanted}
+                self.merge(numbers, open_results)
+                self._delete_files()
+                return {number: completed[number] for number in numbers}
         except FileNotFoundError:
             if self._folder.exists():
                 raise
             return None
 
     def close(self) -> None:
-        """Let another process have this rank."""
-        self._held.close()
+        """Release this rank, so that another process can use it."""
+        self._lock.close()
 
-    def _begin(self, said: bytes) -> None:
-        """As the first process: nobody else works here, and what lies here becomes this run's or goes."""
+    def _start_or_resume(self, fingerprint: bytes) -> None:
+        """As rank 0, require that no other process uses the folder, and resume its run or delete it."""
         for path in self._folder.glob("rank-*"):
             if path.name != f"rank-{self._rank}":
-                hold(path, self._in_use).close()
-        with self._alone():
-            before = (self._folder / RUN).read_bytes() if (self._folder / RUN).exists() else None
-            self.replaced = before not in (None, said)
-            if before == said:
-                self._collect()
+                acquire_lock(path, self._locked_message).close()
+        with self._exclusive_lock():
+            run_file = self._folder / RUN_FILE
+            previous = run_file.read_bytes() if run_file.exists() else None
+            self.replaced_other_run = previous not in (None, fingerprint)
+            if previous == fingerprint:
+                self._combine()
             else:
-                _remove(self._paths())
-                atomic.write_bytes(self._folder / RUN, said)
+                _delete(self._paths())
+                atomic.write_bytes(run_file, fingerprint)
 
-    def _require(self, said: bytes) -> None:
-        """As one of the others: this process looks at the same pictures in the same way."""
-        if (self._folder / RUN).read_bytes() != said:
+    def _require_same_run(self, fingerprint: bytes) -> None:
+        """As any other rank, require that this process has the same images and settings as rank 0."""
+        if (self._folder / RUN_FILE).read_bytes() != fingerprint:
             raise ValueError(
-                f"{self._folder}: process {self._rank} sees other pictures, another model or other settings "
-                "than the first; the processes of a run need the same"
+                f"{self._folder}: process {self._rank} has other images, another model or other settings "
+                "than process 0; all processes of a run need the same"
             )
 
-    def _collect(self) -> None:
-        """One part of all, by number; what failed is left out, to be tried again."""
+    def _combine(self) -> None:
+        """Combine all shards into one, by number. Drops failed images, so that they are retried."""
         paths = self._paths()
         records = heapq.merge(*map(jsonl.read, paths), key=lambda record: record.number)
 
         def write_to(path: Path) -> None:
             with path.open("wb") as file:
-                file.writelines(base.encode(r.values) + b"\n" for r in records if r.error is None)
+                file.writelines(base.encode_json(r.values) + b"\n" for r in records if r.error is None)
 
-        atomic.write(self._folder / BEFORE, write_to)
-        _remove(path for path in paths if path.name != BEFORE)
+        atomic.write(self._folder / RESUMED_SHARD, write_to)
+        _delete(path for path in paths if path.name != RESUMED_SHARD)
 
-    def _clear(self) -> None:
-        """Remove what was made here, and the folder unless it holds something else."""
-        with contextlib.suppress(OSError):  # results are there; some systems keep files that are open
-            _remove([self._folder / RUN, *self._paths(), *self._folder.glob("rank-*"), self._folder / "lock"])
+    def _delete_files(self) -> None:
+        """Delete the run's files, and the folder unless it contains other files."""
+        with contextlib.suppress(OSError):  # the results are complete; some systems cannot delete open files
+            lock_files = [*self._folder.glob("rank-*"), self._folder / "lock"]
+            _delete([self._folder / RUN_FILE, *self._paths(), *lock_files])
             self._folder.rmdir()
 
-    def _alone(self) -> IO[bytes]:
-        return hold(self._folder / "lock", self._in_use, math.inf)  # whoever makes the results takes long
+    def _exclusive_lock(self) -> IO[bytes]:
+        return acquire_lock(self._folder / "lock", self._locked_message, math.inf)  # merging may take long
 
     def _paths(self) -> list[Path]:
         return sorted(self._folder.glob("part-*.jsonl"))
 
 
-def _remove(paths: Iterable[Path]) -> None:
+def _delete(paths: Iterable[Path]) -> None:
     for path in paths:
         path.unlink(missing_ok=True)

@@ -1,28 +1,28 @@
-"""The command `demo`: drawn pictures and one json, whatever it is given."""
+"""The command `demo`: drawn images and one json for every kind of input."""
 
 import json
 
 import cv2
+import lock_holder
 import numpy as np
-import other_holder
 import pytest
 import torch
-from drawn_coco import write_drawn_coco
-from oracle import Nobody, Oracle
+from oracle import NoPeoplePredictor, Oracle
+from synthetic_coco import write_synthetic_coco
 
 import simplepose
 from simplepose import config
-from simplepose.cli import INTERRUPTED, demo_image, door
-from simplepose.models.checkpoints import Model, save_released
+from simplepose.cli import EXIT_INTERRUPTED, demo_image, run_command
+from simplepose.models.checkpoints import Model, save_safetensors
 from simplepose.models.imhn import IMHN
-from simplepose.synthetic.demo_images import SCENES
+from simplepose.synthetic.demo_images import DEMO_SCENES
 from simplepose.visualize.drawing import ROW_HEIGHT
-from simplepose.writers.drawn_video import MPEG4, FilmWriter
+from simplepose.writers.drawn_video import MPEG4, VideoWriter
 
 
 @pytest.fixture
 def drawn(tmp_path):
-    return write_drawn_coco(tmp_path / "coco", pictures=4)
+    return write_synthetic_coco(tmp_path / "coco", num_images=4)
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def run(monkeypatch, tmp_path):
 
     def run(model, *arguments):
         monkeypatch.setattr(simplepose, "load", lambda *_, **__: model)
-        return door(demo_image.main, [*map(str, arguments), "--output", str(tmp_path / "out")])
+        return run_command(demo_image.main, [*map(str, arguments), "--output", str(tmp_path / "out")])
 
     return run
 
@@ -40,7 +40,7 @@ def people_json(tmp_path):
     return json.loads((tmp_path / "out/people.json").read_text())
 
 
-def test_a_folder_gives_drawn_pictures_and_rows(run, drawn, tmp_path):
+def test_a_folder_gives_drawn_images_and_rows(run, drawn, tmp_path):
     oracle = Oracle(*drawn)
     assert run(oracle, drawn[1]) == 0
     rows = people_json(tmp_path)
@@ -53,61 +53,61 @@ def test_a_folder_gives_drawn_pictures_and_rows(run, drawn, tmp_path):
         assert np.abs(result.astype(int) - image).max() > 100
 
 
-def test_nobody_is_a_result(run, drawn, tmp_path):
-    assert run(Nobody(), drawn[1] / "000000000001.jpg") == 0
+def test_no_people_is_a_valid_result(run, drawn, tmp_path):
+    assert run(NoPeoplePredictor(), drawn[1] / "000000000001.jpg") == 0
     assert people_json(tmp_path) == []
     assert (tmp_path / "out/000000000001.jpg").is_file()
 
 
-def test_a_folder_that_a_video_is_drawn_into_is_refused(run, drawn, tmp_path, capsys):
-    """Both would write people.json; who comes second is told at once and leaves nothing behind."""
-    with other_holder.holding(tmp_path / "out", shared=False):
+def test_an_output_folder_that_a_video_run_uses_is_refused(run, drawn, tmp_path, capsys):
+    """Both would write people.json; the second process fails at once and leaves no files."""
+    with lock_holder.hold_lock(tmp_path / "out", shared=False):
         assert run(Oracle(*drawn), drawn[1]) == 2
         assert [path.name for path in (tmp_path / "out").iterdir()] == ["lock"]
-    assert "out: another process writes there now" in capsys.readouterr().err
-    with other_holder.holding(tmp_path / "out", shared=True):  # another process of the same run
+    assert "out: another process is writing to this folder" in capsys.readouterr().err
+    with lock_holder.hold_lock(tmp_path / "out", shared=True):  # another process of the same run
         assert run(Oracle(*drawn), drawn[1]) == 0
     assert not (tmp_path / "out/lock").exists()
 
 
-def test_an_unreadable_picture_is_told_and_skipped(run, drawn, tmp_path, capsys):
+def test_an_unreadable_image_is_reported_and_skipped(run, drawn, tmp_path, capsys):
     oracle = Oracle(*drawn)
     damaged = drawn[1] / "000000000002.jpg"
     damaged.write_bytes(damaged.read_bytes()[:500])
     assert run(oracle, drawn[1], tmp_path / "missing.png") == 1
-    told = capsys.readouterr().err
-    assert f"skipped {damaged}: 500 bytes" in told
-    assert "missing.png: No such file" in told
+    err = capsys.readouterr().err
+    assert f"skipped {damaged}: 500 bytes" in err
+    assert "missing.png: No such file" in err
     assert {row["file_name"] for row in people_json(tmp_path)} == {f"{n:012d}.jpg" for n in (1, 3, 4)}
     assert not (tmp_path / "out" / damaged.name).exists()
 
 
-def test_nothing_readable_is_an_error(run, tmp_path, capsys):
+def test_no_readable_image_is_an_error(run, tmp_path, capsys):
     (tmp_path / "empty").mkdir()
-    assert run(Nobody(), tmp_path / "empty", tmp_path / "no.jpg") == 2
-    assert "empty: no picture in this folder" in capsys.readouterr().err
+    assert run(NoPeoplePredictor(), tmp_path / "empty", tmp_path / "no.jpg") == 2
+    assert "empty: no image in this folder" in capsys.readouterr().err
     for name in ("a.jpg", "b.png"):
-        (tmp_path / name).write_text("this is a text")
-    assert run(Nobody(), tmp_path / "a.jpg", tmp_path / "b.png") == 2
-    assert "error: none of the 2 pictures could be read; the first: " in capsys.readouterr().err
+        (tmp_path / name).write_text("this is text")
+    assert run(NoPeoplePredictor(), tmp_path / "a.jpg", tmp_path / "b.png") == 2
+    assert "error: none of the 2 images could be read; first error: " in capsys.readouterr().err
 
 
-def test_ctrl_c_keeps_what_was_done(run, drawn, tmp_path, capsys):
-    assert run(Oracle(*drawn, ending=3), drawn[1]) == INTERRUPTED
+def test_ctrl_c_keeps_finished_images(run, drawn, tmp_path, capsys):
+    assert run(Oracle(*drawn, interrupt_at_call=3), drawn[1]) == EXIT_INTERRUPTED
     assert {row["file_name"] for row in people_json(tmp_path)} == {f"{n:012d}.jpg" for n in (1, 2)}
     assert sorted(path.name for path in (tmp_path / "out").glob("*.jpg")) == [f"{n:012d}.jpg" for n in (1, 2)]
     assert "interrupted" in capsys.readouterr().out
 
 
-def test_a_picture_that_the_network_fails_on_is_told_and_the_rest_done(run, drawn, tmp_path, capsys):
-    assert run(Oracle(*drawn, ending=3, end=RuntimeError("out of memory")), drawn[1]) == 1
+def test_an_image_that_fails_is_reported_and_the_others_are_processed(run, drawn, tmp_path, capsys):
+    assert run(Oracle(*drawn, interrupt_at_call=3, interruption=RuntimeError("out of memory")), drawn[1]) == 1
     assert len({row["file_name"] for row in people_json(tmp_path)}) == 3
     assert "grouping failed: out of memory" in capsys.readouterr().err
 
 
-def test_ctrl_c_and_the_same_command_again_do_each_picture_once(run, drawn, tmp_path, capsys):
-    first, second = Oracle(*drawn, ending=3), Oracle(*drawn)
-    assert run(first, drawn[1]) == INTERRUPTED
+def test_the_same_command_after_ctrl_c_processes_each_image_once(run, drawn, tmp_path, capsys):
+    first, second = Oracle(*drawn, interrupt_at_call=3), Oracle(*drawn)
+    assert run(first, drawn[1]) == EXIT_INTERRUPTED
     kept = {row["file_name"] for row in people_json(tmp_path)}
     stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("*.jpg")}
     assert run(second, drawn[1]) == 0
@@ -115,17 +115,17 @@ def test_ctrl_c_and_the_same_command_again_do_each_picture_once(run, drawn, tmp_
     assert {row["file_name"] for row in people_json(tmp_path)} == {f"{n:012d}.jpg" for n in (1, 2, 3, 4)}
     assert all(path.stat().st_mtime_ns == stamp for path, stamp in stamps.items())
     assert not (tmp_path / "out/parts").exists()
-    assert f"{len(kept)} pictures were done before; going on" in capsys.readouterr().err
+    assert f"{len(kept)} images are already done; resuming" in capsys.readouterr().err
 
 
-def test_what_another_model_began_is_thrown_away(run, drawn, tmp_path, capsys):
-    assert run(Oracle(*drawn, ending=3), drawn[1]) == INTERRUPTED
+def test_partial_results_of_other_options_are_discarded(run, drawn, tmp_path, capsys):
+    assert run(Oracle(*drawn, interrupt_at_call=3), drawn[1]) == EXIT_INTERRUPTED
     assert run(Oracle(*drawn), drawn[1], "--colours", "limb") == 0
     assert {row["file_name"] for row in people_json(tmp_path)} == {f"{n:012d}.jpg" for n in (1, 2, 3, 4)}
-    assert "is thrown away" in capsys.readouterr().err
+    assert "discarded the partial results" in capsys.readouterr().err
 
 
-def test_every_n_th_from_a_start_on(run, drawn, tmp_path):
+def test_start_every_and_max_frames_select_images(run, drawn, tmp_path):
     assert run(Oracle(*drawn), drawn[1], "--start", 1, "--every", 2, "--max-frames", 5) == 0
     rows = people_json(tmp_path)
     assert {row["file_name"] for row in rows} == {f"{n:012d}.jpg" for n in (2, 4)}
@@ -133,61 +133,61 @@ def test_every_n_th_from_a_start_on(run, drawn, tmp_path):
     assert run(Oracle(*drawn), drawn[1], "--start", 4) == 2
 
 
-def test_a_video_is_for_the_other_command(run, tmp_path, capsys):
-    with FilmWriter(tmp_path / "a.mp4", 10, codecs=(MPEG4,)) as film:
-        film.write(np.zeros((64, 64, 3), np.uint8))
-    assert run(Nobody(), tmp_path / "a.mp4") == 2
-    assert "a.mp4: no picture; videos, cameras and streams are for demo_video" in capsys.readouterr().err
+def test_a_video_is_refused(run, tmp_path, capsys):
+    with VideoWriter(tmp_path / "a.mp4", 10, codecs=(MPEG4,)) as video:
+        video.write(np.zeros((64, 64, 3), np.uint8))
+    assert run(NoPeoplePredictor(), tmp_path / "a.mp4") == 2
+    assert "a.mp4: expected images, got a video, camera or stream; use demo_video" in capsys.readouterr().err
 
 
-def test_the_originals_survive_an_output_folder_of_their_own(run, drawn, tmp_path, capsys):
-    pictures = tmp_path / "out"
-    drawn[1].rename(pictures)
-    before = {path: path.read_bytes() for path in pictures.iterdir()}
-    assert run(Nobody(), pictures) == 0
+def test_input_images_in_the_output_folder_are_not_overwritten(run, drawn, tmp_path, capsys):
+    images = tmp_path / "out"
+    drawn[1].rename(images)
+    before = {path: path.read_bytes() for path in images.iterdir()}
+    assert run(NoPeoplePredictor(), images) == 0
     assert all(path.read_bytes() == content for path, content in before.items())
-    assert (pictures / "000000000001_2.jpg").is_file()
-    assert "better name another --output" in capsys.readouterr().err
+    assert (images / "000000000001_2.jpg").is_file()
+    assert "use another --output" in capsys.readouterr().err
 
 
-def test_without_paths_it_takes_the_samples(run, tmp_path):
-    assert run(Nobody()) == 0
-    assert len(list((tmp_path / "out").glob("*.*g"))) >= len(SCENES)
+def test_without_paths_it_uses_the_sample_images(run, tmp_path):
+    assert run(NoPeoplePredictor()) == 0
+    assert len(list((tmp_path / "out").glob("*.*g"))) >= len(DEMO_SCENES)
     assert (tmp_path / "out/drawn_1.png").is_file()
 
 
-def test_the_samples_end_with_a_contact_sheet(run, tmp_path, capsys):
-    assert run(Nobody()) == 0
+def test_sample_images_also_give_a_contact_sheet(run, tmp_path, capsys):
+    assert run(NoPeoplePredictor()) == 0
     path = tmp_path / "out/contact_sheet.png"
     assert capsys.readouterr().out.splitlines()[-1] == f"contact sheet: {path}"
     sheet = cv2.imread(str(path))
     assert sheet.shape[0] >= ROW_HEIGHT
     assert sheet.std() > 20, "it shows images"
-    assert run(Nobody(), "--no-draw") == 0
+    assert run(NoPeoplePredictor(), "--no-draw") == 0
     assert "contact sheet" not in capsys.readouterr().out
 
 
-def test_own_images_are_on_a_contact_sheet_where_it_is_asked_for(run, drawn, tmp_path, capsys, monkeypatch):
-    shown = {}
+def test_contact_sheet_of_own_images_is_optional(run, drawn, tmp_path, capsys, monkeypatch):
+    sheet = {}
     monkeypatch.setattr(
-        demo_image, "contact_sheet", lambda images, captions: shown.update(zip(captions, images, strict=True))
+        demo_image, "contact_sheet", lambda images, captions: sheet.update(zip(captions, images, strict=True))
     )
-    monkeypatch.setattr(demo_image, "write_picture", lambda path, image: shown.update(path=path))
-    assert run(Nobody(), drawn[1]) == 0
-    assert not shown
+    monkeypatch.setattr(demo_image, "write_image", lambda path, image: sheet.update(path=path))
+    assert run(NoPeoplePredictor(), drawn[1]) == 0
+    assert not sheet
     assert "contact sheet" not in capsys.readouterr().out
-    interrupted, resumed = Oracle(*drawn, ending=2), Oracle(*drawn)
+    interrupted, resumed = Oracle(*drawn, interrupt_at_call=2), Oracle(*drawn)
     damaged = drawn[1] / "000000000002.jpg"
     damaged.write_bytes(damaged.read_bytes()[:500])
-    assert run(interrupted, drawn[1], "--contact-sheet") == INTERRUPTED
-    assert not shown
+    assert run(interrupted, drawn[1], "--contact-sheet") == EXIT_INTERRUPTED
+    assert not sheet
     assert run(resumed, drawn[1], "--contact-sheet") == 1
     assert resumed.calls == 2, "the first image was done before"
-    assert shown.pop("path") == tmp_path / "out/contact_sheet.png"
+    assert sheet.pop("path") == tmp_path / "out/contact_sheet.png"
     names = [f"{number:012d}.jpg" for number in (1, 3, 4)]
-    assert [caption.partition(" - ")[2] for caption in shown] == names
+    assert [caption.partition(" - ")[2] for caption in sheet] == names
     people = people_json(tmp_path)
-    for (caption, image), name in zip(shown.items(), names, strict=True):
+    for (caption, image), name in zip(sheet.items(), names, strict=True):
         count = sum(row["file_name"] == name for row in people)
         assert caption == f"{count} {'person' if count == 1 else 'people'} - {name}"
         assert np.array_equal(image, cv2.imread(str(tmp_path / "out" / name)))
@@ -196,12 +196,12 @@ def test_own_images_are_on_a_contact_sheet_where_it_is_asked_for(run, drawn, tmp
 def test_a_contact_sheet_overwrites_no_image(run, drawn, tmp_path):
     own = drawn[1] / "contact_sheet.png"
     cv2.imwrite(str(own), np.full((40, 40, 3), 77, np.uint8))
-    assert run(Nobody(), own, "--contact-sheet") == 0
+    assert run(NoPeoplePredictor(), own, "--contact-sheet") == 0
     assert cv2.imread(str(tmp_path / "out/contact_sheet.png")).shape == (40, 40, 3)
     assert cv2.imread(str(tmp_path / "out/contact_sheet_2.png")).shape[0] >= ROW_HEIGHT
 
 
-def test_a_contact_sheet_has_a_limited_number_of_images(run, tmp_path, monkeypatch):
+def test_the_number_of_images_on_a_contact_sheet_is_limited(run, tmp_path, monkeypatch):
     folder = tmp_path / "images"
     folder.mkdir()
     for number in range(5):
@@ -211,16 +211,16 @@ def test_a_contact_sheet_has_a_limited_number_of_images(run, tmp_path, monkeypat
     monkeypatch.setattr(
         demo_image, "contact_sheet", lambda images, given: captions.extend(given) or next(images)
     )
-    assert run(Nobody(), folder, "--contact-sheet") == 0
+    assert run(NoPeoplePredictor(), folder, "--contact-sheet") == 0
     assert captions == [f"0 people - {number}.png" for number in range(3)]
 
 
 def test_a_contact_sheet_without_drawing_is_refused(run, drawn, capsys):
-    assert run(Nobody(), drawn[1], "--contact-sheet", "--no-draw") == 2
+    assert run(NoPeoplePredictor(), drawn[1], "--contact-sheet", "--no-draw") == 2
     assert "--contact-sheet: expected drawn images, got --no-draw" in capsys.readouterr().err
 
 
-def test_a_real_network_from_a_file(tmp_path, rng):
+def test_a_network_loaded_from_a_file(tmp_path, rng):
     settings = config.from_text(
         "model: {stacks: 1, stem_width: 8, width: 16, growth: 8, head_width: 16, reduction: 4}\n"
         "inference: {height: 64}",
@@ -228,7 +228,7 @@ def test_a_real_network_from_a_file(tmp_path, rng):
     )
     torch.manual_seed(0)
     model = Model(IMHN.from_settings(settings.model, simplepose.COCO.channels), settings, simplepose.COCO)
-    save_released(tmp_path / "model.safetensors", model)
+    save_safetensors(tmp_path / "model.safetensors", model)
     sizes_hw = {"one.png": (1, 1), "wide.png": (20, 1200), "tall.jpg": (90, 40)}
     for name, size_hw in sizes_hw.items():
         cv2.imwrite(str(tmp_path / name), rng.integers(0, 256, (*size_hw, 3), dtype=np.uint8))
@@ -241,28 +241,28 @@ def test_a_real_network_from_a_file(tmp_path, rng):
         "--output",
         str(tmp_path / "out"),
     ]
-    assert door(demo_image.main, [*paths, *options]) == 0
+    assert run_command(demo_image.main, [*paths, *options]) == 0
     for name, size_hw in sizes_hw.items():
         assert cv2.imread(str(tmp_path / "out" / name)).shape == (*size_hw, 3)
 
 
-def test_an_unknown_model_is_named(tmp_path, capsys):
-    assert door(demo_image.main, ["a.jpg", "--model", "imhn_gigantic", "--output", str(tmp_path)]) == 2
+def test_an_unknown_model_is_reported(tmp_path, capsys):
+    assert run_command(demo_image.main, ["a.jpg", "--model", "imhn_gigantic", "--output", str(tmp_path)]) == 2
     assert "error: model 'imhn_gigantic'" in capsys.readouterr().err
 
 
-def test_the_network_that_left_names_its_successor(tmp_path, capsys):
-    assert door(demo_image.main, ["a.jpg", "--model", "imhn_tiny", "--output", str(tmp_path)]) == 2
+def test_a_removed_model_reports_its_replacement(tmp_path, capsys):
+    assert run_command(demo_image.main, ["a.jpg", "--model", "imhn_tiny", "--output", str(tmp_path)]) == 2
     assert "error: model 'imhn_tiny' was replaced by 'imhn_mobile'" in capsys.readouterr().err
 
 
-def test_weights_that_a_model_has_not_are_told(tmp_path, capsys):
-    assert door(demo_image.main, ["a.jpg", "--weights", "ema", "--output", str(tmp_path)]) == 2
+def test_missing_weights_are_reported(tmp_path, capsys):
+    assert run_command(demo_image.main, ["a.jpg", "--weights", "ema", "--output", str(tmp_path)]) == 2
     assert "imhn_mobile.safetensors has no ema weights; it has raw" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("device", ["gpu", "cuda:99", "meta", "mtia"])
-def test_a_device_that_does_not_work_is_named(device, tmp_path, capsys):
+def test_a_device_that_does_not_work_is_reported(device, tmp_path, capsys):
     with pytest.raises(SystemExit, match="2"):
         demo_image.main(["a.jpg", "--device", device, "--output", str(tmp_path)])
-    assert f"argument --device: '{device}' is no device that works here" in capsys.readouterr().err
+    assert f"argument --device: device '{device}' does not work here" in capsys.readouterr().err

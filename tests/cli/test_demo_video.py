@@ -1,4 +1,4 @@
-"""The command `demo-video`: frames in are records and frames of film out, however it ends."""
+"""The command `demo-video`: one record and one drawn frame for each frame, however the run ends."""
 
 import json
 import os
@@ -7,34 +7,34 @@ import subprocess
 import sys
 
 import cv2
+import lock_holder
 import numpy as np
-import other_holder
 import pytest
 import result_readers
 import runs
-from moving_pictures import HEIGHT, WIDTH, Camera, make_video, numbered
-from oracle import Answers
-from places import ROOT
+from numbered_videos import HEIGHT, WIDTH, Camera, make_video, number_image
+from oracle import FakePredictor
+from repo_paths import ROOT
 
 import simplepose
-from simplepose.cli import INTERRUPTED, demo_video, door
-from simplepose.cli.demo_video import RATE
+from simplepose.cli import EXIT_INTERRUPTED, demo_video, run_command
+from simplepose.cli.demo_video import DEFAULT_FPS
 from simplepose.frames import Frame
 from simplepose.people import People
 from simplepose.tracking import Tracker
-from simplepose.writers.drawn_video import EARLY_SECONDS
+from simplepose.writers.drawn_video import MAX_EARLY_S
 
 TOOL = ROOT / "tools/demo_video.py"
 SMALL = ["--device", "cpu", "--set", "inference.height=64", "inference.flip=false"]
 FORMATS = ["--format", "coco,openpose,alphapose,csv,jsonl"]
 
 
-class Somebody(Answers):
-    """Finds the same two people in each frame, and nobody in the black ones."""
+class TwoPeople(FakePredictor):
+    """Finds the same two people in each frame, and no people in black frames."""
 
     def people(self, image):
         if not image.any():
-            return People.nobody(17)
+            return People.empty(17)
         spread = np.stack(np.meshgrid(np.arange(5) * 8, np.arange(4) * 10), -1).reshape(-1, 2)[:17]
         joints = np.concatenate([spread, np.ones((17, 1))], 1)
         return People(np.stack([joints, joints + np.array([90, 5, 0])]), np.array([0.9, 0.8]))
@@ -42,26 +42,26 @@ class Somebody(Answers):
 
 @pytest.fixture
 def run(monkeypatch, tmp_path):
-    """run(source, *arguments) -> exit status, everything to `tmp_path`/out."""
-    monkeypatch.setattr(simplepose, "load", lambda *_, **__: Somebody())
+    """run(source, *arguments) -> exit status; results go to `tmp_path`/out."""
+    monkeypatch.setattr(simplepose, "load", lambda *_, **__: TwoPeople())
 
     def run(source, *arguments):
         fixed = ["--source", str(source), "--output", str(tmp_path / "out"), *FORMATS]
-        return door(demo_video.main, [*fixed, *map(str, arguments)])
+        return run_command(demo_video.main, [*fixed, *map(str, arguments)])
 
     return run
 
 
 def frames_of(path):
-    film = cv2.VideoCapture(str(path))
+    video = cv2.VideoCapture(str(path))
     frames = []
-    while (read := film.read())[0]:
+    while (read := video.read())[0]:
         frames.append(read[1])
     return frames
 
 
 def records(folder):
-    """Number of records in each format, all of which have the same frames."""
+    """Number of records, which must be the same in each format."""
     names = ("coco", "openpose", "alphapose", "csv_table", "jsonl")
     (count,) = {len(getattr(result_readers, name)(folder)) for name in names}
     return count
@@ -71,23 +71,23 @@ def people_of(folder):
     return [json.loads(line)["people"] for line in (folder / "people.jsonl").read_text().splitlines()]
 
 
-def test_frames_in_are_records_and_frames_of_film_out(run, tmp_path, capsys):
+def test_each_frame_gives_a_record_and_a_drawn_frame(run, tmp_path, capsys):
     video = make_video(tmp_path / "clip.mp4", 30)
     assert run(video) == 0
     assert records(tmp_path / "out") == 30
-    film = frames_of(tmp_path / "out/clip.mp4")
-    assert len(film) == 30
-    assert film[0].shape == (HEIGHT, WIDTH, 3)
+    drawn_frames = frames_of(tmp_path / "out/clip.mp4")
+    assert len(drawn_frames) == 30
+    assert drawn_frames[0].shape == (HEIGHT, WIDTH, 3)
     found = people_of(tmp_path / "out")
     assert found[0] == []  # frame 0 is black
     assert {tuple(person["id"] for person in people) for people in found[1:]} == {(0, 1)}
-    said = capsys.readouterr().out
-    assert "30 frames, 58 people" in said
-    assert "the film is MPEG-4" in said or "the film is H.264" in said
-    assert all(step in said for step in ("read", "frame", "see", "group", "track", "draw", "write"))
+    output = capsys.readouterr().out
+    assert "30 frames, 58 people" in output
+    assert "video codec: MPEG-4" in output or "video codec: H.264" in output
+    assert all(stage in output for stage in ("read", "frame", "see", "group", "track", "draw", "write"))
 
 
-def test_the_film_of_a_video_in_the_output_folder_is_another_file(run, tmp_path):
+def test_an_input_video_in_the_output_folder_is_not_overwritten(run, tmp_path):
     (tmp_path / "out").mkdir()
     video = make_video(tmp_path / "out/clip.mp4", 4)
     before = video.read_bytes()
@@ -97,18 +97,18 @@ def test_the_film_of_a_video_in_the_output_folder_is_another_file(run, tmp_path)
 
 
 @pytest.mark.parametrize(("live", "ids"), [(True, [0, 0, 0, 1]), (False, [0, 0, 0, 0])])
-def test_who_stands_there_after_a_live_source_was_away_is_somebody_else(live, ids):
-    """The frames of a stream that is reached again are numbered on, whatever time has passed."""
+def test_people_get_new_ids_after_a_gap_in_a_live_source(live, ids):
+    """After a reconnect the frame numbers continue without a gap, however long it took."""
     source = type("Source", (), {"live": live, "frames_per_second": 25.0})
-    track = demo_video.tracking(Tracker(), source)
-    people, image = Somebody().people(np.ones(1)), np.zeros((64, 128, 3), np.uint8)
+    track = demo_video.build_track(Tracker(), source)
+    people, image = TwoPeople().people(np.ones(1)), np.zeros((64, 128, 3), np.uint8)
     alone = People(people.keypoints[:1], people.scores[:1])
     times = [0.0, 0.9, 1.0, 31.0]
     found = [track(alone, Frame(n, "cam", image, seconds)).ids for n, seconds in enumerate(times)]
     assert np.concatenate(found).tolist() == ids
 
 
-def test_without_tracking_and_drawing(run, tmp_path):
+def test_tracking_and_drawing_can_be_disabled(run, tmp_path):
     video = make_video(tmp_path / "clip.mp4", 9)
     assert (
         run(video, "--no-track", "--no-draw", "--start", 2, "--every", 3, "--profile", tmp_path / "p.json")
@@ -124,149 +124,151 @@ def test_without_tracking_and_drawing(run, tmp_path):
     assert all(step["count"] == 3 and step["p50_ms"] <= step["p95_ms"] for step in profile["steps"].values())
 
 
-def test_people_keep_their_ids_over_frames_that_are_left_out(run, tmp_path):
+def test_people_keep_their_ids_over_skipped_frames(run, tmp_path):
     assert run(make_video(tmp_path / "clip.mp4", 30), "--start", 1, "--every", 7) == 0
     assert {tuple(person["id"] for person in people) for people in people_of(tmp_path / "out")} == {(0, 1)}
 
 
-def test_a_video_that_is_cut_gives_its_frames_and_says_so(run, tmp_path, capsys):
+def test_a_truncated_video_gives_its_readable_frames_and_an_error(run, tmp_path, capsys):
     video = make_video(tmp_path / "clip.avi", 60, "-g", "5")
-    whole = video.read_bytes()
-    video.write_bytes(whole[: len(whole) * 3 // 4])
+    content = video.read_bytes()
+    video.write_bytes(content[: len(content) * 3 // 4])
     assert run(video) == 1
-    film = frames_of(tmp_path / "out/clip.mp4")
-    assert 5 < len(film) < 60
-    assert records(tmp_path / "out") == len(film)
+    drawn_frames = frames_of(tmp_path / "out/clip.mp4")
+    assert 5 < len(drawn_frames) < 60
+    assert records(tmp_path / "out") == len(drawn_frames)
     assert "skipped" in capsys.readouterr().err
 
 
-def test_the_film_keeps_time_over_frames_that_cannot_be_read(run, tmp_path):
-    """What is drawn of the others lies where they lay in the source."""
+def test_unreadable_frames_do_not_shift_the_drawn_video(run, tmp_path):
+    """The drawn frames of the others keep their positions in time."""
     frames = tmp_path / "frames"
     frames.mkdir()
     damaged = (0, 4, 5)
     for number in range(8):
         cv2.imwrite(str(frames / f"{number}.png"), np.full((HEIGHT, WIDTH, 3), 25 * number, np.uint8))
         if number in damaged:
-            (frames / f"{number}.png").write_text("this is a text")
+            (frames / f"{number}.png").write_text("this is text")
     assert run(frames, "--no-track") == 1
     assert result_readers.jsonl(tmp_path / "out").keys() == set(range(8))
     assert {n for n, people in result_readers.jsonl(tmp_path / "out").items() if people is None} == {*damaged}
-    (film,) = (tmp_path / "out").glob("*.mp4")
-    corners = [frame[-5, -5].mean() for frame in frames_of(film)]
+    (video,) = (tmp_path / "out").glob("*.mp4")
+    corners = [frame[-5, -5].mean() for frame in frames_of(video)]
     assert corners == pytest.approx([0, 25, 50, 75, 75, 75, 150, 175], abs=12)
 
 
 @pytest.mark.parametrize(
-    ("source", "told"),
+    ("source", "message"),
     [
         ("nowhere.mp4", "no such video"),
         ("text.mp4", "no video"),
         ("77", "camera 77"),
         ("http://127.0.0.1:9/cam", "127.0.0.1:9"),
         ("-", "--raw-size"),
-        ("empty", "no picture in this folder"),
+        ("empty", "no image in this folder"),
     ],
 )
-def test_what_is_not_there_is_an_error_at_the_door(run, tmp_path, capfd, monkeypatch, source, told):
+def test_a_missing_source_is_reported_at_the_start(run, tmp_path, capfd, monkeypatch, source, message):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "text.mp4").write_text("this is a text")
+    (tmp_path / "text.mp4").write_text("this is text")
     (tmp_path / "empty").mkdir()
     assert run(source, "--timeout", 2) == 2
-    assert told in capfd.readouterr().err
+    assert message in capfd.readouterr().err
 
 
-def test_where_nothing_can_be_written_is_an_error_at_the_door(run, tmp_path, capsys):
+def test_an_unwritable_output_is_reported_at_the_start(run, tmp_path, capsys):
     (tmp_path / "out").write_text("a file, not a folder")
     assert run(make_video(tmp_path / "clip.mp4", 2)) == 2
     assert "out" in capsys.readouterr().err
 
 
-def test_no_window_without_a_screen(run, tmp_path, capsys, monkeypatch):
+def test_show_without_a_display_is_an_error(run, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(sys, "platform", "linux")
     for name in ("DISPLAY", "WAYLAND_DISPLAY"):
         monkeypatch.delenv(name, raising=False)
     assert run(tmp_path / "any.mp4", "--show") == 2
-    assert "no screen" in capsys.readouterr().err
+    assert "no display" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("size", ["640", "640x", "0x5", "axb", "640x-480"])
-def test_a_size_that_is_none_is_told(run, size, capsys):
+def test_an_invalid_raw_size_is_an_error(run, size, capsys):
     with pytest.raises(SystemExit, match="2"):
         run("-", "--raw-size", size)
     assert "WIDTHxHEIGHT" in capsys.readouterr().err
 
 
-def test_a_stream_is_followed_until_it_ends(run, tmp_path):
+def test_a_stream_is_read_until_the_frame_limit(run, tmp_path):
     with Camera() as camera:
-        assert run(camera.address, "--max-frames", 12, "--reconnect", 0) == 0
+        assert run(camera.url, "--max-frames", 12, "--reconnect", 0) == 0
     found = [json.loads(line) for line in (tmp_path / "out/people.jsonl").read_text().splitlines()]
     numbers = [line["frame"] for line in found]
     assert len(numbers) == 12
     assert numbers == sorted(set(numbers))
-    (film,) = (tmp_path / "out").glob("*.mp4")
-    lasted = round((found[-1]["seconds"] - found[0]["seconds"]) * RATE)
-    assert lasted <= len(frames_of(film)) <= lasted + EARLY_SECONDS * RATE + 2  # whatever rate it comes at
+    (video,) = (tmp_path / "out").glob("*.mp4")
+    duration_frames = round((found[-1]["seconds"] - found[0]["seconds"]) * DEFAULT_FPS)
+    assert (
+        duration_frames <= len(frames_of(video)) <= duration_frames + MAX_EARLY_S * DEFAULT_FPS + 2
+    )  # at any frame rate
 
 
 @pytest.mark.parametrize("shared", [False, True], ids=["by demo-video", "by demo"])
-def test_a_second_run_into_the_same_folder_waits_for_its_turn(run, tmp_path, capsys, shared):
-    """Both would write the same files; and what is refused leaves nothing behind."""
-    with other_holder.holding(tmp_path / "out", shared):
+def test_a_second_run_into_the_same_folder_is_refused(run, tmp_path, capsys, shared):
+    """Both would write the same files; the refused run leaves no files."""
+    with lock_holder.hold_lock(tmp_path / "out", shared):
         assert run(make_video(tmp_path / "clip.mp4", 2)) == 2
         assert [path.name for path in (tmp_path / "out").iterdir()] == ["lock"]
-    assert "out: another process writes there now" in capsys.readouterr().err
+    assert "out: another process is writing to this folder" in capsys.readouterr().err
     assert run(tmp_path / "clip.mp4") == 0
     assert not (tmp_path / "out/lock").exists()
 
 
-def test_a_run_of_nothing_leaves_earlier_results(run, tmp_path, capsys):
+def test_a_run_without_frames_keeps_earlier_results(run, tmp_path, capsys):
     video = make_video(tmp_path / "clip.mp4", 3)
     assert run(video) == 0
     before = {path: path.read_bytes() for path in (tmp_path / "out").glob("*.json")}
     assert run(video, "--start", 99, "--format", "coco,alphapose") == 2
-    assert "none from frame 99 on" in capsys.readouterr().err
+    assert "expected more than 99 frames" in capsys.readouterr().err
     assert {path: path.read_bytes() for path in (tmp_path / "out").glob("*.json")} == before
     assert not list((tmp_path / "out").glob("*.partial*"))
     assert len(frames_of(tmp_path / "out/clip.mp4")) == 3
 
 
-def started(*arguments, **options):
+def start_process(*arguments, **options):
     command = [sys.executable, str(TOOL), *map(str, arguments), *SMALL]
     return subprocess.Popen(command, env=runs.environment(), **options)
 
 
-def test_raw_frames_come_through_a_pipe_and_a_heat_map_is_laid_beneath(tmp_path):
-    raw = b"".join(numbered(n).tobytes() for n in range(6))
+def test_raw_frames_from_a_pipe_with_a_heatmap_overlay(tmp_path):
+    raw = b"".join(number_image(n).tobytes() for n in range(6))
     arguments = ("--source", "-", "--raw-size", f"{WIDTH}x{HEIGHT}", "--output", tmp_path / "out")
-    process = started(*arguments, "--heatmaps", "left_wrist", stdin=subprocess.PIPE)
+    process = start_process(*arguments, "--heatmaps", "left_wrist", stdin=subprocess.PIPE)
     process.communicate(raw, timeout=120)
     assert process.returncode == 0
-    (film,) = (tmp_path / "out").glob("*.mp4")
-    assert len(frames_of(film)) == 6
+    (video,) = (tmp_path / "out").glob("*.mp4")
+    assert len(frames_of(video)) == 6
 
 
-def test_an_unknown_heat_map_is_told_with_those_there_are(tmp_path):
-    process = started("--source", "x.mp4", "--heatmaps", "tail", stderr=subprocess.PIPE, text=True)
-    told = process.communicate(timeout=120)[1]
+def test_an_unknown_heatmap_is_reported_with_the_available_ones(tmp_path):
+    process = start_process("--source", "x.mp4", "--heatmaps", "tail", stderr=subprocess.PIPE, text=True)
+    err = process.communicate(timeout=120)[1]
     assert process.returncode == 2
-    assert "no map is called 'tail'" in told
-    assert "left_elbow-left_wrist" in told
+    assert "unknown map 'tail'" in err
+    assert "left_elbow-left_wrist" in err
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_leaves_whole_files(tmp_path, number):
+def test_ctrl_c_and_sigterm_leave_complete_files(tmp_path, number):
     out = tmp_path / "out"
     with Camera() as camera:
-        arguments = ("--source", camera.address, "--output", out, *FORMATS)
-        process = started(*arguments, stdout=subprocess.PIPE, text=True)
+        arguments = ("--source", camera.url, "--output", out, *FORMATS)
+        process = start_process(*arguments, stdout=subprocess.PIPE, text=True)
         lines = out / "people.jsonl"
         runs.wait_for(lambda: lines.exists() and lines.read_bytes().count(b"\n") > 5, process)
         os.kill(process.pid, number)
-        said = process.communicate(timeout=120)[0]
-    assert process.returncode == INTERRUPTED
-    assert "interrupted, this is a part" in said
+        output = process.communicate(timeout=120)[0]
+    assert process.returncode == EXIT_INTERRUPTED
+    assert "interrupted, results are partial" in output
     count = records(out)
     assert count > 5
-    (film,) = out.glob("*.mp4")
-    assert len(frames_of(film)) >= count
+    (video,) = out.glob("*.mp4")
+    assert len(frames_of(video)) >= count

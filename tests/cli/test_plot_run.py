@@ -1,4 +1,4 @@
-"""plot_run: what runs tell is drawn, and what they do not tell is no trouble."""
+"""The command `plot-run`: all logged values are plotted, and missing values are no error."""
 
 import math
 import subprocess
@@ -7,9 +7,9 @@ import sys
 import cv2
 import numpy as np
 import pytest
-from places import ROOT
+from repo_paths import ROOT
 
-from simplepose.cli import door, plot_run
+from simplepose.cli import plot_run, run_command
 from simplepose.training import loggers
 from simplepose.training.loggers import Journal
 from simplepose.visualize import plots
@@ -46,14 +46,14 @@ LINES = (
 
 
 def drawn(runs, along="step"):
-    """The points of each curve, by the panel's title."""
+    """The points of each curve by panel title."""
     return {
         axes.get_title(): [np.column_stack([line.get_xdata(), line.get_ydata()]) for line in axes.lines]
-        for axes in plots.figure(runs, along).axes
+        for axes in plots.build_figure(runs, along).axes
     }
 
 
-def test_each_value_is_drawn_in_its_panel():
+def test_each_value_is_plotted_in_its_panel():
     panels = drawn({"a": LINES})
     loss = next(points for title, points in panels.items() if title.startswith("training loss"))
     assert loss[0].tolist() == [[n, 100.0 / n] for n in range(1, 30)]
@@ -63,7 +63,7 @@ def test_each_value_is_drawn_in_its_panel():
     assert all(panels.values())
 
 
-def test_along_epochs_runs_of_other_batch_sizes_lie_above_each_other():
+def test_runs_of_different_batch_sizes_align_by_epoch():
     panels = drawn({"a": LINES, "b": [step(n, epoch=n / 5) for n in (1, 2)]}, "epoch")
     assert [points[:, 0].max() for points in panels["learning rate"]] == [2.9, 0.4]
 
@@ -95,14 +95,14 @@ def test_skipped_steps_and_resumes_are_marked():
     ],
     ids=["note", "resume", "one step", "zeros", "nulls", "ragged", "older version", "no epoch"],
 )
-def test_odd_runs_are_drawn(tmp_path, lines):
-    drawn({"odd": lines}, "step")
-    drawn({"odd": lines}, "epoch")
-    plots.write_runs({"odd": lines, "plain": LINES}, tmp_path / "a.png")
+def test_incomplete_runs_are_plotted(tmp_path, lines):
+    drawn({"incomplete": lines}, "step")
+    drawn({"incomplete": lines}, "epoch")
+    plots.write_runs({"incomplete": lines, "plain": LINES}, tmp_path / "a.png")
     assert cv2.imread(str(tmp_path / "a.png")).shape == (720, 1600, 3)
 
 
-def test_the_command_draws_several_runs_as_a_user_calls_it(tmp_path):
+def test_the_tool_plots_several_runs(tmp_path):
     runs = [write(tmp_path / name, *LINES) for name in "ab"]
     command = [sys.executable, str(ROOT / "tools/plot_run.py"), *map(str, runs)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
@@ -111,31 +111,31 @@ def test_the_command_draws_several_runs_as_a_user_calls_it(tmp_path):
     assert cv2.imread(str(runs[0] / "curves.png")) is not None
 
 
-def test_a_torn_journal_of_a_resumed_run_is_drawn(tmp_path, caplog):
+def test_a_truncated_journal_of_a_resumed_run_is_plotted(tmp_path, caplog):
     run = write(tmp_path / "run", *LINES)
     write(run, step(25), step(26, loss=7.0), resume_step=24)
     with (run / "journal.jsonl").open("a") as file:
         file.write('{"kind": "st')
     assert plot_run.main([str(run), "--output", str(tmp_path / "b.png"), "--along", "step"]) == 0
     assert (tmp_path / "b.png").exists()
-    assert "torn" in caplog.text
-    loss = next(iter(drawn({"a": loggers.read(run / "journal.jsonl")}).values()))[0]
+    assert "perhaps truncated" in caplog.text
+    loss = next(iter(drawn({"a": loggers.read_journal(run / "journal.jsonl")}).values()))[0]
     assert loss[:, 0].tolist() == list(range(1, 27))
     assert loss[-1, 1] == 7.0
 
 
-def test_runs_without_lines_are_told(tmp_path, capsys):
+def test_runs_without_steps_are_reported(tmp_path, capsys):
     good = write(tmp_path / "good", *LINES)
     (tmp_path / "empty").mkdir()
-    assert door(plot_run.main, [str(good), str(tmp_path / "empty")]) == 2
+    assert run_command(plot_run.main, [str(good), str(tmp_path / "empty")]) == 2
     assert "empty/journal.jsonl not found" in capsys.readouterr().err
     write(tmp_path / "empty")
-    assert door(plot_run.main, [str(tmp_path / "empty")]) == 2
-    assert "tells of no step yet" in capsys.readouterr().err
+    assert run_command(plot_run.main, [str(tmp_path / "empty")]) == 2
+    assert "has no training step yet" in capsys.readouterr().err
     assert not (good / "curves.png").exists()
 
 
-def test_runs_of_one_name_are_both_drawn(tmp_path):
+def test_runs_of_the_same_name_are_both_plotted(tmp_path):
     runs = []
     for place in "ab":
         (tmp_path / place).mkdir()

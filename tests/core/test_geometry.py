@@ -1,4 +1,4 @@
-"""Affine maps: points and pictures agree, and the inverse undoes."""
+"""Affine transforms: points and images agree, and the inverse restores the input."""
 
 import cv2
 import numpy as np
@@ -16,21 +16,21 @@ def random_matrix(rng):
     )
 
 
-def test_the_inverse_undoes(rng):
+def test_inverse_restores_points(rng):
     for _ in range(20):
         matrix, points = random_matrix(rng), rng.uniform(-100, 100, (7, 5, 2))
         back = geometry.apply_to_points(geometry.inverse(matrix), geometry.apply_to_points(matrix, points))
         assert np.allclose(back, points)
 
 
-def test_compose_applies_the_first_first():
+def test_compose_applies_matrices_in_order():
     matrix = geometry.compose(geometry.translation(1, 0), geometry.scaling(2, 3))
     assert np.allclose(geometry.apply_to_points(matrix, np.array([1.0, 1.0])), [4, 3])
 
 
 @pytest.mark.parametrize("target", [(60, 90), (11, 200), (1, 1)])
 def test_resizing_agrees_with_opencv(target):
-    """A horizontal and a vertical ramp, resized, hold at each pixel where that pixel came from."""
+    """Each pixel of a resized horizontal and vertical ramp has the value of its source coordinate."""
     height, width = 40, 30
     ramps = np.stack(np.meshgrid(np.arange(width), np.arange(height)), -1).astype(np.float32)
     resized = cv2.resize(ramps, target[::-1], interpolation=cv2.INTER_LINEAR)
@@ -40,17 +40,17 @@ def test_resizing_agrees_with_opencv(target):
     assert np.allclose(resized, expected, atol=1e-3)
 
 
-def test_a_white_pixel_goes_where_its_point_goes(rng):
+def test_white_pixel_moves_with_its_point(rng):
     for _ in range(20):
         matrix, point = random_matrix(rng), rng.integers(20, 60, 2)
-        to_centre = geometry.translation(*(100.0 - geometry.apply_to_points(matrix, point)))
-        matrix = geometry.compose(matrix, to_centre)
+        to_center = geometry.translation(*(100.0 - geometry.apply_to_points(matrix, point)))
+        matrix = geometry.compose(matrix, to_center)
         image = np.zeros((80, 80), np.float32)
         image[point[1], point[0]] = 255
         warped = geometry.apply_to_image(matrix, image, (200, 201), 0)
         ys, xs = np.mgrid[:200, :201]
-        centre = np.array([(xs * warped).sum(), (ys * warped).sum()]) / warped.sum()
-        assert np.abs(centre - 100).max() < 0.75
+        center = np.array([(xs * warped).sum(), (ys * warped).sum()]) / warped.sum()
+        assert np.abs(center - 100).max() < 0.75
 
 
 def test_singular_matrices_have_no_inverse():
@@ -61,13 +61,13 @@ def test_singular_matrices_have_no_inverse():
 @pytest.mark.parametrize(
     ("size", "padded"), [((1, 1), (64, 64)), ((64, 65), (64, 128)), ((384, 500), (384, 512))]
 )
-def test_padding(size, padded):
+def test_padded_size_rounds_up(size, padded):
     assert geometry.padded_size(size, 64) == padded
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_what_is_seen_is_all_that_a_warp_needs(seed):
-    """Whatever lies beyond it may change: the warped picture stays."""
+def test_source_region_contains_all_pixels_that_a_warp_reads(seed):
+    """Changes outside the region do not change the warped image."""
     rng = np.random.default_rng(seed)
     size, source = rng.integers(1, 60, 2), rng.integers(1, 200, 2)
     matrix = geometry.compose(
@@ -77,13 +77,13 @@ def test_what_is_seen_is_all_that_a_warp_needs(seed):
         geometry.translation(*rng.uniform(0, 60, 2)),
     )
     image = rng.integers(0, 255, (*source, 3), dtype=np.uint8)
-    rows, columns = geometry.seen(matrix, tuple(source), tuple(size))
+    rows, columns = geometry.source_region(matrix, tuple(source), tuple(size))
     assert image[rows, columns].size
     part = np.zeros_like(image)
     part[rows, columns] = image[rows, columns]
-    whole = geometry.apply_to_image(matrix, image, tuple(map(int, size)), (9, 9, 9))
-    inside = geometry.apply_to_image(matrix, part, tuple(map(int, size)), (9, 9, 9))
-    assert np.array_equal(whole, inside)
-    onto = geometry.compose(geometry.translation(columns.start, rows.start), matrix)
-    moved = geometry.apply_to_image(onto, image[rows, columns], tuple(map(int, size)), (9, 9, 9))
-    assert np.abs(whole.astype(int) - moved).max() <= 2
+    full = geometry.apply_to_image(matrix, image, tuple(map(int, size)), (9, 9, 9))
+    cropped = geometry.apply_to_image(matrix, part, tuple(map(int, size)), (9, 9, 9))
+    assert np.array_equal(full, cropped)
+    shifted = geometry.compose(geometry.translation(columns.start, rows.start), matrix)
+    moved = geometry.apply_to_image(shifted, image[rows, columns], tuple(map(int, size)), (9, 9, 9))
+    assert np.abs(full.astype(int) - moved).max() <= 2

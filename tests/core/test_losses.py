@@ -1,12 +1,12 @@
-"""The loss: equal to the published one, and to a sum done by hand."""
+"""The loss: equal to the published implementation and to a sum computed by hand."""
 
 import contextlib
 
-import filled
+import fixed_weights
 import numpy as np
 import pytest
 import torch
-from pretend_device import NAME, PretendDevice
+from fake_device import DEVICE, FakeDevice
 
 from simplepose.config import LossSettings
 from simplepose.losses import MultiScaleLoss, focal_l2, l2
@@ -15,25 +15,25 @@ from simplepose.skeleton import COCO
 
 @pytest.fixture
 def reference():
-    with np.load(filled.REFERENCE / "loss.npz") as values:
+    with np.load(fixed_weights.REFERENCE / "loss.npz") as values:
         return {name: values[name] for name in values.files}
 
 
-def outputs_of(reference):
+def load_outputs(reference):
     return [
         [torch.from_numpy(reference[f"pred_{stack}_{scale}"]).requires_grad_() for scale in range(5)]
         for stack in range(4)
     ]
 
 
-def loss_of(settings, reference, outputs=None):
+def compute_loss(settings, reference, outputs=None):
     target, mask = torch.from_numpy(reference["target"]), torch.from_numpy(reference["mask"])
-    return MultiScaleLoss(settings, COCO)(outputs or outputs_of(reference), target, mask)
+    return MultiScaleLoss(settings, COCO)(outputs or load_outputs(reference), target, mask)
 
 
-def test_total_scales_and_gradients_equal_the_published_ones(reference):
-    outputs = outputs_of(reference)
-    total, parts = loss_of(LossSettings(), reference, outputs)
+def test_total_scales_and_gradients_equal_the_published_loss(reference):
+    outputs = load_outputs(reference)
+    total, parts = compute_loss(LossSettings(), reference, outputs)
     total.backward()
     assert total.item() == pytest.approx(float(reference["loss"]), rel=1e-5)
     assert parts.shape == (4, 5)
@@ -44,12 +44,12 @@ def test_total_scales_and_gradients_equal_the_published_ones(reference):
         assert np.abs(gradient - expected).max() <= 1e-5 * np.abs(expected).max()
 
 
-def test_plain_l2_equals_the_published_one(reference):
-    _, parts = loss_of(LossSettings(kind="l2"), reference)
+def test_l2_equals_the_published_loss(reference):
+    _, parts = compute_loss(LossSettings(kind="l2"), reference)
     assert parts[:, 0].mean().item() == pytest.approx(float(reference["l2_scale0"]), rel=1e-5)
 
 
-def test_one_cell_by_hand():
+def test_single_cells_equal_a_computation_by_hand():
     maps, weight = torch.tensor([0.25, 0.25]), torch.tensor([3.0, 1.0])
     target = torch.tensor([0.75, 0.0])
     # foreground: (0.5)^2 * (1 - 0.25)^2 * 3; background: (0.25)^2 * (1 - 0.75)^2 * 1
@@ -59,58 +59,63 @@ def test_one_cell_by_hand():
     assert l2(maps, target, weight).item() == pytest.approx(0.25 * 3 + 0.0625)
 
 
-def test_gamma_zero_is_plain_l2(reference):
-    focal, plain = loss_of(LossSettings(gamma=0), reference), loss_of(LossSettings(kind="l2"), reference)
+def test_gamma_zero_is_l2(reference):
+    focal, plain = (
+        compute_loss(LossSettings(gamma=0), reference),
+        compute_loss(LossSettings(kind="l2"), reference),
+    )
     assert focal[0].item() == pytest.approx(plain[0].item(), rel=1e-6)
 
 
-def test_a_masked_batch_costs_nothing(reference):
+def test_masked_batch_has_zero_loss(reference):
     reference["mask"] = np.zeros_like(reference["mask"])
-    assert loss_of(LossSettings(), reference)[0].item() == 0
+    assert compute_loss(LossSettings(), reference)[0].item() == 0
 
 
-def test_it_is_the_mean_over_the_tensors_own_batch(reference):
+def test_loss_is_the_mean_over_the_batch(reference):
     one = {name: value[:1] if value.ndim == 4 else value for name, value in reference.items()}
     twice = {name: np.concatenate([value] * 2) if value.ndim == 4 else value for name, value in one.items()}
-    assert loss_of(LossSettings(), one)[0].item() == pytest.approx(
-        loss_of(LossSettings(), twice)[0].item(), rel=1e-5
+    assert compute_loss(LossSettings(), one)[0].item() == pytest.approx(
+        compute_loss(LossSettings(), twice)[0].item(), rel=1e-5
     )
 
 
-def test_it_stays_float32_under_autocast(reference):
-    expected = loss_of(LossSettings(), reference)[0]
+def test_loss_is_float32_under_autocast(reference):
+    expected = compute_loss(LossSettings(), reference)[0]
     with torch.autocast("cpu", torch.bfloat16):
-        total, _ = loss_of(LossSettings(), reference)
+        total, _ = compute_loss(LossSettings(), reference)
     assert total.dtype == torch.float32
     assert total.item() == expected.item()
 
 
-def test_stack_weights_choose_stacks(reference):
-    last, _ = loss_of(LossSettings(stack_weights=(0, 0, 0, 1)), reference)
-    alone, _ = loss_of(LossSettings(), reference, outputs_of(reference)[3:])
-    assert last.item() == pytest.approx(alone.item(), rel=1e-6)
+def test_stack_weights_select_stacks(reference):
+    weighted, _ = compute_loss(LossSettings(stack_weights=(0, 0, 0, 1)), reference)
+    last_only, _ = compute_loss(LossSettings(), reference, load_outputs(reference)[3:])
+    assert weighted.item() == pytest.approx(last_only.item(), rel=1e-6)
 
 
 @pytest.mark.parametrize("settings", [LossSettings(stack_weights=(1, 1)), LossSettings(scale_weights=(1, 1))])
-def test_weights_that_do_not_fit_are_told(settings, reference):
+def test_wrong_number_of_weights_is_an_error(settings, reference):
     with pytest.raises(ValueError, match="expected"):
-        loss_of(settings, reference)
+        compute_loss(settings, reference)
 
 
 @pytest.mark.parametrize("stack_weights", [(), (1.0, 3.0)])
-def test_the_loss_on_a_gpu_waits_for_nothing(stack_weights, monkeypatch):
-    monkeypatch.setattr(torch, "autocast", lambda *_, **__: contextlib.nullcontext())  # it has none
+def test_loss_on_a_gpu_does_not_synchronize(stack_weights, monkeypatch):
+    monkeypatch.setattr(
+        torch, "autocast", lambda *_, **__: contextlib.nullcontext()
+    )  # unsupported by the fake device
     loss = MultiScaleLoss(LossSettings(stack_weights=stack_weights), COCO)
     target, mask = torch.rand(2, 50, 16, 32), torch.ones(2, 1, 16, 32)
     outputs = [[torch.rand(2, 50, 16 // 2**j, 32 // 2**j) for j in range(5)] for _ in range(2)]
     expected, _ = loss(outputs, target, mask)
-    with PretendDevice() as device:
-        there = [[maps.to(NAME) for maps in stack] for stack in outputs]
-        target, mask = target.to(NAME), mask.to(NAME)
+    with FakeDevice() as device:
+        device_outputs = [[maps.to(DEVICE) for maps in stack] for stack in outputs]
+        target, mask = target.to(DEVICE), mask.to(DEVICE)
         for name, weights in dict(loss.named_buffers()).items():
-            setattr(loss, name, weights.to(NAME))
-        device.waits.clear()
-        found, _ = loss(there, target, mask)
-    assert device.waits == []
-    assert device.copied_here == []
-    assert found.here.item() == expected.item()
+            setattr(loss, name, weights.to(DEVICE))
+        device.synchronizations.clear()
+        found, _ = loss(device_outputs, target, mask)
+    assert device.synchronizations == []
+    assert device.copied_bytes == []
+    assert found.cpu_tensor.item() == expected.item()

@@ -1,4 +1,4 @@
-"""People: shapes, boxes, mirroring, and the way to COCO rows and back."""
+"""People: shapes, bounding boxes, flipping, and conversion to and from COCO rows."""
 
 import dataclasses
 import importlib
@@ -23,7 +23,7 @@ def people(rng):
     return People(keypoints, rng.uniform(size=3))
 
 
-def test_boxes_hold_the_found_joints_only(people):
+def test_boxes_contain_only_found_keypoints(people):
     found = people.keypoints[0, 5:, :2]
     assert people.boxes_xyxy.shape == (3, 4)
     assert np.array_equal(people.boxes_xyxy[0], [*found.min(0), *found.max(0)])
@@ -31,7 +31,7 @@ def test_boxes_hold_the_found_joints_only(people):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_boxes_are_as_exact_as_the_joints(people, dtype):
+def test_boxes_keep_the_precision_of_the_points(people, dtype):
     xy = people.keypoints[..., :2].astype(dtype) + dtype(1e-9)
     boxes = boxes_around(xy, people.found)
     assert boxes.dtype == dtype
@@ -41,13 +41,13 @@ def test_boxes_are_as_exact_as_the_joints(people, dtype):
     assert People(people.keypoints, people.scores).boxes_xyxy.dtype == np.float32
 
 
-def test_nobody():
-    nobody = People.nobody(17)
-    assert len(nobody) == 0
-    assert nobody.boxes_xyxy.shape == (0, 4)
-    assert nobody.to_coco_rows(7) == []
+def test_empty_people():
+    empty = People.empty(17)
+    assert len(empty) == 0
+    assert empty.boxes_xyxy.shape == (0, 4)
+    assert empty.to_coco_rows(7) == []
     assert len(People.from_coco_rows([], 17)) == 0
-    assert len(nobody.flipped(100, COCO.annotated_flip)) == 0
+    assert len(empty.flipped(100, COCO.annotated_flip)) == 0
 
 
 def test_flipping_twice_changes_nothing(people):
@@ -57,38 +57,40 @@ def test_flipping_twice_changes_nothing(people):
     assert once.keypoints[1, left, 0] == pytest.approx(300 - people.keypoints[1, right, 0])
 
 
-def test_rows_survive_json_and_give_the_same_people(people):
+def test_coco_rows_survive_json_round_trip(people):
     rows = json.loads(json.dumps(people.to_coco_rows(42)))
     assert {row["image_id"] for row in rows} == {42}
-    back = People.from_coco_rows(rows, 17)
-    assert np.allclose(back.keypoints, people.keypoints, atol=1e-3)
-    assert np.allclose(back.scores, people.scores, atol=1e-4)
+    restored = People.from_coco_rows(rows, 17)
+    assert np.allclose(restored.keypoints, people.keypoints, atol=1e-3)
+    assert np.allclose(restored.scores, people.scores, atol=1e-4)
 
 
 @pytest.mark.parametrize("shape", [(17, 3), (2, 17, 2), (3, 17, 3)])
-def test_shapes_that_do_not_fit_are_refused(shape):
-    with pytest.raises(ValueError, match="People needs"):
+def test_mismatched_shapes_are_rejected(shape):
+    with pytest.raises(ValueError, match="People: expected keypoints"):
         People(np.zeros(shape), np.zeros(2))
 
 
-def test_rows_of_another_skeleton_are_refused():
+def test_rows_of_another_skeleton_are_rejected():
     with pytest.raises(ValueError, match="51 keypoint values"):
         People.from_coco_rows([{"keypoints": [0.0] * 42, "score": 1.0}], 17)
 
 
-def test_values_that_hold_arrays_are_equal_to_themselves_alone():
-    """Arrays answer == with an array, so a generated __eq__ would raise, and __hash__ too."""
+def test_dataclasses_with_arrays_compare_by_identity():
+    """Comparing arrays gives an array, so a generated __eq__ would raise, and so would __hash__."""
     for module in pkgutil.walk_packages(simplepose.__path__, "simplepose."):
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
-    kept = [c for name, m in sys.modules.items() if name.startswith("simplepose.") for c in vars(m).values()]
-    classes = {c for c in kept if dataclasses.is_dataclass(c) and isinstance(c, type)}
+    members = [
+        c for name, m in sys.modules.items() if name.startswith("simplepose.") for c in vars(m).values()
+    ]
+    classes = {c for c in members if dataclasses.is_dataclass(c) and isinstance(c, type)}
     arrays = [c for c in classes if any("np.ndarray" in str(f.type) for f in dataclasses.fields(c))]
     assert {"People", "Record", "Sample", "Maps"} <= {c.__name__ for c in arrays}
     assert not [c for c in arrays if c.__eq__ is not object.__eq__]
 
 
-def test_ids_go_with_their_people_and_fit():
+def test_ids_are_kept_and_validated():
     people = People(np.ones((2, 17, 3)), np.ones(2), np.array([7, 3]))
     assert people.ids.tolist() == [7, 3]
     assert people.flipped(100, np.arange(17)).ids.tolist() == [7, 3]

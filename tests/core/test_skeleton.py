@@ -1,4 +1,4 @@
-"""The skeleton: one truth for joints, limbs and channels."""
+"""Skeleton: orders of joints, limbs and channels, and validation."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from simplepose import skeleton
 from simplepose.skeleton import COCO
 
 
-def test_counts_of_the_published_layout():
+def test_channel_layout_is_the_published_one():
     assert (len(COCO.joints), len(COCO.limbs), COCO.channels, len(COCO.annotated)) == (18, 30, 50, 17)
     assert COCO.limb_channels == slice(0, 30)
     assert COCO.keypoint_channels == slice(30, 48)
@@ -24,14 +24,14 @@ def test_flipping_twice_changes_nothing(order):
     assert (flip != np.arange(len(flip))).any()
 
 
-def test_a_mirrored_limb_joins_the_mirrored_joints():
+def test_flipped_limbs_connect_flipped_joints():
     mirrored = COCO.joint_flip[COCO.limb_ends]
     assert [set(ends) for ends in COCO.limb_ends[COCO.limb_flip].tolist()] == [
         set(e) for e in mirrored.tolist()
     ]
 
 
-def test_agrees_with_the_reference(shared, monkeypatch):
+def test_orders_agree_with_the_reference(shared, monkeypatch):
     monkeypatch.syspath_prepend(shared / "reference")
     import scenes
 
@@ -40,13 +40,13 @@ def test_agrees_with_the_reference(shared, monkeypatch):
     assert COCO.joint_flip.tolist() == scenes.MIRROR
 
 
-def test_agrees_with_pycocotools():
+def test_sigmas_agree_with_pycocotools():
     from pycocotools.cocoeval import Params
 
     assert np.allclose(Params("keypoints").kpt_oks_sigmas, COCO.sigmas)
 
 
-def test_the_neck_lies_between_labelled_shoulders(rng):
+def test_neck_is_the_midpoint_of_labeled_shoulders(rng):
     keypoints = rng.uniform(1, 99, (4, 17, 3)).astype(np.float32)
     keypoints[..., 2] = 2
     left, right, neck = COCO.annotated.index("left_shoulder"), COCO.annotated.index("right_shoulder"), 1
@@ -61,46 +61,51 @@ def test_the_neck_lies_between_labelled_shoulders(rng):
     assert np.array_equal(COCO.to_annotated(joints)[0], keypoints[0])
 
 
-def test_nobody_stays_nobody():
+def test_to_network_accepts_no_people():
     assert COCO.to_network(np.zeros((0, 17, 3))).shape == (0, 18, 3)
 
 
-def test_a_yaml_file_gives_the_same_skeleton(tmp_path):
+def test_yaml_round_trip_gives_the_same_skeleton(tmp_path):
     path = tmp_path / "body.yaml"
-    path.write_text(COCO.to_text())
+    path.write_text(COCO.to_yaml())
     assert skeleton.load(str(path)) == COCO
     assert skeleton.load("coco") is COCO
-    with pytest.raises(FileNotFoundError, match=f"'cocoo': expected 'coco' or .* none at {Path.cwd()}/cocoo"):
+    with pytest.raises(
+        FileNotFoundError, match=f"'cocoo': expected 'coco' or .* no file at {Path.cwd()}/cocoo"
+    ):
         skeleton.load("cocoo")
     path.write_bytes(b"name: caf\xe9")
-    with pytest.raises(ValueError, match=r"body\.yaml: a text in UTF-8 expected"):
+    with pytest.raises(ValueError, match=r"body\.yaml: expected a UTF-8 text file"):
         skeleton.load(str(path))
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
-        ({"sigmas": [0.1]}, "17 positive sigmas"),
+        ({"sigmas": [0.1]}, "expected 17 positive sigmas"),
         ({"limbs": [["nose", "nose"]]}, "two different joints"),
         ({"limbs": [["nose", "tail"]]}, "tail"),
-        ({"limbs": [["nose", "left_eye"]]}, "its mirror"),
-        ({"limbs": [["neck", "nose"]]}, "one body; none leads from nose to .'left_ankle', 'left_ear', "),
-        ({"mirrored": [["left_ear", "right_ear"], ["left_ear", "left_eye"]]}, "one pair at most"),
+        ({"limbs": [["nose", "left_eye"]]}, "has no mirrored limb"),
+        (
+            {"limbs": [["neck", "nose"]]},
+            "all joints; not connected to nose: .'left_ankle', 'left_ear', ",
+        ),
+        ({"mirrored": [["left_ear", "right_ear"], ["left_ear", "left_eye"]]}, "in more than one pair"),
         ({"joints": ["nose"]}, "annotated or a midpoint"),
         ({"midpoints": []}, "neck"),
         ({"colour": "red"}, "colour"),
-        ({"limbs": 3}, "limbs: a list expected"),
+        ({"limbs": 3}, "limbs: expected a list"),
     ],
 )
-def test_a_skeleton_whose_parts_do_not_fit_is_refused(tmp_path, change, told):
+def test_inconsistent_skeleton_is_rejected(tmp_path, change, message):
     path = tmp_path / "body.yaml"
-    path.write_text(yaml.safe_dump(yaml.safe_load(COCO.to_text()) | change))
-    with pytest.raises(ValueError, match=told) as error:
+    path.write_text(yaml.safe_dump(yaml.safe_load(COCO.to_yaml()) | change))
+    with pytest.raises(ValueError, match=message) as error:
         skeleton.load(str(path))
     assert str(path) in str(error.value)
 
 
-def test_a_part_that_is_missing_is_told(tmp_path):
+def test_missing_keys_are_reported(tmp_path):
     path = tmp_path / "body.yaml"
     path.write_text("name: half\njoints: [nose]\n")
     with pytest.raises(ValueError, match="missing keys: annotated, limbs, mirrored, sigmas"):

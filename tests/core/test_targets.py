@@ -1,11 +1,11 @@
-"""Targets: equal to the published maps, and to a slow drawing of the rule."""
+"""Targets: equal to the published maps and to a slow implementation."""
 
 import math
 
 import numpy as np
 import pytest
 import torch
-from pretend_device import NAME, PretendDevice
+from fake_device import DEVICE, FakeDevice
 
 from simplepose import targets
 from simplepose.config import TargetSettings
@@ -19,7 +19,7 @@ def draw(joints, size=(32, 48), mask=None, settings=PUBLISHED):
     return targets.draw(torch.as_tensor(joints, dtype=torch.float32), mask, COCO, settings).numpy()
 
 
-def people(rng, batch=2, persons=3, size=(32, 48)):
+def sample_joints(rng, batch=2, persons=3, size=(32, 48)):
     joints = np.zeros((batch, persons, 18, 3), np.float32)
     joints[..., 0] = rng.uniform(-20, 4 * size[1] + 20, (batch, persons, 18))
     joints[..., 1] = rng.uniform(-20, 4 * size[0] + 20, (batch, persons, 18))
@@ -28,8 +28,8 @@ def people(rng, batch=2, persons=3, size=(32, 48)):
     return joints
 
 
-def slow_maps(joints, size):
-    """One sample, cell by cell, from the rule's text."""
+def draw_slowly(joints, size):
+    """Draw the maps of one sample cell by cell."""
 
     def pixel(k):
         return 4 * k + 1.5
@@ -59,7 +59,7 @@ def slow_maps(joints, size):
     return np.concatenate([limbs / np.maximum(counts, 1), keypoints])
 
 
-def test_equal_to_the_published_maps(shared):
+def test_maps_equal_the_published_maps(shared):
     with np.load(shared / "reference/targets.npz") as expected:
         for name in {key.split("_")[0] for key in expected.files}:
             joints = expected[f"{name}_joints18"].copy()
@@ -68,41 +68,41 @@ def test_equal_to_the_published_maps(shared):
             assert np.abs(maps - expected[f"{name}_maps"]).max() < 1e-4
 
 
-def test_equal_to_a_slow_drawing(rng):
-    joints = people(rng, batch=2, persons=2, size=(14, 22))
+def test_maps_equal_the_slow_implementation(rng):
+    joints = sample_joints(rng, batch=2, persons=2, size=(14, 22))
     maps = draw(joints, (14, 22))
     for sample, found in zip(joints, maps, strict=True):
-        assert np.abs(found[:48] - slow_maps(sample, (14, 22))).max() < 1e-5
+        assert np.abs(found[:48] - draw_slowly(sample, (14, 22))).max() < 1e-5
         assert np.array_equal(found[49], found[30:48].max(0))
 
 
-def test_samples_of_a_batch_do_not_touch(rng):
-    joints = people(rng, batch=3)
-    together = draw(joints)
-    alone = np.concatenate([draw(sample[None]) for sample in joints])
-    assert np.allclose(together, alone, atol=1e-6)
+def test_samples_of_a_batch_are_independent(rng):
+    joints = sample_joints(rng, batch=3)
+    batched = draw(joints)
+    separate = np.concatenate([draw(sample[None]) for sample in joints])
+    assert np.allclose(batched, separate, atol=1e-6)
 
 
-def test_padding_people_changes_nothing(rng):
-    joints = people(rng)
+def test_padding_people_do_not_change_the_maps(rng):
+    joints = sample_joints(rng)
     padded = np.concatenate([joints, np.zeros_like(joints)], 1)
     assert np.array_equal(draw(joints), draw(padded))
 
 
 @pytest.mark.parametrize("persons", [0, 2])
-def test_nobody_gives_empty_maps(persons):
+def test_no_people_give_empty_maps(persons):
     maps = draw(np.zeros((2, persons, 18, 3)))
     assert maps.shape == (2, 50, 32, 48)
     assert not maps.any()
 
 
-def test_joints_far_outside_draw_nothing():
+def test_joints_far_outside_are_not_drawn():
     joints = np.zeros((1, 1, 18, 3))
     joints[...] = (-900, 5000, 2)
     assert not draw(joints).any()
 
 
-def test_one_cell_maps():
+def test_maps_of_one_cell():
     joints = np.zeros((1, 1, 18, 3))
     joints[0, 0, :2] = [(1.5, 1.5, 2), (300, 1.5, 2)]
     maps = draw(joints, (1, 1))
@@ -110,7 +110,7 @@ def test_one_cell_maps():
     assert maps[0, 30, 0, 0] == 1
 
 
-def test_the_person_mask_is_eroded():
+def test_person_mask_is_eroded():
     mask = torch.zeros(1, 32, 48)
     mask[0, 10:20, 5:9] = 1
     eroded = draw(np.zeros((1, 0, 18, 3)), mask=mask)[0, COCO.person_mask_channel]
@@ -121,8 +121,8 @@ def test_the_person_mask_is_eroded():
 
 
 def test_mirrored_joints_give_mirrored_maps(rng):
-    joints = people(rng)
-    joints[..., :2] = np.floor(joints[..., :2]) + 0.25  # off the rounding ties, which mirroring turns round
+    joints = sample_joints(rng)
+    joints[..., :2] = np.floor(joints[..., :2]) + 0.25  # avoids rounding ties, which mirroring would reverse
     mirrored = joints[:, :, COCO.joint_flip].copy()
     mirrored[..., 0] = np.where(mirrored[..., 2] > 0, 48 * 4 - 1 - mirrored[..., 0], 0)
     settings = TargetSettings(limb_floor=0.0, threshold=1e-6)
@@ -131,20 +131,20 @@ def test_mirrored_joints_give_mirrored_maps(rng):
     assert np.allclose(other[inner][:, COCO.joint_flip, :, ::-1], plain[inner], atol=1e-5)
 
 
-def test_no_floor_leaves_the_rest_of_a_limbs_box_empty(rng):
-    joints = people(rng)
+def test_without_limb_floor_cells_far_from_the_limb_are_empty(rng):
+    joints = sample_joints(rng)
     floored, plain = draw(joints), draw(joints, settings=TargetSettings(limb_floor=0.0))
     assert ((floored[:, :30] > 0) > (plain[:, :30] > 0)).any()
     assert plain[:, :30][plain[:, :30] > 0].min() > 0.01
 
 
 @pytest.mark.parametrize("persons", [0, 3])
-def test_drawing_on_a_gpu_waits_for_nothing(rng, persons):
-    joints, mask = torch.as_tensor(people(rng, persons=persons)), torch.rand(2, 32, 48)
-    with PretendDevice() as device:
-        mask_there = mask.to(NAME)
-        device.waits.clear()
-        found = targets.draw(joints, mask_there, COCO, PUBLISHED)
-    assert device.waits == []
-    assert device.copied_here == []
-    assert torch.equal(found.here, targets.draw(joints, mask, COCO, PUBLISHED))
+def test_drawing_on_a_gpu_does_not_synchronize(rng, persons):
+    joints, mask = torch.as_tensor(sample_joints(rng, persons=persons)), torch.rand(2, 32, 48)
+    with FakeDevice() as device:
+        device_mask = mask.to(DEVICE)
+        device.synchronizations.clear()
+        found = targets.draw(joints, device_mask, COCO, PUBLISHED)
+    assert device.synchronizations == []
+    assert device.copied_bytes == []
+    assert torch.equal(found.cpu_tensor, targets.draw(joints, mask, COCO, PUBLISHED))

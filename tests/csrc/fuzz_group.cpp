@@ -1,8 +1,8 @@
-// simplepose::group on whatever bytes: settings, a skeleton, maps and their size are read from them, and every
-// answer is checked for sense. Built with sanitizers, so that nothing is read that is not there.
+// Fuzz test of simplepose::group on arbitrary bytes, which define settings, skeleton, map size and maps. Every result
+// is checked for validity. Build it with sanitizers to detect invalid reads.
 //
-// fuzz_group_main.cpp tries the same inputs in every run (tests/test_grouping_robust.py). With clang's libFuzzer,
-// which goes on looking for bytes that reach new code, from the repository's root:
+// fuzz_group_main.cpp runs the same inputs every time (tests/grouping/test_grouping_robust.py). With clang's
+// libFuzzer, which searches for bytes that reach new code, from the repository's root:
 //
 //     KERNELS=$(ls simplepose/grouping/csrc/*.cpp | grep -v bindings)
 //     FLAGS="-std=c++17 -O1 -g -Isimplepose/grouping/csrc -fno-sanitize-recover=all"
@@ -30,7 +30,7 @@ void expect(bool condition, const char* what) {
     std::abort();
 }
 
-// Bytes one after another, and zeros after the last.
+// Reads bytes one after another, and zeros after the end.
 class Bytes {
 public:
     Bytes(const std::uint8_t* bytes, size_t count) : next_(bytes), end_(bytes + count) {}
@@ -75,23 +75,23 @@ Settings read_settings(Bytes& bytes) {
     return settings;
 }
 
-enum Coding { quantised, levels, raw };  // of a map's cells
+enum Coding { quantized, levels, raw };  // of a map's cells
 
 float read_cell(Bytes& bytes, Coding coding) {
     using Float = std::numeric_limits<float>;
-    constexpr float NASTY[] = {Float::quiet_NaN(), Float::infinity(), -Float::infinity(),
+    constexpr float SPECIAL_VALUES[] = {Float::quiet_NaN(), Float::infinity(), -Float::infinity(),
                                -1,                 Float::max(),      Float::denorm_min()};
     if (coding == raw) return bytes.raw();
     if (coding == levels) return bytes.one_of({0.0F, 0.2F, 0.5F, 1.0F});
     const std::uint8_t byte = bytes.next();
-    if (byte >= 250) return NASTY[byte - 250];
+    if (byte >= 250) return SPECIAL_VALUES[byte - 250];
     return static_cast<float>(byte) / 200;
 }
 
 struct Input {
     Settings settings;
     int height, width;
-    std::vector<std::vector<float>> cells;  // each map's own, so that a sanitizer sees where one is left
+    std::vector<std::vector<float>> cells;  // separate per map, so that a sanitizer detects reads beyond a map
     std::vector<Map> keypoint_maps, limb_maps;
     std::vector<Limb> limbs;
 
@@ -112,8 +112,8 @@ struct Input {
         for (int k = 0; k < limb_count; ++k) limb_maps.push_back(read_map(bytes, coding));
     }
 
-    // Makes limbs and maps not fit together; false if there are too few of them to.
-    bool spoil(int how) {
+    // Makes limbs and maps inconsistent; returns false if there are too few of them.
+    bool make_inconsistent(int how) {
         const int joints = static_cast<int>(keypoint_maps.size());
         if (how == 0 && joints > 0) {
             keypoint_maps.back().height = 0;
@@ -148,45 +148,45 @@ void check_keypoint(const Keypoint& keypoint, const Input& input) {
     const auto inside = [&](double place, int size) {
         return place >= -0.5 - rounding && place <= size * stride - 0.5 + rounding;
     };
-    if (keypoint.score == 0) return expect(keypoint.x == 0 && keypoint.y == 0, "0, 0 where no joint was found");
-    expect(keypoint.score > 0 && keypoint.score <= 1, "a joint's score above 0, at most 1");
-    expect(inside(keypoint.x, input.width) && inside(keypoint.y, input.height), "joints within the picture's cells");
+    if (keypoint.score == 0) return expect(keypoint.x == 0 && keypoint.y == 0, "0, 0 for a missing joint");
+    expect(keypoint.score > 0 && keypoint.score <= 1, "a joint's score in (0, 1]");
+    expect(inside(keypoint.x, input.width) && inside(keypoint.y, input.height), "joints inside the map");
 }
 
-// The best joint that the maps can give.
-double highest(const Input& input) {
-    double most = 0;
+// Returns the highest possible score of a joint.
+double max_joint_score(const Input& input) {
+    double max_value = 0;
     for (const auto& map : input.keypoint_maps)
         for (int i = 0; i < map.height * map.width; ++i)
-            if (std::isfinite(map.cells[i])) most = std::max<double>(most, map.cells[i]);
-    return most;
+            if (std::isfinite(map.cells[i])) max_value = std::max<double>(max_value, map.cells[i]);
+    return max_value;
 }
 
 void check_score(double score, int found, const Input& input) {
-    const double least = input.settings.person_score * found * (1 - 1e-9);
+    const double min_sum = input.settings.person_score * found * (1 - 1e-9);
     expect(std::isfinite(score), "a finite score");
     if (input.settings.rules == Rules::reference) {
-        expect(score <= 1 && (least == 0 || score >= 1 - 1 / least), "a reference score that is worth showing");
+        expect(score <= 1 && (min_sum == 0 || score >= 1 - 1 / min_sum), "a reference score above the threshold");
         return;
     }
     const double limbs = static_cast<double>(input.limbs.size());
     const double sum = score * (static_cast<double>(input.keypoint_maps.size()) + limbs);
-    expect(sum > 0 && sum >= least, "a score that is worth showing");
-    expect(sum <= (found * highest(input) + limbs) * (1 + 1e-9), "a score that joints and limbs can give");
+    expect(sum > 0 && sum >= min_sum, "a score above the threshold");
+    expect(sum <= (found * max_joint_score(input) + limbs) * (1 + 1e-9), "a score that joints and limbs allow");
 }
 
 void check(const std::vector<Pose>& poses, const Input& input) {
     double before = std::numeric_limits<double>::infinity();
     for (const Pose& pose : poses) {
-        expect(pose.keypoints.size() == input.keypoint_maps.size(), "a keypoint of each joint");
+        expect(pose.keypoints.size() == input.keypoint_maps.size(), "one keypoint per joint");
         int found = 0;
         for (const Keypoint& keypoint : pose.keypoints) {
             check_keypoint(keypoint, input);
             found += keypoint.score > 0;
         }
-        expect(found >= input.settings.person_joints, "people of person_joints joints and more");
+        expect(found >= input.settings.person_joints, "people with at least person_joints joints");
         check_score(pose.score, found, input);
-        expect(pose.score <= before, "the best people first");
+        expect(pose.score <= before, "people sorted by score");
         before = pose.score;
     }
 }
@@ -208,16 +208,18 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, size_t size) {
     Bytes bytes(data, size);
     const int how = bytes.below(64);
     Input input(bytes);
-    const bool spoiled = input.spoil(how);
+    const bool is_inconsistent = input.make_inconsistent(how);
     try {
-        Scratch room;
-        const auto answer = [&] { return group(input.limb_maps, input.keypoint_maps, input.limbs, input.settings, room); };
-        const auto poses = answer();
-        expect(!spoiled, "limbs and maps that do not fit together are refused");
+        Scratch scratch;
+        const auto run_group = [&] {
+            return group(input.limb_maps, input.keypoint_maps, input.limbs, input.settings, scratch);
+        };
+        const auto poses = run_group();
+        expect(!is_inconsistent, "an error for inconsistent limbs and maps");
         check(poses, input);
-        expect(same(poses, answer()), "the same people in room that was used before");
-    } catch (const std::invalid_argument& refusal) {
-        expect(spoiled, refusal.what());
+        expect(same(poses, run_group()), "the same people with a used scratch buffer");
+    } catch (const std::invalid_argument& error) {
+        expect(is_inconsistent, error.what());
     }
     return 0;
 }

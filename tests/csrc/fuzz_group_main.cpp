@@ -1,5 +1,6 @@
-// fuzz_group.cpp without libFuzzer: the same inputs in every run. Most are people drawn coarsely, then spoiled, so
-// that plateaus, limbs and loose joints are met; some are any bytes. `fuzz_group FIRST END` tries those numbers only.
+// Runs fuzz_group.cpp without libFuzzer on the same inputs every time. Most inputs are coarsely drawn people with
+// random changes, so that plateaus, limbs and unassigned joints occur; some are random bytes. `fuzz_group FIRST END`
+// runs only the inputs with these numbers.
 
 #include <algorithm>
 #include <cmath>
@@ -16,14 +17,14 @@ namespace {
 
 constexpr int INPUTS = 6000;
 
-// As fuzz_group.cpp reads them.
-constexpr std::uint8_t FITTING = 63;   // limbs and maps that fit together
-constexpr int SETTINGS = 14;           // bytes that say the settings, the rules first
-constexpr std::uint8_t QUANTISED = 0;  // cells of a byte each
-constexpr int NASTY = 250;             // the first of six values that are no joint's
+// The input format of fuzz_group.cpp.
+constexpr std::uint8_t CONSISTENT = 63;  // consistent limbs and maps
+constexpr int SETTINGS = 14;             // bytes of the settings, the rules first
+constexpr std::uint8_t QUANTIZED = 0;    // one byte per cell
+constexpr int FIRST_SPECIAL_VALUE = 250; // the first of six special values
 
 using Buffer = std::vector<std::uint8_t>;
-using Random = std::mt19937;  // the same numbers everywhere, unlike the standard's distributions
+using Random = std::mt19937;  // the same numbers on all platforms, unlike the standard distributions
 
 int below(Random& random, size_t count) { return static_cast<int>(random() % count); }
 double uniform(Random& random) { return below(random, 1000) / 1000.0; }
@@ -40,15 +41,15 @@ double to_segment(Point p, Point a, Point b) {
 
 using Lines = std::vector<std::pair<Point, Point>>;
 
-// The cells of a map with these lines (a joint is one that ends where it begins), the first the weakest.
+// Draws a map with these lines (a joint is a line of length 0); the first line is the weakest.
 void draw(Buffer& bytes, int height, int width, const Lines& lines, Random& random) {
-    const int mask = below(random, 4) ? 0xFF : 0xE0;  // in large steps, equal neighbours are many
+    const int mask = below(random, 4) ? 0xFF : 0xE0;  // coarse steps give many equal neighbors
     for (int i = 0; i < height * width; ++i) {
         double value = 0.02 * uniform(random), strength = 0.3;
         for (const auto& [begin, end] : lines) {
-            const double away = to_segment({1.0 * (i % width), 1.0 * (i / width)}, begin, end);
+            const double distance = to_segment({1.0 * (i % width), 1.0 * (i / width)}, begin, end);
             strength += 0.7 / static_cast<double>(lines.size());
-            value = std::max(value, strength * std::exp(-away * away / 2));
+            value = std::max(value, strength * std::exp(-distance * distance / 2));
         }
         bytes.push_back(static_cast<std::uint8_t>(static_cast<int>(200 * value) & mask));
     }
@@ -60,8 +61,8 @@ void add_person(std::vector<Lines>& keypoints, std::vector<Lines>& limbs, int he
     const double x = uniform(random) * width, y = uniform(random) * height, size = 1 + uniform(random) * height / 2;
     std::vector<Point> body;
     for (size_t j = 0; j < joints; ++j) {
-        const double turn = 6.283 * static_cast<double>(j) / static_cast<double>(joints);
-        body.push_back({x + size * std::cos(turn), y + size * std::sin(turn)});
+        const double angle = 6.283 * static_cast<double>(j) / static_cast<double>(joints);
+        body.push_back({x + size * std::cos(angle), y + size * std::sin(angle)});
     }
     for (size_t j = 0; j < joints; ++j) {
         if (below(random, 8)) keypoints[j].emplace_back(body[j], body[j]);
@@ -69,15 +70,15 @@ void add_person(std::vector<Lines>& keypoints, std::vector<Lines>& limbs, int he
     }
 }
 
-Buffer drawn_people(Random& random) {
+Buffer draw_people(Random& random) {
     const bool reference = below(random, 4) == 0;
     const int height = reference ? 6 : 12, width = reference ? 7 : 40, joints = 3 + below(random, 4);
-    Buffer bytes{FITTING, reference};
+    Buffer bytes{CONSISTENT, reference};
     for (int i = 1; i < SETTINGS; ++i) bytes.push_back(static_cast<std::uint8_t>(below(random, 4) ? 0 : random()));
     for (const int number : {0, height - 1, width - 1, joints, joints})
         bytes.push_back(static_cast<std::uint8_t>(number));
     for (int j = 0; j < joints; ++j) bytes.insert(bytes.end(), {static_cast<std::uint8_t>(j), 0});
-    bytes.push_back(QUANTISED);
+    bytes.push_back(QUANTIZED);
 
     std::vector<Lines> keypoints(joints), limbs(joints);
     for (int person = below(random, reference ? 3 : 5); person > 0; --person)
@@ -87,11 +88,11 @@ Buffer drawn_people(Random& random) {
     return bytes;
 }
 
-void change(Buffer& bytes, Random& random) {
-    const size_t begin = random() % bytes.size(), most = std::min<size_t>(bytes.size() - begin, 60);
+void mutate(Buffer& bytes, Random& random) {
+    const size_t begin = random() % bytes.size(), max_count = std::min<size_t>(bytes.size() - begin, 60);
     const auto from = bytes.begin() + static_cast<std::ptrdiff_t>(begin);
-    const size_t count = random() % most;
-    const auto value = static_cast<std::uint8_t>(below(random, 3) ? random() : NASTY + random() % 6);
+    const size_t count = random() % max_count;
+    const auto value = static_cast<std::uint8_t>(below(random, 3) ? random() : FIRST_SPECIAL_VALUE + random() % 6);
     switch (below(random, 8)) {
         case 0: std::fill_n(from, count, value); break;
         case 1: std::copy_n(from, count, bytes.begin() + below(random, begin + 1)); break;
@@ -105,12 +106,12 @@ Buffer make_input(int number) {
     Random random(static_cast<std::uint32_t>(number));
     Buffer bytes;
     if (number % 8) {
-        bytes = drawn_people(random);
+        bytes = draw_people(random);
     } else {
         bytes.resize(1 + random() % 2000);
         for (std::uint8_t& byte : bytes) byte = static_cast<std::uint8_t>(random());
     }
-    for (int changes = below(random, 12); changes > 0; --changes) change(bytes, random);
+    for (int changes = below(random, 12); changes > 0; --changes) mutate(bytes, random);
     return bytes;
 }
 

@@ -1,4 +1,4 @@
-// The grouping kernels on nasty maps, to be built with sanitizers: every answer is checked for sense.
+// Tests of the grouping kernels on random and special values, built with sanitizers: every result is validated.
 
 #include <algorithm>
 #include <cmath>
@@ -42,14 +42,14 @@ Settings lenient() {
     return settings;
 }
 
-// The same numbers everywhere: a linear congruential generator.
+// A linear congruential generator: the same numbers on all platforms.
 struct Random {
     std::uint32_t state;
     std::uint32_t next() { return state = state * 1664525U + 1013904223U; }
     float uniform() { return static_cast<float>(next() >> 8) / 16777216.0F; }
 };
 
-float nasty_value(Random& random) {
+float special_value(Random& random) {
     switch (random.next() >> 28) {
         case 0: return std::numeric_limits<float>::quiet_NaN();
         case 1: return std::numeric_limits<float>::infinity();
@@ -72,7 +72,7 @@ void check_peaks(const std::vector<Peak>& peaks, int height, int width, const Se
     }
 }
 
-std::vector<Top> tops_of(const Map& map, float threshold) {
+std::vector<Top> find_maxima(const Map& map, float threshold) {
     std::vector<Top> tops;
     for (int y = 0; y < map.height; ++y) {
         for (int x = 0; x < map.width; ++x) {
@@ -93,10 +93,10 @@ std::vector<Top> tops_of(const Map& map, float threshold) {
     return tops;
 }
 
-// The tops of maps tell of the same peaks as the maps.
+// The local maxima of maps give the same peaks as the maps.
 void check_tops(const std::vector<Map>& maps, const Peaks& peaks, const Settings& settings, Scratch& scratch) {
     std::vector<std::vector<Top>> tops;
-    for (const Map& map : maps) tops.push_back(tops_of(map, static_cast<float>(settings.peak_threshold)));
+    for (const Map& map : maps) tops.push_back(find_maxima(map, static_cast<float>(settings.peak_threshold)));
     const Peaks found = find_peaks(tops, maps[0].height, maps[0].width, settings, scratch);
     EXPECT(found.size() == peaks.size());
     for (size_t j = 0; j < peaks.size(); ++j) {
@@ -107,7 +107,7 @@ void check_tops(const std::vector<Map>& maps, const Peaks& peaks, const Settings
     }
 }
 
-// As many keypoints as peaks, in the picture, and the others nowhere.
+// Each peak is one keypoint inside the image; missing keypoints are 0, 0.
 void check_poses(const std::vector<Pose>& poses, const Peaks& peaks, double stride) {
     for (size_t j = 0; j < peaks.size(); ++j) {
         size_t found = 0;
@@ -120,23 +120,23 @@ void check_poses(const std::vector<Pose>& poses, const Peaks& peaks, double stri
         EXPECT(found == peaks[j].size());
         if (found == 0) continue;
         const Peak& best = peaks[j][0];
-        bool there = false;
+        bool is_found = false;
         for (const Pose& pose : poses)
-            there |= std::abs(pose.keypoints[j].x - (best.x * stride + stride / 2 - 0.5)) < 1e-9;
-        EXPECT(there);
+            is_found |= std::abs(pose.keypoints[j].x - (best.x * stride + stride / 2 - 0.5)) < 1e-9;
+        EXPECT(is_found);
     }
 }
 
-// Joints, each linked to the next and the last to the first, and maps of random values.
+// A ring of joints with limbs between consecutive ones, and maps of random values.
 struct Ring {
     std::vector<float> values;
     std::vector<Map> keypoint_maps, limb_maps;
     std::vector<Limb> limbs;
 
-    Ring(int height, int width, int joints, bool nasty, Random& random) {
+    Ring(int height, int width, int joints, bool special_values, Random& random) {
         const size_t cells = static_cast<size_t>(height) * width;
         values.resize(2 * cells * joints);
-        for (float& value : values) value = nasty ? nasty_value(random) : random.uniform();
+        for (float& value : values) value = special_values ? special_value(random) : random.uniform();
         for (int j = 0; j < joints; ++j) keypoint_maps.push_back({values.data() + j * cells, height, width});
         for (int j = 0; j < joints && joints > 1; ++j) {
             limbs.push_back({j, (j + 1) % joints});
@@ -145,9 +145,9 @@ struct Ring {
     }
 };
 
-void check_random(int height, int width, int joints, bool nasty, Random& random) {
+void check_random(int height, int width, int joints, bool special_values, Random& random) {
     const Settings settings = lenient();
-    const Ring ring(height, width, joints, nasty, random);
+    const Ring ring(height, width, joints, special_values, random);
     const auto& limbs = ring.limbs;
     Peaks peaks;
     Scratch scratch;
@@ -162,22 +162,22 @@ void check_random(int height, int width, int joints, bool nasty, Random& random)
         EXPECT(connections.back().size() <= static_cast<size_t>(settings.max_connections));
         for (const Connection& connection : connections.back()) EXPECT(connection.score > 0);
     }
-    std::vector<std::vector<int>> taken;
-    for (const auto& of_joint : peaks) taken.emplace_back(of_joint.size());
+    std::vector<std::vector<int>> use_counts;
+    for (const auto& joint_peaks : peaks) use_counts.emplace_back(joint_peaks.size());
     for (const Person& person : assemble_people(peaks, limbs, connections, settings)) {
         EXPECT(std::isfinite(person.score));
         for (int j = 0; j < joints; ++j)
-            if (person.peaks[j] >= 0) EXPECT(taken[j].at(person.peaks[j])++ == 0);
+            if (person.peaks[j] >= 0) EXPECT(use_counts[j].at(person.peaks[j])++ == 0);
     }
-    for (const auto& of_joint : taken)
-        for (int times : of_joint) EXPECT(times == 1);  // lenient: each peak is in one person
+    for (const auto& joint_counts : use_counts)
+        for (int count : joint_counts) EXPECT(count == 1);  // lenient: each peak is in one person
     check_poses(group(ring.limb_maps, ring.keypoint_maps, limbs, settings), peaks, settings.stride);
 }
 
-// The published rules on the same kind of maps; there a peak may be in several people.
-void check_reference(int height, int width, int joints, bool nasty, Random& random) {
+// The published rules on the same kind of maps; with them a peak may be in several people.
+void check_reference(int height, int width, int joints, bool special_values, Random& random) {
     const Settings settings = lenient();
-    const Ring ring(height, width, joints, nasty, random);
+    const Ring ring(height, width, joints, special_values, random);
     const auto& limbs = ring.limbs;
     Peaks peaks;
     for (const Map& map : ring.keypoint_maps) {
@@ -201,7 +201,7 @@ void check_reference(int height, int width, int joints, bool nasty, Random& rand
     }
 }
 
-void check_nothing() {
+void check_empty_inputs() {
     const Settings settings = lenient();
     const float zero = 0;
     Scratch scratch;
@@ -214,41 +214,41 @@ void check_nothing() {
     EXPECT(reference::assemble_people({}, {}, {}, settings).empty());
 }
 
-void expect_refused(const std::vector<Map>& limb_maps, const std::vector<Map>& keypoint_maps,
+void expect_error(const std::vector<Map>& limb_maps, const std::vector<Map>& keypoint_maps,
                     const std::vector<Limb>& limbs) {
     try {
         group(limb_maps, keypoint_maps, limbs);
     } catch (const std::invalid_argument&) {
         return;
     }
-    EXPECT(!"limbs and maps that do not fit together are refused");
+    EXPECT(!"an error for inconsistent limbs and maps");
 }
 
-void expect_refused(const Peaks& peaks, const std::vector<Limb>& limbs, const Connections& connections) {
+void expect_error(const Peaks& peaks, const std::vector<Limb>& limbs, const Connections& connections) {
     try {
         assemble_poses(peaks, limbs, connections, {});
     } catch (const std::invalid_argument&) {
         return;
     }
-    EXPECT(!"connections that do not fit the peaks are refused");
+    EXPECT(!"an error for connections without peaks");
 }
 
-void check_misfits() {
+void check_inconsistent_inputs() {
     const float cells[2] = {0, 0};
     const Map one{cells, 1, 1}, wide{cells, 1, 2}, empty{cells, 0, 1};
-    expect_refused({}, {one, one}, {{0, 1}});
-    expect_refused({one}, {}, {{0, 0}});
-    expect_refused({one}, {one, one}, {{0, 2}});
-    expect_refused({one}, {one, one}, {{-1, 1}});
-    expect_refused({one}, {one, one}, {{1, 1}});
-    expect_refused({one}, {one, wide}, {{0, 1}});
-    expect_refused({wide}, {one, one}, {{0, 1}});
-    expect_refused({}, {empty}, {});
+    expect_error({}, {one, one}, {{0, 1}});
+    expect_error({one}, {}, {{0, 0}});
+    expect_error({one}, {one, one}, {{0, 2}});
+    expect_error({one}, {one, one}, {{-1, 1}});
+    expect_error({one}, {one, one}, {{1, 1}});
+    expect_error({one}, {one, wide}, {{0, 1}});
+    expect_error({wide}, {one, one}, {{0, 1}});
+    expect_error({}, {empty}, {});
     const Peaks peaks{{{0, 0, 1}}, {{1, 0, 1}, {2, 0, 1}}};
-    expect_refused(peaks, {{0, 1}}, {});
-    expect_refused(peaks, {{0, 2}}, {{}});
+    expect_error(peaks, {{0, 1}}, {});
+    expect_error(peaks, {{0, 2}}, {{}});
     for (const Connection& connection : {Connection{1, 0, 1}, {0, 2, 1}, {-1, 0, 1}, {0, -1, 1}})
-        expect_refused(peaks, {{0, 1}}, {{connection}});
+        expect_error(peaks, {{0, 1}}, {{connection}});
     EXPECT(assemble_poses(peaks, {{0, 1}}, {{{0, 1, 1}}}, {}).size() == 1);
     EXPECT(group({}, {}, {}).empty());
     EXPECT(group({one}, {one, one}, {{0, 1}}).empty());
@@ -266,15 +266,15 @@ void check_whole_plateau() {
 
 int main() {
     Random random{1};
-    check_nothing();
-    check_misfits();
+    check_empty_inputs();
+    check_inconsistent_inputs();
     check_whole_plateau();
     const int sizes[][2] = {{1, 1}, {1, 2}, {2, 1}, {2, 2}, {1, 30}, {3, 3}, {17, 5}, {24, 31}};
     for (const auto& [height, width] : sizes)
         for (int joints = 1; joints <= 5; joints += 2)
-            for (const bool nasty : {false, true}) {
-                check_random(height, width, joints, nasty, random);
-                check_reference(height, width, joints, nasty, random);
+            for (const bool special_values : {false, true}) {
+                check_random(height, width, joints, special_values, random);
+                check_reference(height, width, joints, special_values, random);
             }
     std::puts("all kernels passed");
 }

@@ -1,4 +1,4 @@
-"""A json of COCO's form -> its pictures, or a word on what it is instead."""
+"""Read a json in COCO's format, or report why it is malformed."""
 
 import json
 
@@ -11,20 +11,20 @@ JOINTS = len(COCO.annotated)
 
 
 def person(**more) -> dict:
-    """An annotation of somebody."""
+    """An annotation of a person."""
     return {"keypoints": [1, 1, 2] * JOINTS, "bbox": [1, 1, 2, 2], "area": 4.0, "category_id": 1, **more}
 
 
 class TestReadAnnotations:
     image = {"id": 1, "file_name": "a.jpg", "height": 4, "width": 5}
 
-    def test_pictures_keep_the_order_of_the_json_and_other_categories_are_left_out(self, tmp_path):
+    def test_images_keep_the_order_of_the_json_and_other_categories_are_ignored(self, tmp_path):
         images = [{**self.image, "id": 9}, {**self.image, "id": 3}]
         annotations = [person(image_id=3), person(image_id=3, category_id=18), person(image_id=9)]
         path = tmp_path / "a.json"
         path.write_text(json.dumps({"images": images, "annotations": annotations}))
         listed = coco.read_annotations(path)
-        assert [(picture.image_id, len(picture.persons)) for picture in listed] == [(9, 1), (3, 1)]
+        assert [(image.image_id, len(image.persons)) for image in listed] == [(9, 1), (3, 1)]
 
     def test_a_missing_file(self, tmp_path):
         with pytest.raises(FileNotFoundError, match=r"no annotations at .*a\.json.*data/README\.md"):
@@ -33,18 +33,18 @@ class TestReadAnnotations:
     @pytest.mark.parametrize(
         ("content", "message"),
         [
-            ("", "not a whole json"),
-            ('{"images": [', "not a whole json"),
-            ("[]", "no list of 'images'"),
-            ({"images": [image]}, "no list of 'annotations'"),
-            ({"images": [image], "annotations": []}, "1 pictures and 0 annotations, but none is a person"),
+            ("", "invalid or truncated json"),
+            ('{"images": [', "invalid or truncated json"),
+            ("[]", "no list 'images'"),
+            ({"images": [image]}, "no list 'annotations'"),
+            ({"images": [image], "annotations": []}, "1 images and 0 annotations, but none is a person"),
             ({"images": [], "annotations": [{**person(), "image_id": 1}]}, "none is a person"),
             ({"images": [image], "annotations": [{"image_id": 1, "bbox": [1, 1, 2, 2]}]}, "with keypoints"),
             (
                 {"images": [image], "annotations": [{**person(), "image_id": 1, "category_id": 2}]},
                 "category_id 1",
             ),
-            ({"images": [image, image], "annotations": []}, "listed twice"),
+            ({"images": [image, image], "annotations": []}, "duplicate image id"),
             ({"images": [{"id": 1}], "annotations": []}, "'file_name'"),
             ({"images": [{**image, "height": "tall"}], "annotations": []}, "not in COCO's format"),
             (
@@ -58,29 +58,32 @@ class TestReadAnnotations:
             ({"images": [image], "annotations": [person()]}, "'image_id'"),
             (
                 {"images": [image], "annotations": [5]},
-                r"not in COCO's format: annotations\[0\] is no mapping",
+                r"not in COCO's format: annotations\[0\] is not an object",
             ),
-            ({"images": [image, 5], "annotations": []}, r"not in COCO's format: images\[1\] is no mapping"),
-            ({"images": [{**image, "id": [1]}], "annotations": []}, r"images\[0\] lacks 'id', or"),
-            ("[" * 100000, "not a whole json"),
+            (
+                {"images": [image, 5], "annotations": []},
+                r"not in COCO's format: images\[1\] is not an object",
+            ),
+            ({"images": [{**image, "id": [1]}], "annotations": []}, r"images\[0\] has no 'id', or"),
+            ("[" * 100000, "invalid or truncated json"),
         ],
     )
-    def test_what_is_no_keypoint_json_is_named_with_what_is_expected(self, tmp_path, content, message):
+    def test_a_malformed_json_is_rejected_with_the_expected_format(self, tmp_path, content, message):
         path = tmp_path / "odd.json"
         path.write_text(content if isinstance(content, str) else json.dumps(content))
         with pytest.raises(ValueError, match=message) as caught:
             coco.read_annotations(path)
         assert str(path) in str(caught.value)
-        assert "person_keypoints_*.json is expected" in str(caught.value)
+        assert "expected COCO's person_keypoints_*.json" in str(caught.value)
 
     @pytest.mark.parametrize("named", [COCO.annotated[::-1], COCO.annotated[:14], ["nose", 5]])
-    def test_other_keypoints_than_expected(self, tmp_path, named):
+    def test_keypoint_names_other_than_expected_are_rejected(self, tmp_path, named):
         path = tmp_path / "a.json"
         category = {"id": 1, "keypoints": list(named)}
         content = {"images": [self.image], "annotations": [person(image_id=1)], "categories": [category]}
         path.write_text(json.dumps(content))
         with pytest.raises(
-            ValueError, match=r"a\.json: its people have the keypoints .* are expected: choose"
+            ValueError, match=r"a\.json: expected people with the keypoints .*; got .*: choose"
         ):
             coco.read_annotations(path)
         if len(named) == 14:
@@ -89,13 +92,13 @@ class TestReadAnnotations:
             assert len(coco.read_annotations(path, named)) == 1
 
     @pytest.mark.parametrize("categories", [None, [], [{"id": 1}], [{"id": 2, "keypoints": ["tail"]}], [5]])
-    def test_keypoints_that_are_not_named_are_taken_as_expected(self, tmp_path, categories):
+    def test_keypoints_without_names_are_accepted(self, tmp_path, categories):
         path = tmp_path / "a.json"
         content = {"images": [self.image], "annotations": [person(image_id=1)], "categories": categories}
         path.write_text(json.dumps(content))
         assert len(coco.read_annotations(path)) == 1
 
-    def test_a_name_that_no_file_can_have_is_told_as_it_is_written(self, tmp_path):
+    def test_a_file_name_with_a_lone_surrogate_is_escaped(self, tmp_path):
         path = tmp_path / "a.json"
         image = {**self.image, "file_name": "\ud800.jpg"}
         path.write_text(json.dumps({"images": [image], "annotations": [person(image_id=1)]}))

@@ -1,4 +1,4 @@
-"""Samples and batches: the same for the same seed, whatever the workers."""
+"""Samples and batches are the same for the same seed and any number of workers."""
 
 import pickle
 from dataclasses import replace
@@ -6,13 +6,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from places import CONFIGS
 from published_hdf5 import write_published
+from repo_paths import CONFIGS
 
 from simplepose import config
 from simplepose.data.batch import collate
 from simplepose.data.dataset import EpochSampler, TrainingSamples
-from simplepose.data.loader import Loader
+from simplepose.data.loader import BatchLoader
 from simplepose.skeleton import COCO
 
 
@@ -20,7 +20,7 @@ def make(path, *overrides, augmented=True):
     return TrainingSamples(path, config.load(CONFIGS / "smoke.yaml", overrides), COCO, augmented)
 
 
-def test_a_sample_depends_on_epoch_and_index_alone(samples_file):
+def test_a_sample_depends_only_on_seed_epoch_and_index(samples_file):
     first, second = make(samples_file), pickle.loads(pickle.dumps(make(samples_file)))
     assert np.array_equal(first[(3, 1)].image, second[(3, 1)].image)
     assert not np.array_equal(first[(3, 1)].image, first[(4, 1)].image)
@@ -34,20 +34,20 @@ def test_without_augmentation_every_epoch_is_the_same(samples_file):
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_workers_change_nothing(samples_file, workers):
+def test_workers_do_not_change_the_batches(samples_file, workers):
     def batches(count):
         samples = make(samples_file, f"train.workers={count}")
         sampler = EpochSampler(len(samples), 5)
         sampler.epoch = 2
-        return list(Loader(samples, sampler))
+        return list(BatchLoader(samples, sampler))
 
-    alone, together = batches(0), batches(workers)
-    assert len(alone) == len(together) > 1
-    for a, b in zip(alone, together, strict=True):
+    in_process, in_workers = batches(0), batches(workers)
+    assert len(in_process) == len(in_workers) > 1
+    for a, b in zip(in_process, in_workers, strict=True):
         assert all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
 
 
-def test_an_epoch_can_be_entered_anywhere():
+def test_an_epoch_can_be_resumed_anywhere():
     sampler = EpochSampler(10, 7)
     sampler.epoch = 1
     whole = list(sampler)
@@ -60,27 +60,27 @@ def test_an_epoch_can_be_entered_anywhere():
 
 
 @pytest.mark.parametrize("start", [0, 12])
-def test_processes_share_an_epoch(start):
-    """Each sample once, in whole steps, the same in a step as one process with the whole batch has."""
-    shares = [EpochSampler(100, 3, batch=2, rank=rank, size=3) for rank in range(3)]
-    alone = EpochSampler(100, 3, batch=6)
-    for sampler in (*shares, alone):
+def test_ranks_share_an_epoch(start):
+    """Each sample once, in complete steps; a step has the same samples as one rank with the whole batch."""
+    ranks = [EpochSampler(100, 3, batch_size=2, rank=rank, world_size=3) for rank in range(3)]
+    single_rank = EpochSampler(100, 3, batch_size=6)
+    for sampler in (*ranks, single_rank):
         sampler.epoch, sampler.start = 4, start
-    taken = [[index for _, index in sampler] for sampler in shares]
-    assert {len(indices) for indices in taken} == {len(shares[0])} == {2 * ((100 - start) // 6)}
-    together = np.array(taken).reshape(3, -1, 2).transpose(1, 0, 2)
-    assert together.ravel().tolist() == [index for _, index in alone]
-    assert len(set(together.ravel().tolist())) == together.size
+    indices_of_ranks = [[index for _, index in sampler] for sampler in ranks]
+    assert {len(indices) for indices in indices_of_ranks} == {len(ranks[0])} == {2 * ((100 - start) // 6)}
+    interleaved = np.array(indices_of_ranks).reshape(3, -1, 2).transpose(1, 0, 2)
+    assert interleaved.ravel().tolist() == [index for _, index in single_rank]
+    assert len(set(interleaved.ravel().tolist())) == interleaved.size
 
 
-def test_samples_that_fill_no_step_are_left_out():
-    sampler = EpochSampler(5, 0, batch=4, size=2)
+def test_an_incomplete_step_is_left_out():
+    sampler = EpochSampler(5, 0, batch_size=4, world_size=2)
     assert (sampler.steps, len(sampler), list(sampler)) == (0, 0, [])
     sampler.start = 8
     assert sampler.steps == 0
 
 
-def test_batches_have_the_stated_shapes(samples_file):
+def test_batches_have_the_documented_shapes(samples_file):
     samples = make(samples_file)
     batch = collate([samples[(0, i)] for i in range(3)])
     people = max(len(samples[(0, i)].joints) for i in range(3))
@@ -90,18 +90,19 @@ def test_batches_have_the_stated_shapes(samples_file):
     assert batch.images.dtype == batch.mask_miss.dtype == torch.uint8
 
 
-def test_framing_by_picture_takes_each_picture_once(samples_file):
+def test_image_framing_uses_each_image_once(samples_file):
     by_person, by_picture = make(samples_file), make(samples_file, "augment.framing=picture")
-    pictures = {by_person.record((0, i)).image_id for i in range(len(by_person))}
-    chosen = [by_picture.record((0, i)).image_id for i in range(len(by_picture))]
-    assert sorted(chosen) == sorted(pictures)
+    expected_ids = {by_person.record((0, i)).image_id for i in range(len(by_person))}
+    image_ids = [by_picture.record((0, i)).image_id for i in range(len(by_picture))]
+    assert sorted(image_ids) == sorted(expected_ids)
 
 
-def test_a_skeleton_with_other_joints_is_refused(samples_file):
+def test_a_skeleton_with_other_joints_is_rejected(samples_file):
     order = [*COCO.annotated[1:], COCO.annotated[0]]
     other = replace(COCO, name="other", annotated=tuple(order))
     with pytest.raises(
-        ValueError, match=r"drawn.h5: its people have the joints nose, .*'other' expects left_eye"
+        ValueError,
+        match=r"drawn.h5: expected the annotated joints of the skeleton 'other': left_eye.*; got nose",
     ):
         TrainingSamples(samples_file, config.load(CONFIGS / "smoke.yaml"), other)
 
@@ -117,25 +118,25 @@ STRONG = [
 ]
 
 
-def test_pasted_people_come_from_the_file_by_chance(samples_file):
+def test_pasted_people_are_sampled_from_the_file(samples_file):
     samples, plain = make(samples_file, "augment.copy_paste_probability=1"), make(samples_file)
-    places = [(epoch, index) for epoch in range(5) for index in range(len(plain))]
-    more = [len(samples[place].joints) - len(plain[place].joints) for place in places]
-    assert min(more) >= 0
-    assert max(more) >= 1
-    again = make(samples_file, "augment.copy_paste_probability=1")
-    assert np.array_equal(samples[(5, 1)].image, again[(5, 1)].image)
+    keys = [(epoch, index) for epoch in range(5) for index in range(len(plain))]
+    added = [len(samples[key].joints) - len(plain[key].joints) for key in keys]
+    assert min(added) >= 0
+    assert max(added) >= 1
+    repeated = make(samples_file, "augment.copy_paste_probability=1")
+    assert np.array_equal(samples[(5, 1)].image, repeated[(5, 1)].image)
 
 
-def test_workers_change_nothing_of_strong_augmentation(samples_file):
+def test_workers_do_not_change_strongly_augmented_batches(samples_file):
     def batches(count):
         samples = make(samples_file, f"train.workers={count}", *STRONG)
-        return list(Loader(samples, EpochSampler(len(samples), 5)))
+        return list(BatchLoader(samples, EpochSampler(len(samples), 5)))
 
     for a, b in zip(batches(0), batches(2), strict=True):
         assert all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
 
 
-def test_without_augmentation_nothing_is_on(samples_file):
-    strong, plain = (make(samples_file, *more, augmented=False) for more in (STRONG, []))
+def test_without_augmentation_no_augmentation_is_applied(samples_file):
+    strong, plain = (make(samples_file, *added, augmented=False) for added in (STRONG, []))
     assert np.array_equal(strong[(0, 1)].image, plain[(0, 1)].image)

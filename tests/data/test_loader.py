@@ -1,4 +1,4 @@
-"""The loader over files as they are: several, damaged, of nobody; by both kinds of worker; and its memory."""
+"""The batch loader with several files, damaged files, no people, both start methods; its memory."""
 
 import gc
 import itertools
@@ -15,15 +15,15 @@ import numpy as np
 import pytest
 import torch
 from damaged_files import damage
-from drawn_coco import write_drawn_coco
-from places import CONFIGS
+from repo_paths import CONFIGS
+from synthetic_coco import write_synthetic_coco
 
 from simplepose import config, targets
-from simplepose.cli import door, prepare_coco, train
+from simplepose.cli import prepare_coco, run_command, train
 from simplepose.data.dataset import EpochSampler, TrainingSamples
-from simplepose.data.hdf5.reader import BadRecord, SampleFile
-from simplepose.data.loader import SLOTS, Loader
-from simplepose.data.mixing import Source
+from simplepose.data.hdf5.reader import DamagedRecordError, SampleFile
+from simplepose.data.loader import SLOTS_PER_WORKER, BatchLoader
+from simplepose.data.mixing import DatasetSource
 from simplepose.skeleton import COCO
 
 
@@ -34,16 +34,16 @@ def make(sources, *overrides):
 
 @pytest.fixture
 def damaged(samples_file, tmp_path):
-    """A file whose pictures 1 and 4 are damaged, and their ids."""
+    """A file whose images 1 and 4 are damaged, and their ids."""
     path = Path(shutil.copy(samples_file, tmp_path / "damaged.h5"))
     return path, damage(path, [1, 4])
 
 
 @pytest.fixture(scope="module")
-def with_nobody(tmp_path_factory):
-    """Samples of three drawn pictures and of one that shows nobody."""
-    folder = tmp_path_factory.mktemp("nobody")
-    annotations, images = write_drawn_coco(folder, pictures=3)
+def file_without_people(tmp_path_factory):
+    """Samples of three synthetic images and of one without people."""
+    folder = tmp_path_factory.mktemp("empty")
+    annotations, images = write_synthetic_coco(folder, num_images=3)
     cv2.imwrite(str(images / "empty.png"), np.full((100, 150, 3), 77, np.uint8))
     content = json.loads(annotations.read_text())
     content["images"].append({"id": 99, "file_name": "empty.png", "height": 100, "width": 150})
@@ -62,7 +62,7 @@ def start_method(request, monkeypatch):
 def batches_of(samples, epoch=0, rank=0, size=1):
     sampler = EpochSampler(len(samples), 0, 2, rank, size)
     sampler.epoch = epoch
-    return list(Loader(samples, sampler))
+    return list(BatchLoader(samples, sampler))
 
 
 def same(first, second):
@@ -70,83 +70,87 @@ def same(first, second):
     return all(torch.equal(x, y) for a, b in pairs for x, y in zip(a, b, strict=True))
 
 
-def test_mixed_and_damaged_files_give_the_same_batches_however_they_are_read(
-    samples_file, damaged, with_nobody, start_method
+def test_mixed_and_damaged_files_give_the_same_batches_with_any_workers(
+    samples_file, damaged, file_without_people, start_method
 ):
-    """Also where this process has read of the files before its workers are started."""
-    sources = [Source(samples_file), Source(damaged[0], 0.5), Source(with_nobody, 2)]
-    alone = make(sources, "train.workers=0")
-    together = make(sources, "train.workers=3")
-    assert together[(0, 0)].image.shape == (128, 192, 3)
-    assert same(batches_of(alone, 1), batches_of(together, 1))
-    assert 1 <= together.damaged_pictures == alone.damaged_pictures <= 2
+    """Also if this process has read the files before its workers start."""
+    sources = [
+        DatasetSource(samples_file),
+        DatasetSource(damaged[0], 0.5),
+        DatasetSource(file_without_people, 2),
+    ]
+    in_process = make(sources, "train.workers=0")
+    in_workers = make(sources, "train.workers=3")
+    assert in_workers[(0, 0)].image.shape == (128, 192, 3)
+    assert same(batches_of(in_process, 1), batches_of(in_workers, 1))
+    assert 1 <= in_workers.damaged_images == in_process.damaged_images <= 2
 
 
-def test_batches_keep_what_they_hold_while_workers_go_on(samples_file):
-    """Many more than there are slots, the consumer now slow, now gone before the end; the last is smaller."""
-    alone, together = (make(samples_file, f"train.workers={n}", "train.batch_size=3") for n in (0, 2))
-    places = [(epoch, index) for epoch in range(12) for index in range(len(alone))][:-1]
-    assert len(places) % 3
-    expected, batches = list(Loader(alone, places)), Loader(together, places)
-    assert len(batches) == len(expected) > 3 * 2 * SLOTS
-    taken = list(itertools.islice(batches, 5))
+def test_batches_stay_unchanged_while_workers_continue(samples_file):
+    """More batches than slots; a slow consumer, and one that stops early; the last batch is smaller."""
+    in_process, in_workers = (make(samples_file, f"train.workers={n}", "train.batch_size=3") for n in (0, 2))
+    keys = [(epoch, index) for epoch in range(12) for index in range(len(in_process))][:-1]
+    assert len(keys) % 3
+    expected, batches = list(BatchLoader(in_process, keys)), BatchLoader(in_workers, keys)
+    assert len(batches) == len(expected) > 3 * 2 * SLOTS_PER_WORKER
+    loaded = list(itertools.islice(batches, 5))
     for batch in batches:
         time.sleep(0.01)
-        taken.append(batch)
-    assert same(taken[:5], expected[:5])
-    assert same(taken[5:], expected)
+        loaded.append(batch)
+    assert same(loaded[:5], expected[:5])
+    assert same(loaded[5:], expected)
 
 
-def test_over_ranks_and_workers_an_epoch_is_every_sample_once(samples_file):
-    """As many as fill whole steps; a sample is known by its pixels."""
+def test_over_ranks_and_workers_an_epoch_has_every_sample_once(samples_file):
+    """Samples that fill complete steps; a sample is identified by its pixels."""
     plain = [f"augment.{name}=0" for name in ("rotation", "shift", "scale_probability", "tint_probability")]
     samples = make(samples_file, "train.workers=2", "augment.flip_probability=0", *plain)
-    every = Counter(samples[(0, i)].image.tobytes() for i in range(len(samples)))
-    seen = Counter()
+    expected = Counter(samples[(0, i)].image.tobytes() for i in range(len(samples)))
+    counts = Counter()
     for rank in range(2):
         for batch in batches_of(samples, 3, rank, 2):
-            seen.update(image.numpy().tobytes() for image in batch.images)
-    assert not seen - every
-    assert sum(seen.values()) == len(samples) // 4 * 4 >= 4
+            counts.update(image.numpy().tobytes() for image in batch.images)
+    assert not counts - expected
+    assert sum(counts.values()) == len(samples) // 4 * 4 >= 4
 
 
-def test_a_damaged_picture_is_told_once_and_another_stands_in(damaged, caplog):
+def test_a_damaged_image_is_logged_once_and_replaced(damaged, caplog):
     path, ids = damaged
     samples = make(path)
     with caplog.at_level(logging.WARNING):
         for epoch in range(3):
             for index in range(len(samples)):
                 assert samples.record((epoch, index)).image_id not in ids
-    told = [record.getMessage() for record in caplog.records]
-    assert len(told) == samples.damaged_pictures == len(ids)
-    assert all(any(f"of picture {image_id}, is damaged" in line for line in told) for image_id in ids)
+    messages = [record.getMessage() for record in caplog.records]
+    assert len(messages) == samples.damaged_images == len(ids)
+    assert all(any(f"of image {image_id}, is damaged" in line for line in messages) for image_id in ids)
 
 
-def test_damage_that_workers_meet_is_counted_here(damaged):
+def test_damage_found_by_workers_is_counted_in_the_main_process(damaged):
     samples = make(damaged[0], "train.workers=2")
     assert len(batches_of(samples)) == len(samples) // 2
-    assert samples.damaged_pictures >= 1
+    assert samples.damaged_images >= 1
 
 
-def test_strict_stops_at_damage(damaged):
+def test_strict_raises_on_damage(damaged):
     samples = make(damaged[0], "train.strict=true", "train.workers=0")
-    places = [(0, index) for index in range(len(samples))]
-    with pytest.raises(BadRecord, match="is damaged"):
-        list(Loader(samples, places))
+    keys = [(0, index) for index in range(len(samples))]
+    with pytest.raises(DamagedRecordError, match="is damaged"):
+        list(BatchLoader(samples, keys))
 
 
-def test_where_nothing_can_be_read_the_run_ends(samples_file, tmp_path):
+def test_a_completely_damaged_file_stops_the_run(samples_file, tmp_path):
     path = Path(shutil.copy(samples_file, tmp_path / "all.h5"))
-    damage(path, list(range(len(SampleFile(path).pictures))))
-    with pytest.raises(BadRecord, match="samples in a row"):
+    damage(path, list(range(len(SampleFile(path).image_ids))))
+    with pytest.raises(DamagedRecordError, match="consecutive samples are damaged"):
         make(path)[(0, 0)]
 
 
 @pytest.mark.parametrize("strict", [False, True])
-def test_a_run_tells_of_damage_in_its_end(damaged, tmp_path, capsys, strict):
+def test_a_run_reports_damage_at_its_end(damaged, tmp_path, capsys, strict):
     args = ["--config", CONFIGS / "smoke.yaml", "--train", damaged[0], "--output", tmp_path / "run"]
     args += ["--device", "cpu", "--set", "train.epochs=1", "train.workers=1", "train.batch_size=2"]
-    status = door(train.main, [str(arg) for arg in [*args, f"train.strict={str(strict).lower()}"]])
+    status = run_command(train.main, [str(arg) for arg in [*args, f"train.strict={str(strict).lower()}"]])
     out, err = capsys.readouterr()
     if strict:
         last = err.strip().splitlines()[-1]
@@ -155,12 +159,14 @@ def test_a_run_tells_of_damage_in_its_end(damaged, tmp_path, capsys, strict):
         assert "is damaged" in last
     else:
         assert status == 0
-        assert "damaged pictures: " in out
+        assert "damaged images: " in out
 
 
-def test_pictures_of_nobody_teach_that_nobody_is_there(with_nobody):
-    samples = make(with_nobody, "train.batch_size=1")
-    (batch,) = (b for b in Loader(samples, [(0, i) for i in range(len(samples))]) if b.joints.shape[1] == 0)
+def test_images_without_people_give_empty_targets(file_without_people):
+    samples = make(file_without_people, "train.batch_size=1")
+    (batch,) = (
+        b for b in BatchLoader(samples, [(0, i) for i in range(len(samples))]) if b.joints.shape[1] == 0
+    )
     assert (batch.images == 77).any()
     assert not batch.person_mask.any()
     maps = targets.draw(batch.joints, batch.person_mask.float() / 255, COCO, samples.settings.targets)
@@ -168,8 +174,8 @@ def test_pictures_of_nobody_teach_that_nobody_is_there(with_nobody):
     assert not maps.any()
 
 
-def test_reading_on_takes_no_more_memory(samples_file):
-    """2,000 samples after the first 200 leave less behind than 30 of them take."""
+def test_reading_does_not_leak_memory(samples_file):
+    """Reading 2,000 samples after the first 200 grows the memory by less than 30 samples."""
     samples = make(samples_file, "train.workers=0")
 
     def read(count):

@@ -1,67 +1,69 @@
-"""Several files as one: each gives an epoch its share, and every sample has its turn."""
+"""Mixed files: each gives its share of an epoch, and all its samples are used equally."""
 
 from collections import Counter
 
 import pytest
 
 from simplepose.cli import arguments
-from simplepose.data.mixing import Mixture
+from simplepose.data.mixing import DatasetMixture
 
 
-def epoch_of(mixture, epoch):
-    return [mixture.place(epoch, position) for position in range(len(mixture))]
+def epoch_locations(mixture, epoch):
+    return [mixture.locate(epoch, position) for position in range(len(mixture))]
 
 
-def test_with_weight_1_an_epoch_has_each_sample_once_in_order():
-    mixture = Mixture([3, 2], [1, 1], 0)
+def test_weight_1_gives_each_sample_once_in_order():
+    mixture = DatasetMixture([3, 2], [1, 1], 0)
     for epoch in (0, 1, 7):
-        assert epoch_of(mixture, epoch) == [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1)]
+        assert epoch_locations(mixture, epoch) == [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1)]
 
 
-def test_whole_weights_repeat_each_sample():
-    counts = Counter(epoch_of(Mixture([4, 3], [1, 3], 0), 5))
+def test_integer_weights_repeat_each_sample():
+    counts = Counter(epoch_locations(DatasetMixture([4, 3], [1, 3], 0), 5))
     assert counts == {**{(0, i): 1 for i in range(4)}, **{(1, i): 3 for i in range(3)}}
 
 
 @pytest.mark.parametrize(
     ("weight", "epochs", "times"), [(0.5, 2, 1), (0.25, 4, 1), (0.75, 4, 3), (1.5, 2, 3), (2.25, 4, 9)]
 )
-def test_parts_of_a_file_take_turns(weight, epochs, times):
-    """However an epoch's share divides the samples, over whole turns each is taken equally often."""
-    mixture = Mixture([5, 12], [1, weight], 3)
+def test_fractional_weights_use_all_samples_equally(weight, epochs, times):
+    """Over complete rounds each sample is used equally often, for any share of an epoch."""
+    mixture = DatasetMixture([5, 12], [1, weight], 3)
     assert len(mixture) == 5 + 12 * weight
     for first in (0, epochs * 10):
-        taken = Counter(place for epoch in range(first, first + epochs) for place in epoch_of(mixture, epoch))
-        assert {taken[1, i] for i in range(12)} == {times}
-        assert {taken[0, i] for i in range(5)} == {epochs}
+        counts = Counter(
+            location for epoch in range(first, first + epochs) for location in epoch_locations(mixture, epoch)
+        )
+        assert {counts[1, i] for i in range(12)} == {times}
+        assert {counts[0, i] for i in range(5)} == {epochs}
 
 
-def test_within_an_epoch_no_sample_comes_twice_of_a_part():
-    mixture = Mixture([10], [0.3], 0)
+def test_a_weight_below_1_repeats_no_sample_in_an_epoch():
+    mixture = DatasetMixture([10], [0.3], 0)
     for epoch in range(3):
-        assert len(set(epoch_of(mixture, epoch))) == 3
+        assert len(set(epoch_locations(mixture, epoch))) == 3
 
 
-def test_a_share_that_does_not_divide_stays_even():
-    """3 of 7 an epoch: after any number of epochs no sample is more than a turn ahead of another."""
-    mixture, taken = Mixture([7], [0.4], 1), Counter()
+def test_usage_stays_even_if_the_counts_do_not_divide():
+    """3 of 7 samples an epoch: after any number of epochs the usage differs by at most 1."""
+    mixture, usage = DatasetMixture([7], [0.4], 1), Counter()
     for epoch in range(20):
-        taken.update(epoch_of(mixture, epoch))
-        counts = [taken[0, i] for i in range(7)]
+        usage.update(epoch_locations(mixture, epoch))
+        counts = [usage[0, i] for i in range(7)]
         assert max(counts) - min(counts) <= 1
 
 
-def test_the_place_depends_on_epoch_and_position_alone():
-    forth, back = Mixture([6, 9], [0.5, 0.7], 4), Mixture([6, 9], [0.5, 0.7], 4)
-    expected = {(epoch, p): forth.place(epoch, p) for epoch in range(4) for p in range(len(forth))}
+def test_the_location_depends_only_on_seed_epoch_and_position():
+    forward, backward = DatasetMixture([6, 9], [0.5, 0.7], 4), DatasetMixture([6, 9], [0.5, 0.7], 4)
+    expected = {(epoch, p): forward.locate(epoch, p) for epoch in range(4) for p in range(len(forward))}
     for epoch, position in reversed(expected):
-        assert back.place(epoch, position) == expected[epoch, position]
-    assert epoch_of(Mixture([6, 9], [0.5, 0.7], 5), 0) != epoch_of(forth, 0)
+        assert backward.locate(epoch, position) == expected[epoch, position]
+    assert epoch_locations(DatasetMixture([6, 9], [0.5, 0.7], 5), 0) != epoch_locations(forward, 0)
 
 
-def test_a_weight_that_leaves_nothing_is_refused():
-    with pytest.raises(ValueError, match=r"a weight of 0.01 leaves none of a file's 7 samples"):
-        Mixture([5, 7], [1, 0.01], 0)
+def test_a_too_small_weight_is_rejected():
+    with pytest.raises(ValueError, match=r"a weight of 0.01 uses none of a file's 7 samples"):
+        DatasetMixture([5, 7], [1, 0.01], 0)
 
 
 @pytest.mark.parametrize(
@@ -73,12 +75,12 @@ def test_a_weight_that_leaves_nothing_is_refused():
         ("x=1/a=3", "x=1/a", 3),
     ],
 )
-def test_a_source_is_a_file_or_a_file_and_its_weight(text, path, weight):
-    source = arguments.source(text)
+def test_a_source_is_a_file_with_an_optional_weight(text, path, weight):
+    source = arguments.weighted_file(text)
     assert (str(source.path), source.weight) == (path, weight)
 
 
 @pytest.mark.parametrize("text", ["a.h5=0", "a.h5=-1", "a.h5=inf", "a.h5=nan", "=2"])
-def test_other_weights_are_refused(text):
+def test_invalid_weights_are_rejected(text):
     with pytest.raises(Exception, match=r"FILE.h5=WEIGHT with a weight above 0, got"):
-        arguments.source(text)
+        arguments.weighted_file(text)

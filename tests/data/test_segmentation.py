@@ -1,13 +1,13 @@
-"""COCO's segmentations -> masks: every way to write one, and what would crash pycocotools."""
+"""Masks from COCO's segmentations: all formats, and input that would crash pycocotools."""
 
 import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
-from simplepose.data.coco import covered, segmentation_mask
+from simplepose.data.coco import segmentation_mask, union_mask
 
 
-def test_every_way_to_write_a_segmentation_gives_the_same_mask():
+def test_all_segmentation_formats_give_the_same_mask():
     mask = np.zeros((6, 9), np.uint8)
     mask[1:4, 2:7] = 1
     packed = coco_mask.encode(np.asfortranarray(mask))
@@ -15,15 +15,21 @@ def test_every_way_to_write_a_segmentation_gives_the_same_mask():
     edges = np.flatnonzero(np.diff(flat)) + 1
     counts = np.diff(np.concatenate([[0], edges, [flat.size]])).tolist()
     outline = [2, 1, 7, 1, 7, 4, 2, 4]
-    halves = [[2, 1, 5, 1, 5, 4, 2, 4], [4, 1, 7, 1, 7, 4, 4, 4]]
-    ways = [[outline], halves, [[3, 3, 4, 4], outline], {"size": [6, 9], "counts": counts}, packed]
-    ways.append({**packed, "counts": packed["counts"].decode()})
-    for way in ways:
-        assert np.array_equal(segmentation_mask({"segmentation": way}, 6, 9), mask > 0), way
+    two_polygons = [[2, 1, 5, 1, 5, 4, 2, 4], [4, 1, 7, 1, 7, 4, 4, 4]]
+    segmentations = [
+        [outline],
+        two_polygons,
+        [[3, 3, 4, 4], outline],
+        {"size": [6, 9], "counts": counts},
+        packed,
+    ]
+    segmentations.append({**packed, "counts": packed["counts"].decode()})
+    for segmentation in segmentations:
+        assert np.array_equal(segmentation_mask({"segmentation": segmentation}, 6, 9), mask > 0), segmentation
     assert np.array_equal(segmentation_mask({"bbox": [2, 1, 5, 3]}, 6, 9), mask > 0)
 
 
-def test_run_lengths_as_text_are_read_as_cocos(rng):
+def test_compressed_run_lengths_decode_as_in_pycocotools(rng):
     for _ in range(60):
         height, width = map(int, rng.integers(1, 40, 2))
         mask = rng.random((height, width)) < rng.choice([0, 0.01, 0.5, 1])
@@ -31,13 +37,13 @@ def test_run_lengths_as_text_are_read_as_cocos(rng):
         assert np.array_equal(segmentation_mask({"segmentation": packed}, height, width), mask)
 
 
-def test_what_several_cover_together(rng):
+def test_union_mask_of_several_annotations(rng):
     masks = rng.random((3, 8, 5)) < 0.3
     written = [{"segmentation": coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))} for mask in masks]
-    together = covered(written, 8, 5)
-    assert np.array_equal(together, masks.any(0))
-    assert together.flags["C_CONTIGUOUS"]
-    assert not covered([], 8, 5).any()
+    union = union_mask(written, 8, 5)
+    assert np.array_equal(union, masks.any(0))
+    assert union.flags["C_CONTIGUOUS"]
+    assert not union_mask([], 8, 5).any()
 
 
 @pytest.mark.parametrize(
@@ -61,6 +67,6 @@ def test_what_several_cover_together(rng):
         ),
     ],
 )
-def test_what_cannot_be_read_is_an_error_and_no_crash(segmentation):
+def test_a_malformed_segmentation_raises_without_a_crash(segmentation):
     with pytest.raises(ValueError, match=r"."):
         segmentation_mask({"segmentation": segmentation, "bbox": [1, 1, 2, 2]}, 60, 90)

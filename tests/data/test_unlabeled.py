@@ -1,14 +1,14 @@
-"""People that a network found and nobody annotated: left out of the loss (`prepare --unlabeled`)."""
+"""Detected people without an annotation are excluded from the loss (`prepare_coco --unlabeled`)."""
 
 import json
 import math
 
 import numpy as np
 import pytest
-from drawn_coco import write_drawn_coco
+from synthetic_coco import write_synthetic_coco
 
-from simplepose.cli import door, prepare_coco
-from simplepose.data.coco import AnnotatedPicture, mark_unlabeled
+from simplepose.cli import prepare_coco, run_command
+from simplepose.data.coco import AnnotatedImage, mark_unlabeled
 from simplepose.data.hdf5.reader import SampleFile
 
 WIDTH, HEIGHT = 200, 100
@@ -16,24 +16,24 @@ ANNOTATED = {"bbox": [10, 10, 40, 80], "keypoints": [30, 50, 2] + 16 * [0, 0, 0]
 
 
 def image(image_id=1, persons=(ANNOTATED,)):
-    return AnnotatedPicture(image_id, f"{image_id}.jpg", HEIGHT, WIDTH, tuple(persons))
+    return AnnotatedImage(image_id, f"{image_id}.jpg", HEIGHT, WIDTH, tuple(persons))
 
 
 def result(left, top, width, height, image_id=1, score=0.9):
-    """A person whose found keypoints span the given box."""
+    """A person whose detected keypoints span the given box."""
     corners = [left, top, 1, left + width, top + height, 1]
     return {"image_id": image_id, "category_id": 1, "keypoints": corners + 15 * [0, 0, 0], "score": score}
 
 
-def written(tmp_path, rows):
+def write_results(tmp_path, rows):
     path = tmp_path / "results.json"
     path.write_text(json.dumps(rows))
     return path
 
 
-def test_only_people_whom_nobody_annotated_are_added_as_crowd_regions(tmp_path):
+def test_only_unannotated_people_are_added_as_crowd_regions(tmp_path):
     rows = [result(12, 12, 36, 76), result(120, 20, 40, 60)]
-    (marked,), added = mark_unlabeled([image()], written(tmp_path, rows))
+    (marked,), added = mark_unlabeled([image()], write_results(tmp_path, rows))
     assert added == 1
     assert marked.persons[0] is ANNOTATED
     left, top, width, height = marked.persons[1]["bbox"]
@@ -42,7 +42,7 @@ def test_only_people_whom_nobody_annotated_are_added_as_crowd_regions(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("row", "why"),
+    ("row", "reason"),
     [
         (result(120, 20, 40, 60, score=0.19), "a low score"),
         (result(120, 20, 40, 60, image_id=2), "another image"),
@@ -50,15 +50,15 @@ def test_only_people_whom_nobody_annotated_are_added_as_crowd_regions(tmp_path):
         ({**result(0, 0, 1, 1), "keypoints": 17 * [0, 0, 0]}, "no keypoint found"),
     ],
 )
-def test_others_are_not_added(tmp_path, row, why):
-    pictures, added = mark_unlabeled([image(), image(2, [])], written(tmp_path, [row]))
-    assert len(pictures[0].persons) == 1, why
-    assert added == (why == "another image")
+def test_other_results_are_not_added(tmp_path, row, reason):
+    images, added = mark_unlabeled([image(), image(2, [])], write_results(tmp_path, [row]))
+    assert len(images[0].persons) == 1, reason
+    assert added == (reason == "another image")
 
 
 def test_no_results_change_nothing(tmp_path):
-    pictures = [image(), image(2, [])]
-    assert mark_unlabeled(pictures, written(tmp_path, [])) == (pictures, 0)
+    images = [image(), image(2, [])]
+    assert mark_unlabeled(images, write_results(tmp_path, [])) == (images, 0)
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_no_results_change_nothing(tmp_path):
         (json.dumps([result(1, 1, 5, 5, image_id=77)]), "other image ids"),
     ],
 )
-def test_a_file_that_is_no_such_results_is_refused_by_name(tmp_path, content, message):
+def test_a_malformed_results_file_is_rejected_with_its_name(tmp_path, content, message):
     path = tmp_path / "results.json"
     path.write_text(content)
     with pytest.raises(ValueError, match=message) as error:
@@ -81,17 +81,17 @@ def test_a_file_that_is_no_such_results_is_refused_by_name(tmp_path, content, me
     assert "results.json" in str(error.value)
 
 
-def test_the_command_leaves_their_regions_out_of_the_loss(tmp_path, capsys):
-    annotations, images = write_drawn_coco(tmp_path / "coco", pictures=2)
+def test_the_command_excludes_their_regions_from_the_loss(tmp_path, capsys):
+    annotations, images = write_synthetic_coco(tmp_path / "coco", num_images=2)
     content = json.loads(annotations.read_text())
     height, width = content["images"][0]["height"], content["images"][0]["width"]
     unknown = result(width - 24, height - 24, 16, 16, image_id=1)
     arguments = ["--annotations", str(annotations), "--images", str(images), "--workers", "1"]
     plain, marked = tmp_path / "plain.h5", tmp_path / "marked.h5"
     assert prepare_coco.main([*arguments, "--output", str(plain)]) == 0
-    results = str(written(tmp_path, [unknown]))
+    results = str(write_results(tmp_path, [unknown]))
     assert prepare_coco.main([*arguments, "--output", str(marked), "--unlabeled", results]) == 0
-    assert "left out of the loss: 1" in capsys.readouterr().out
+    assert "masked out of the loss: 1" in capsys.readouterr().out
     before, after = SampleFile(plain)[0], SampleFile(marked)[0]
     assert len(SampleFile(plain)) == len(SampleFile(marked))
     assert np.array_equal(before.keypoints, after.keypoints)
@@ -103,8 +103,8 @@ def test_the_command_leaves_their_regions_out_of_the_loss(tmp_path, capsys):
     assert (after.mask_miss[height - 20 : height - 10, width - 20 : width - 10] == 0).mean() > 0.5
 
 
-def test_a_missing_results_file_is_refused(tmp_path, capsys):
-    annotations, images = write_drawn_coco(tmp_path / "coco", pictures=1)
+def test_a_missing_results_file_is_rejected(tmp_path, capsys):
+    annotations, images = write_synthetic_coco(tmp_path / "coco", num_images=1)
     arguments = [
         "--annotations",
         str(annotations),
@@ -113,5 +113,5 @@ def test_a_missing_results_file_is_refused(tmp_path, capsys):
         "--output",
         str(tmp_path / "a.h5"),
     ]
-    assert door(prepare_coco.main, [*arguments, "--unlabeled", str(tmp_path / "none.json")]) == 2
+    assert run_command(prepare_coco.main, [*arguments, "--unlabeled", str(tmp_path / "none.json")]) == 2
     assert "none.json" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""The grouping on whatever maps: hypothesis looks for an answer that makes no sense."""
+"""Property tests of the grouping on arbitrary maps."""
 
 import numpy as np
 from hypothesis import HealthCheck, given, settings
@@ -33,20 +33,20 @@ SETTINGS = st.builds(
 
 @settings(max_examples=400, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 @given(maps=MAPS, chosen=SETTINGS)
-def test_every_answer_makes_sense(maps: np.ndarray, chosen: Settings) -> None:
+def test_results_are_valid(maps: np.ndarray, chosen: Settings) -> None:
     found = group(maps, CHAIN, chosen)
     assert np.isfinite(found.keypoints).all()
     assert np.isfinite(found.scores).all()
     assert (np.diff(found.scores) <= 0).all()
     assert (found.found.sum(1) >= chosen.person_joints).all()
-    ends = np.array(maps.shape[:0:-1]) * chosen.stride - 0.5  # the picture's, x and y
+    ends = np.array(maps.shape[:0:-1]) * chosen.stride - 0.5  # of the image, x and y
     assert ((found.keypoints[..., :2] >= -0.5) & (found.keypoints[..., :2] <= ends)).all()
     assert (found.keypoints[..., 2] <= 1).all()
 
 
 @settings(max_examples=100, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 @given(maps=MAPS)
-def test_the_same_maps_give_the_same_answer(maps: np.ndarray) -> None:
+def test_results_are_deterministic(maps: np.ndarray) -> None:
     first, second = group(maps, CHAIN, LENIENT), group(maps.copy(), CHAIN, LENIENT)
     np.testing.assert_array_equal(first.keypoints, second.keypoints)
     np.testing.assert_array_equal(first.scores, second.scores)

@@ -1,4 +1,4 @@
-"""Grouping is calm about odd maps, refuses wrong ones, and runs in threads and under sanitizers."""
+"""Grouping: invalid values and arguments, threads, memory, and C++ tests with sanitizers."""
 
 import subprocess
 import sys
@@ -7,11 +7,11 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import cpp
-import drawn_maps
-import grouping_twin
+import cpp_build
 import numpy as np
 import pytest
+import slow_grouping
+import synthetic_maps
 
 from simplepose.grouping import Settings, group
 from simplepose.skeleton import COCO
@@ -19,50 +19,50 @@ from simplepose.skeleton import COCO
 
 @pytest.mark.parametrize("value", [0, 1, -1, np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("size", [(1, 1), (1, 7), (2, 2), (33, 5)])
-def test_flat_maps_hold_nobody(value: float, size: tuple[int, int]) -> None:
+def test_constant_maps_have_no_people(value: float, size: tuple[int, int]) -> None:
     found = group(np.full((COCO.channels, *size), value, np.float32), COCO)
     assert found.keypoints.shape == (0, 17, 3)
 
 
-def test_what_is_not_finite_counts_as_nothing(rng: np.random.Generator) -> None:
+def test_values_that_are_not_finite_count_as_zero(rng: np.random.Generator) -> None:
     size = (240, 240)
-    maps = drawn_maps.draw(drawn_maps.person(rng, 100, 10, 200)[None], size)
+    maps = synthetic_maps.draw_maps(synthetic_maps.sample_person(rng, 100, 10, 200)[None], size)
     expected = group(maps, COCO)
     maps[COCO.limb_channels, 0] = np.nan
     maps[COCO.keypoint_channels, -1, -3:] = [np.inf, -np.inf, np.nan]
     maps[COCO.person_mask_channel :] = np.nan
     assert len(expected) == 1
-    grouping_twin.assert_same(group(maps, COCO), expected)
+    slow_grouping.assert_same_people(group(maps, COCO), expected)
     maps[COCO.limb_channels] = np.inf
     assert len(group(maps, COCO)) == 0
 
 
-def test_limbs_and_joints_suffice(rng: np.random.Generator) -> None:
-    maps = drawn_maps.draw(drawn_maps.person(rng, 100, 10, 200)[None], (240, 240))
+def test_maps_of_limbs_and_joints_are_sufficient(rng: np.random.Generator) -> None:
+    maps = synthetic_maps.draw_maps(synthetic_maps.sample_person(rng, 100, 10, 200)[None], (240, 240))
     found = group(maps, COCO)
     assert len(found) == 1
-    grouping_twin.assert_same(group(maps[: COCO.keypoint_channels.stop], COCO), found)
+    slow_grouping.assert_same_people(group(maps[: COCO.keypoint_channels.stop], COCO), found)
 
 
 @pytest.mark.parametrize(
     ("maps", "message"),
     [
-        (np.zeros((50, 8, 8)), "float32 NumPy array expected, got float64"),
+        (np.zeros((50, 8, 8)), "expected a float32 NumPy array, got float64"),
         ([[[0.0]]], "got list"),
-        (np.zeros((47, 8, 8), np.float32), r"C at least 48.*got shape \(47, 8, 8\)"),
+        (np.zeros((47, 8, 8), np.float32), r"C >= 48.*got shape \(47, 8, 8\)"),
         (np.zeros((1, 50, 8, 8), np.float32), r"got shape \(1, 50, 8, 8\)"),
-        (np.zeros((50, 0, 8), np.float32), r"at least 1 expected, got shape"),
+        (np.zeros((50, 0, 8), np.float32), r"h >= 1 and w >= 1, got shape"),
         (np.zeros((50, 8, 9), np.float32)[:, :, ::-1], "ascontiguousarray"),
         (np.zeros((8, 8, 50), np.float32).transpose(2, 0, 1), "ascontiguousarray"),
     ],
 )
-def test_refuses_other_maps(maps: np.ndarray, message: str) -> None:
+def test_invalid_maps_are_errors(maps: np.ndarray, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         group(maps, COCO)
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    "invalid",
     [
         *({"stride": 0.0}, {"peak_threshold": 0.0}, {"peak_threshold": float("nan")}, {"max_peaks": 0}),
         {"peak_threshold": 7e-46},
@@ -70,22 +70,25 @@ def test_refuses_other_maps(maps: np.ndarray, message: str) -> None:
         *({"max_connections": 0}, {"person_joints": 0}),
     ],
 )
-def test_refuses_impossible_settings(wrong: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match=next(iter(wrong))):
-        Settings(**wrong)
+def test_invalid_settings_are_errors(invalid: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=next(iter(invalid))):
+        Settings(**invalid)
 
 
-def test_threads_get_the_answers_of_one() -> None:
+def test_results_are_the_same_in_threads() -> None:
     size = (240, 480)
-    scenes = [drawn_maps.draw(drawn_maps.crowd(np.random.default_rng(i), 4, size), size) for i in range(4)]
+    scenes = [
+        synthetic_maps.draw_maps(synthetic_maps.sample_crowd(np.random.default_rng(i), 4, size), size)
+        for i in range(4)
+    ]
     alone = [group(maps, COCO) for maps in scenes]
     with ThreadPoolExecutor(4) as pool:
-        together = list(pool.map(lambda i: group(scenes[i % 4], COCO), range(40)))
-    for i, answer in enumerate(together):
-        grouping_twin.assert_same(answer, alone[i % 4])
+        concurrent = list(pool.map(lambda i: group(scenes[i % 4], COCO), range(40)))
+    for i, result in enumerate(concurrent):
+        slow_grouping.assert_same_people(result, alone[i % 4])
 
 
-def test_other_threads_run_meanwhile(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_group_releases_the_gil(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
     maps = rng.uniform(0, 1, (COCO.channels, 48, 64)).astype(np.float32)
     steps: list[int] = []
     counts: list[int] = []
@@ -96,7 +99,7 @@ def test_other_threads_run_meanwhile(rng: np.random.Generator, monkeypatch: pyte
         counts.append(len(steps))
 
     interval = sys.getswitchinterval()
-    sys.setswitchinterval(60)  # the interpreter changes threads only where one lets it go
+    sys.setswitchinterval(60)  # threads switch only when one releases the GIL
     try:
         worker = threading.Thread(target=work)
         worker.start()
@@ -105,20 +108,22 @@ def test_other_threads_run_meanwhile(rng: np.random.Generator, monkeypatch: pyte
             time.sleep(1e-4)
     finally:
         sys.setswitchinterval(interval)
-    assert counts[1] - counts[0] > 20  # NumPy around the kernels lets go a handful of times
+    assert counts[1] - counts[0] > 20  # NumPy calls around the kernels release it only a few times
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "message"),
     [("test_kernels", "all kernels passed"), ("fuzz_group", "inputs 0 to 5999 passed")],
 )
-def test_under_sanitizers(tmp_path: Path, name: str, told: str) -> None:
-    program = cpp.build(name, tmp_path, "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+def test_cpp_tests_pass_with_sanitizers(tmp_path: Path, name: str, message: str) -> None:
+    program = cpp_build.build(name, tmp_path, "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
     done = subprocess.run([program], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert told in done.stdout
+    assert message in done.stdout
 
 
-def test_only_a_scratch_buffer_grows_with_the_picture(tmp_path: Path) -> None:
-    done = subprocess.run([cpp.build("test_memory", tmp_path)], capture_output=True, text=True, check=False)
+def test_only_the_scratch_buffer_grows_with_the_map_size(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [cpp_build.build("test_memory", tmp_path)], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""Disks that are really full, small enough for a test."""
+"""Real full-disk conditions for tests: a file size limit and a small mounted disk."""
 
 import contextlib
 import resource
@@ -6,12 +6,12 @@ import subprocess
 import sys
 
 import pytest
-from places import ROOT
+from repo_paths import ROOT
 
 
 @contextlib.contextmanager
-def files_of_at_most(size):
-    """Within its block, no file of this process grows beyond `size` bytes: writing on is an OSError."""
+def limit_file_size(size):
+    """Within the block, no file of this process grows beyond `size` bytes: further writes raise OSError."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     try:
@@ -21,25 +21,27 @@ def files_of_at_most(size):
 
 
 def run_on_small_disk(script, size, folder):
-    """Run Python code with a disk of `size` bytes at `folder`, which it is told as sys.argv[1].
+    """Run a Python script with a disk of `size` bytes mounted at `folder`, its sys.argv[1].
+
+    Skips the test if no disk can be mounted.
 
     Returns:
-        What it printed. The test is skipped where no disk may be mounted.
+        The script's standard output.
     """
-    mounted = 'mount -t tmpfs -o size="$1" tmpfs "$2"'
+    mount = 'mount -t tmpfs -o size="$1" tmpfs "$2"'
     try:
         subprocess.run(
-            ["unshare", "-rm", "sh", "-c", mounted, "sh", str(size), folder], check=True, capture_output=True
+            ["unshare", "-rm", "sh", "-c", mount, "sh", str(size), folder], check=True, capture_output=True
         )
     except (OSError, subprocess.CalledProcessError) as error:
-        pytest.skip(f"no disk may be mounted here: {error}")
-    run = f'{mounted} && exec "$3" -c "$4" "$2"'
-    done = subprocess.run(
-        ["unshare", "-rm", "sh", "-c", run, "sh", str(size), folder, sys.executable, script],
+        pytest.skip(f"cannot mount a disk here: {error}")
+    command = f'{mount} && exec "$3" -c "$4" "$2"'
+    process = subprocess.run(
+        ["unshare", "-rm", "sh", "-c", command, "sh", str(size), folder, sys.executable, script],
         cwd=ROOT,
         capture_output=True,
         text=True,
         timeout=120,
     )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    assert process.returncode == 0, process.stderr
+    return process.stdout

@@ -1,4 +1,4 @@
-"""A predictor that knows the answers, to test what stands around a predictor."""
+"""Predictors that know the answers, to test the code around a predictor."""
 
 import _thread
 import signal
@@ -16,18 +16,18 @@ from simplepose.people import People
 from simplepose.skeleton import COCO, Skeleton
 
 
-def labelled_people(annotations: coco_eval.Annotations, image_id: int, skeleton: Skeleton = COCO) -> People:
-    """Everyone with a labelled keypoint, as if found with certainty."""
+def labeled_people(annotations: coco_eval.Annotations, image_id: int, skeleton: Skeleton = COCO) -> People:
+    """Return all people with a labeled keypoint, as detections with score 1."""
     persons = annotations.imgToAnns[image_id]
-    wanted = [p["keypoints"] for p in persons if p["num_keypoints"] and not p["iscrowd"]]
-    keypoints = np.array(wanted, np.float32).reshape(-1, len(skeleton.annotated), 3)
+    rows = [p["keypoints"] for p in persons if p["num_keypoints"] and not p["iscrowd"]]
+    keypoints = np.array(rows, np.float32).reshape(-1, len(skeleton.annotated), 3)
     found = keypoints[..., 2:] > 0
     return People(np.where(found, np.minimum(keypoints, (np.inf, np.inf, 1)), 0), np.ones(len(keypoints)))
 
 
 @dataclass
-class Shown:
-    """A picture as it goes through the predictors here."""
+class FakeModelInput:
+    """An image in place of a model input."""
 
     image: np.ndarray
 
@@ -36,68 +36,69 @@ class Shown:
         return self.image.shape
 
 
-class Answers:
-    """A predictor whose subclass says who is in a picture."""
+class FakePredictor:
+    """A predictor whose subclass returns the people of an image."""
 
-    batch, passes, skeleton, settings = 2, 2, COCO, Settings()
+    batch, max_concurrent_forwards, skeleton, settings = 2, 2, COCO, Settings()
     device = torch.device("cpu")
 
     def people(self, image: np.ndarray) -> People:
         raise NotImplementedError
 
-    def frame(self, image: np.ndarray) -> Shown:
+    def preprocess(self, image: np.ndarray) -> FakeModelInput:
         assert image.dtype == np.uint8
         assert image.ndim == 3
-        return Shown(image)
+        return FakeModelInput(image)
 
-    def see(self, pictures: list[Shown]) -> list[Shown]:
-        return pictures
+    def infer(self, inputs: list[FakeModelInput]) -> list[FakeModelInput]:
+        return inputs
 
-    def group(self, maps: Shown, picture: Shown) -> People:
-        assert maps is picture
+    def group(self, maps: FakeModelInput, model_input: FakeModelInput) -> People:
+        assert maps is model_input
         return self.people(maps.image)
 
     def __call__(self, image: np.ndarray) -> People:
         return self.people(image)
 
 
-class Oracle(Answers):
-    """Answers with the annotated people of the picture it is shown.
+class Oracle(FakePredictor):
+    """Returns the annotated people of each image.
 
-    Call `ending` meets `end`; a signal reaches the main thread and not the one that works here.
+    Call number `interrupt_at_call` raises `interruption`. If that is a signal, it goes to the main thread,
+    not to the thread that calls.
     """
 
-    batch = passes = 1  # of more, some overtake others, and nobody knows which `ending` meets
+    batch = max_concurrent_forwards = 1  # with more, the images of the calls are in no fixed order
 
     def __init__(
         self,
         annotations_path: Path,
         images: Path,
-        ending: int = -1,
-        end: Exception | signal.Signals = signal.SIGINT,
+        interrupt_at_call: int = -1,
+        interruption: Exception | signal.Signals = signal.SIGINT,
         skeleton: Skeleton = COCO,
     ) -> None:
         self.skeleton = skeleton
         annotations = coco_eval.read_annotations(annotations_path, skeleton.annotated)
         self.answers = {}
-        for image_id, image in annotations.imgs.items():
-            picture = sources.read(images / image["file_name"], upright=False)
-            self.answers[picture.tobytes()] = labelled_people(annotations, image_id, skeleton)
-        self.calls, self.ending, self.end = 0, ending, end
+        for image_id, entry in annotations.imgs.items():
+            image = sources.read_image(images / entry["file_name"], upright=False)
+            self.answers[image.tobytes()] = labeled_people(annotations, image_id, skeleton)
+        self.calls, self.interrupt_at_call, self.interruption = 0, interrupt_at_call, interruption
 
     def people(self, image: np.ndarray) -> People:
         self.calls += 1
-        if self.calls == self.ending:
-            if isinstance(self.end, Exception):
-                raise self.end
-            time.sleep(1)  # what went before is written meanwhile
-            _thread.interrupt_main(self.end)
+        if self.calls == self.interrupt_at_call:
+            if isinstance(self.interruption, Exception):
+                raise self.interruption
+            time.sleep(1)  # the earlier results are written meanwhile
+            _thread.interrupt_main(self.interruption)
             time.sleep(0.3)
         return self.answers[image.tobytes()]
 
 
-class Nobody(Answers):
-    """Finds nobody."""
+class NoPeoplePredictor(FakePredictor):
+    """Finds no people."""
 
     def people(self, image: np.ndarray) -> People:
-        return People.nobody(len(COCO.annotated))
+        return People.empty(len(COCO.annotated))

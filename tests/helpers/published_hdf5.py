@@ -1,4 +1,4 @@
-"""A small file of training samples as the published code writes it."""
+"""A small file of training samples in the layout of the published code."""
 
 import json
 
@@ -7,7 +7,7 @@ import numpy as np
 
 
 def write_published(path, crop=512):
-    """A file in the published layout: picture 42 with two samples, then picture 7 with one."""
+    """Write a file in the published layout: image 42 with two samples, then image 7 with one."""
     rng = np.random.default_rng(1)
     joints = rng.uniform(0, 40, (3, 17, 3)).round(1)
     joints[..., 2] = rng.integers(0, 3, (3, 17))

@@ -1,6 +1,6 @@
-"""Readers of each format of results, written from the format's public description alone.
+"""Reader of each result format, written from the format's public documentation alone.
 
-All give the same: {frame's key: None where it could not be read, else its people as (P, J, 3) arrays}.
+All return {frame key: None if the frame could not be read, else its people as a list of (J, 3) arrays}.
 """
 
 import csv
@@ -9,26 +9,26 @@ import re
 
 import numpy as np
 
+# The order in OpenPose's documentation.
 OPENPOSE_BODY_25 = (
     *("Nose", "Neck", "RShoulder", "RElbow", "RWrist", "LShoulder", "LElbow", "LWrist", "MidHip"),
     *("RHip", "RKnee", "RAnkle", "LHip", "LKnee", "LAnkle", "REye", "LEye", "REar", "LEar"),
     *("LBigToe", "LSmallToe", "LHeel", "RBigToe", "RSmallToe", "RHeel"),
 )
-"""As OpenPose's documentation lists them."""
 
 
 def strict_json(text):
-    """JSON as RFC 8259 has it: no NaN, no Infinity; valid Unicode."""
+    """Parse JSON strictly as in RFC 8259: no NaN, no Infinity; valid Unicode."""
 
-    def refuse(word):
-        raise AssertionError(f"{word} is no JSON")
+    def reject(word):
+        raise AssertionError(f"{word} is not valid JSON")
 
-    values = json.loads(text, parse_constant=refuse)
-    json.dumps(values, ensure_ascii=False).encode("utf-8")  # no lone surrogates
+    values = json.loads(text, parse_constant=reject)
+    json.dumps(values, ensure_ascii=False).encode("utf-8")  # no unpaired surrogates
     return values
 
 
-def joints(values):
+def parse_keypoints(values):
     assert len(values) % 3 == 0
     return np.array(values, np.float64).reshape(-1, 3)
 
@@ -46,12 +46,12 @@ def coco(folder):
         assert row["category_id"] == category["id"] == 1
         assert row["file_name"] == images[row["image_id"]]["file_name"]
         assert len(row["keypoints"]) == 3 * len(category["keypoints"])
-        found[row["image_id"] - 1].append(joints(row["keypoints"]))
+        found[row["image_id"] - 1].append(parse_keypoints(row["keypoints"]))
     return found
 
 
 def openpose(folder):
-    """doc/02_output.md of OpenPose; the keys of version 1.3."""
+    """OpenPose's doc/02_output.md; the keys of version 1.3."""
     found = {}
     for path in sorted((folder / "openpose").iterdir()):
         record = strict_json(path.read_text())
@@ -63,13 +63,13 @@ def openpose(folder):
                 []
             ] * 3
             assert len(person["pose_keypoints_2d"]) == 3 * len(OPENPOSE_BODY_25)
-        people = [joints(person["pose_keypoints_2d"]) for person in record["people"]]
+        people = [parse_keypoints(person["pose_keypoints_2d"]) for person in record["people"]]
         found[name] = None if "error" in record else people
     return found
 
 
 def alphapose(folder):
-    """docs/output.md of AlphaPose, `box` and `idx` as its results have them."""
+    """AlphaPose's docs/output.md; `box` and `idx` as in its results."""
     frames = strict_json((folder / "alphapose-frames.json").read_text())
     keys = {frame["image_id"]: frame["frame"] for frame in frames if "error" not in frame}
     found = {frame["frame"]: None if "error" in frame else [] for frame in frames}
@@ -77,12 +77,12 @@ def alphapose(folder):
         assert row["category_id"] == 1
         assert len(row["box"]) == 4
         assert isinstance(row["idx"], int)
-        found[keys[row["image_id"]]].append(joints(row["keypoints"]))
+        found[keys[row["image_id"]]].append(parse_keypoints(row["keypoints"]))
     return found
 
 
 def csv_table(folder):
-    """RFC 4180: CRLF, quotes doubled, as many fields in each record."""
+    """RFC 4180: CRLF, doubled quotes, the same number of fields in each record."""
     raw = (folder / "people.csv").read_bytes()
     assert raw.endswith(b"\r\n")
     with (folder / "people.csv").open(newline="", encoding="utf-8") as file:
@@ -94,12 +94,12 @@ def csv_table(folder):
         people = found.setdefault(int(row["frame"]), None if row["error"] else [])
         if row["score"]:
             cells = [row[name] for name in header[header.index("box_height") + 1 :]]
-            people.append(joints([float(cell or 0) for cell in cells]))
+            people.append(parse_keypoints([float(cell or 0) for cell in cells]))
     return found
 
 
 def jsonl(folder):
-    """https://jsonlines.org: a value a line, each ending in a line feed."""
+    """https://jsonlines.org: one value per line, each ending in a line feed."""
     lines = (folder / "people.jsonl").read_bytes().split(b"\n")
     assert lines.pop() == b""
     records = [strict_json(line) for line in lines]
@@ -107,7 +107,7 @@ def jsonl(folder):
     return {
         record["frame"]: None
         if "error" in record
-        else [joints(person["keypoints"]) for person in record["people"]]
+        else [parse_keypoints(person["keypoints"]) for person in record["people"]]
         for record in records
     }
 

@@ -1,4 +1,4 @@
-"""Training runs as a user starts them: in processes of their own, under each launcher."""
+"""Training runs in separate processes, as users start them, with each launcher."""
 
 from __future__ import annotations
 
@@ -11,95 +11,96 @@ import time
 from pathlib import Path
 from typing import Any
 
-from places import CONFIGS, ROOT
+from repo_paths import CONFIGS, ROOT
 
 from simplepose.models import checkpoints
 
-SMALL = ["train.workers=0", "augment.size=[64,128]", "train.log_steps=1", "train.ema_decay=0"]
+SMALL_RUN = ["train.workers=0", "augment.size=[64,128]", "train.log_steps=1", "train.ema_decay=0"]
 
 
 def environment() -> dict[str, str]:
-    """One thread a process, and nothing of a launcher that runs the tests."""
-    named = {
+    """Return environment variables for one thread per process, without those of a launcher of the tests."""
+    inherited = {
         name: value for name, value in os.environ.items() if not name.startswith(("TORCHELASTIC", "MASTER_"))
     }
-    return {**named, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}
+    return {**inherited, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}
 
 
 def arguments(samples: Path, run: Path, *overrides: str, more: tuple[str, ...] = ()) -> list[str]:
-    """What follows the tool's name."""
+    """Return the command-line arguments of a small training run."""
     args = ["--config", str(CONFIGS / "smoke.yaml"), "--train", str(samples), "--output", str(run)]
-    return [*args, "--device", "cpu", *more, "--set", *SMALL, *overrides]
+    return [*args, "--device", "cpu", *more, "--set", *SMALL_RUN, *overrides]
 
 
-def alone() -> list[str]:
-    """tools/train.py in one process."""
+def single_process_command() -> list[str]:
+    """Return the command that starts tools/train.py in one process."""
     return [sys.executable, str(ROOT / "tools/train.py")]
 
 
-TOOL = ROOT / "tools/train_distributed.py"
+TRAIN_DISTRIBUTED = ROOT / "tools/train_distributed.py"
 
 
-def torchrun(processes: int = 2, *options: str, script: Path = TOOL) -> list[str]:
-    """A script under torchrun; `options` are torchrun's."""
+def torchrun_command(processes: int = 2, *options: str, script: Path = TRAIN_DISTRIBUTED) -> list[str]:
+    """Return the command that starts a script with torchrun; `options` are those of torchrun."""
     launcher = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={processes}"]
     standalone = [] if any(option.startswith("--nnodes") for option in options) else ["--standalone"]
     return [*launcher, *standalone, *options, str(script)]
 
 
-def launch(processes: int = 2, script: Path = TOOL) -> list[str]:
-    """The same under torch.distributed.launch."""
+def launch_command(processes: int = 2, script: Path = TRAIN_DISTRIBUTED) -> list[str]:
+    """Return the command that starts a script with torch.distributed.launch."""
     launcher = [sys.executable, "-m", "torch.distributed.launch", f"--nproc_per_node={processes}"]
     return [*launcher, f"--master_port={free_port()}", str(script)]
 
 
 def start(command: list[str], **options: Any) -> subprocess.Popen[str]:
-    """Start it, its output in a pipe."""
+    """Start a command with its output in a pipe."""
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     return subprocess.Popen(command, env=environment(), text=True, **pipes, **options)
 
 
-def finish(command: list[str], timeout: float = 240) -> str:
-    """Run it to its successful end; returns what it printed."""
-    done = subprocess.run(
+def run_to_end(command: list[str], timeout: float = 240) -> str:
+    """Run a command, check that it succeeds, and return its output."""
+    result = subprocess.run(
         command, env=environment(), capture_output=True, text=True, timeout=timeout, check=False
     )
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
-    return done.stdout + done.stderr
+    assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-4000:]
+    return result.stdout + result.stderr
 
 
-def newest(run: Path) -> dict[str, Any]:
-    """What the newest checkpoint holds."""
-    return checkpoints.read_training(max(run.glob("checkpoint_*.pt")))
+def load_newest_checkpoint(run: Path) -> dict[str, Any]:
+    """Load the newest checkpoint of a run."""
+    return checkpoints.load_training_checkpoint(max(run.glob("checkpoint_*.pt")))
 
 
 def journal(run: Path) -> list[dict[str, Any]]:
-    """All its lines; none before there is a file."""
+    """Return all lines of a run's journal; none if the file does not exist yet."""
     path = run / "journal.jsonl"
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
-def losses(run: Path) -> dict[int, float]:
-    """Step -> loss, as the journal tells it last."""
+def step_losses(run: Path) -> dict[int, float]:
+    """Return the last loss in the journal for each step."""
     return {line["step"]: line["loss"] for line in journal(run) if line["kind"] == "step"}
 
 
 def free_port() -> int:
-    """A port of this machine that nobody listens on."""
+    """Return an unused port of this machine."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
 
 
-def children(process: subprocess.Popen[str]) -> list[int]:
-    """The launcher's processes."""
-    listed = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=False)
-    return [int(line) for line in listed.stdout.split()]
+def child_pids(process: subprocess.Popen[str]) -> list[int]:
+    """Return the process ids of a launcher's children."""
+    result = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=False)
+    return [int(line) for line in result.stdout.split()]
 
 
 def wait_for(condition, process: subprocess.Popen[str], seconds: float = 120) -> None:
-    end = time.monotonic() + seconds
+    """Wait until a condition is true, while the process runs."""
+    deadline = time.monotonic() + seconds
     while not condition():
         assert process.poll() is None, process.communicate()[0][-3000:]
-        assert time.monotonic() < end, "waited in vain"
+        assert time.monotonic() < deadline, "timed out"
         time.sleep(0.01)

@@ -1,11 +1,11 @@
-"""A small network in training, on drawn samples."""
+"""A small trainer on synthetic samples."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import torch
-from places import CONFIGS
+from repo_paths import CONFIGS
 
 from simplepose import config
 from simplepose.config import Settings
@@ -17,20 +17,20 @@ from simplepose.skeleton import COCO
 from simplepose.training.trainer import Trainer
 
 
-def settings_of(*overrides: str) -> Settings:
-    """The smoke settings on samples of 64 x 128, with no limit that the first losses reach."""
-    always = ("train.workers=0", "augment.size=[64,128]", "train.loss_limit=1e9")
-    return config.load(CONFIGS / "smoke.yaml", [*always, *overrides])
+def make_settings(*overrides: str) -> Settings:
+    """Return the smoke settings for samples of 64 x 128, with a loss limit above the initial losses."""
+    base = ("train.workers=0", "augment.size=[64,128]", "train.loss_limit=1e9")
+    return config.load(CONFIGS / "smoke.yaml", [*base, *overrides])
 
 
-def trainer_of(settings: Settings, data_parallel: bool = False) -> Trainer:
-    """Fresh, on the CPU."""
+def make_trainer(settings: Settings, data_parallel: bool = False) -> Trainer:
+    """Build a new trainer on the CPU."""
     torch.manual_seed(settings.train.seed)
     network = IMHN.from_settings(settings.model, COCO.channels)
     return Trainer(Model(network, settings, COCO), torch.device("cpu"), data_parallel=data_parallel)
 
 
-def batch_of(settings: Settings, path: Path, first: int = 0, count: int = 2) -> Batch:
-    """Some samples of the file."""
+def make_batch(settings: Settings, path: Path, first: int = 0, count: int = 2) -> Batch:
+    """Collate `count` samples of a file, from sample `first` on."""
     samples = TrainingSamples(path, settings, COCO)
     return collate([samples[(0, first + i)] for i in range(count)])

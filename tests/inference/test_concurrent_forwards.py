@@ -1,4 +1,4 @@
-"""Several passes of the network at once: each has its share of the cores, and other threads keep theirs."""
+"""Concurrent forward passes: each has its part of the cores, and other threads keep theirs."""
 
 import subprocess
 import sys
@@ -8,80 +8,82 @@ import time
 import numpy as np
 import pytest
 import torch
-from test_pipeline import Given, Sees, frames
+from test_pipeline import ListSource, ScriptedPredictor, make_frames
 
-from simplepose.inference.concurrency import MOST, passes
+from simplepose.inference.concurrency import MAX_CPU_CONCURRENT_FORWARDS, max_concurrent_forwards
 from simplepose.inference.pipeline import Pipeline
 
 SCRIPT = """
 import sys, threading
 import torch
-from simplepose.inference.concurrency import share, threads
+from simplepose.inference.concurrency import forward_thread_pool, limit_torch_threads
 
-told = {}
+counts = {}
 torch.set_num_threads(4)
 
-def note(name, *shares):
-    for take in shares:
-        take()
+def count(name, *initializers):
+    for initialize in initializers:
+        initialize()
     torch.randn(64, 64) @ torch.randn(64, 64)
-    told[name] = torch.get_num_threads()
+    counts[name] = torch.get_num_threads()
 
-def run(name, *shares):
-    thread = threading.Thread(target=note, args=(name, *shares))
+def run(name, *initializers):
+    thread = threading.Thread(target=count, args=(name, *initializers))
     thread.start()
     thread.join()
 
-note("here")
-run("half", share(2))
-run("each", share(4))
-run("more than there are", share(9))
-run("all", share(1))
-with threads(3) as three:  # begun at one moment
-    met = threading.Barrier(3)
-    told["three"] = set(three.map(lambda _: (torch.get_num_threads(), met.wait())[0], range(3)))
+count("main")
+run("half", limit_torch_threads(2))
+run("quarter", limit_torch_threads(4))
+run("more parts than cores", limit_torch_threads(9))
+run("all", limit_torch_threads(1))
+with forward_thread_pool(3) as pool:  # its threads start at the same time
+    barrier = threading.Barrier(3)
+    counts["pool"] = set(pool.map(lambda _: (torch.get_num_threads(), barrier.wait())[0], range(3)))
 run("later")
-note("here again")
-print(told)
+count("main again")
+print(counts)
 """
 
 
-def test_a_share_is_of_this_thread_alone():
+def test_thread_limit_applies_to_its_own_thread_only():
     done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, timeout=300)
-    expected = {"here": 4, "half": 2, "each": 1, "more than there are": 1, "all": 4}
-    expected |= {"three": {1}, "later": 4, "here again": 4}
+    expected = {"main": 4, "half": 2, "quarter": 1, "more parts than cores": 1, "all": 4}
+    expected |= {"pool": {1}, "later": 4, "main again": 4}
     assert done.stdout == f"{expected}\n", done.stderr
 
 
-@pytest.mark.parametrize(("device", "most"), [("cpu", MOST), ("cuda", 2), ("meta", 1)])
-def test_passes_of_a_device(device, most):
-    assert 1 <= passes(torch.device(device)) <= most
+@pytest.mark.parametrize(
+    ("device", "maximum"), [("cpu", MAX_CPU_CONCURRENT_FORWARDS), ("cuda", 2), ("meta", 1)]
+)
+def test_number_of_concurrent_forwards_of_each_device(device, maximum):
+    assert 1 <= max_concurrent_forwards(torch.device(device)) <= maximum
 
 
-class Busy(Sees):
-    """Counts how many passes go on at once, and waits a while for another."""
+class SlowPredictor(ScriptedPredictor):
+    """Counts the concurrent forward passes, each of which takes a while."""
 
-    batch, passes = 1, 3
+    batch, max_concurrent_forwards = 1, 3
 
     def __init__(self):
         super().__init__()
-        self.most, self._now, self._lock = 0, 0, threading.Lock()
+        self.max_running, self._running, self._lock = 0, 0, threading.Lock()
 
-    def see(self, pictures):
+    def infer(self, inputs):
         with self._lock:
-            self._now += 1
-            self.most = max(self.most, self._now)
+            self._running += 1
+            self.max_running = max(self.max_running, self._running)
         time.sleep(0.02)
         with self._lock:
-            self._now -= 1
-        return super().see(pictures)
+            self._running -= 1
+        return super().infer(inputs)
 
 
-@pytest.mark.parametrize(("live", "at_once"), [(False, 3), (True, 1)])
-def test_so_many_go_on_at_once_but_one_of_a_live_source_whose_newest_frame_is_wanted(live, at_once):
-    predictor, source = Busy(), Given(frames(20))
+@pytest.mark.parametrize(("live", "concurrent"), [(False, 3), (True, 1)])
+def test_forwards_run_concurrently_except_for_live_sources(live, concurrent):
+    predictor, source = SlowPredictor(), ListSource(make_frames(20))
     source.live = live
     results = list(Pipeline(predictor).run(source))
     assert [result.frame.number for result in results] == list(range(20))
-    assert predictor.most == at_once
+    assert predictor.max_running == concurrent
     assert np.all([result.people.keypoints[0, 0, 0] == result.frame.number for result in results])

@@ -1,4 +1,4 @@
-"""The pipeline: each frame comes out once, in order, as the predictor alone sees it; no thread is left."""
+"""The pipeline: each frame comes out once, in order, as from the predictor alone, and no thread remains."""
 
 import gc
 import threading
@@ -12,84 +12,84 @@ import torch
 
 import simplepose
 from simplepose.frames import BadFrame, Frame
-from simplepose.inference.pipeline import IN_A_ROW, Pipeline, Seen
+from simplepose.inference.pipeline import MAX_CONSECUTIVE_FAILURES, FrameResult, Pipeline
 from simplepose.people import People
-from simplepose.synthetic.demo_images import write_samples
+from simplepose.synthetic.demo_images import write_demo_images
 
 FAST = ["inference.height=128", "inference.flip=false"]
 
 
-class Given:
-    """A source of frames that are at hand; ends with a fault if one is given."""
+class ListSource:
+    """A list of frames as a source; raises `error` at the end if one is given."""
 
-    live, frames_per_second, name = False, None, "given"
+    live, frames_per_second, name = False, None, "fake"
 
-    def __init__(self, frames, fault=None):
-        self.frames, self.fault, self.total = frames, fault, None
-        self.begun, self.closed = 0, 0
+    def __init__(self, frames, error=None):
+        self.frames, self.error, self.total = frames, error, None
+        self.read_count, self.closed = 0, 0
 
     def __iter__(self):
         for frame in self.frames:
-            self.begun += 1
+            self.read_count += 1
             yield frame
-        if self.fault is not None:
-            raise self.fault
+        if self.error is not None:
+            raise self.error
 
     def close(self):
         self.closed += 1
 
 
-class Sees:
-    """In a predictor's place: the test says how long each step takes; a frame's people tell its number."""
+class ScriptedPredictor:
+    """A predictor with given delays and failures; the keypoints of a frame's people are its number."""
 
-    batch, passes, device = 3, 2, torch.device("cpu")
+    batch, max_concurrent_forwards, device = 3, 2, torch.device("cpu")
 
-    def __init__(self, pause=lambda step, number: 0.0, fails=()):
-        self.pause, self.fails, self.batches = pause, fails, []
+    def __init__(self, delay=lambda stage, number: 0.0, failures=()):
+        self.delay, self.failures, self.batches = delay, failures, []
 
-    def _do(self, step, number):
-        time.sleep(self.pause(step, number))
-        if (step, number) in self.fails:
+    def _run(self, stage, number):
+        time.sleep(self.delay(stage, number))
+        if (stage, number) in self.failures:
             raise RuntimeError(f"no luck\nwith {number}")
 
-    def frame(self, image):
+    def preprocess(self, image):
         number = int(image[0, 0, 0])
-        self._do("frame", number)
-        return type("Framed", (), {"shape": image.shape, "number": number, "to_picture": None})
+        self._run("frame", number)
+        return type("FakeModelInput", (), {"shape": image.shape, "number": number, "to_image": None})
 
-    def see(self, pictures):
-        self.batches.append([picture.number for picture in pictures])
-        assert len({picture.shape for picture in pictures}) == 1
-        for picture in pictures:
-            self._do("see", picture.number)
-        return [picture.number for picture in pictures]
+    def infer(self, inputs):
+        self.batches.append([model_input.number for model_input in inputs])
+        assert len({model_input.shape for model_input in inputs}) == 1
+        for model_input in inputs:
+            self._run("see", model_input.number)
+        return [model_input.number for model_input in inputs]
 
-    def group(self, maps, picture):
-        assert maps == picture.number
-        self._do("group", picture.number)
-        return People(np.full((1, 17, 3), picture.number), np.ones(1))
+    def group(self, maps, model_input):
+        assert maps == model_input.number
+        self._run("group", model_input.number)
+        return People(np.full((1, 17, 3), model_input.number), np.ones(1))
 
 
-def frames(count, shapes=((4, 6),)):
+def make_frames(count, shapes=((4, 6),)):
     return [Frame(n, f"{n}.jpg", np.full((*shapes[n % len(shapes)], 3), n, np.uint8)) for n in range(count)]
 
 
-def numbers(results):
-    """Of each result; a good one's people are its own."""
+def frame_numbers(results):
+    """Yield the frame number of each result, and check that good frames have their own people."""
     for result in results:
-        if isinstance(result, Seen):
+        if isinstance(result, FrameResult):
             assert result.people.keypoints[0, 0, 0] == result.frame.number
-        yield result.frame.number if isinstance(result, Seen) else result.number
+        yield result.frame.number if isinstance(result, FrameResult) else result.number
 
 
 @pytest.fixture(scope="module")
 def mobile():
-    """Loaded before threads are counted: OpenVINO keeps one of its own from when it is first imported."""
+    """Load the network before threads are counted: OpenVINO keeps a thread from its first import on."""
     return simplepose.load("imhn_mobile", settings_overrides=FAST, batch=2)
 
 
 @pytest.fixture(autouse=True)
-def no_thread_is_left():
+def check_no_thread_remains():
     before = set(threading.enumerate())
     yield
     gc.collect()
@@ -98,20 +98,22 @@ def no_thread_is_left():
 
 @pytest.mark.parametrize("threads", [1, 3])
 def test_every_frame_comes_out_once_and_in_order(threads, rng):
-    """Whichever step is slow for which frame, and whichever shapes follow each other."""
-    pauses = rng.choice([0, 0, 0.004], (3, 40))
-    predictor = Sees(lambda step, number: pauses[("frame", "see", "group").index(step), number])
-    source = Given(frames(40, [(4, 6), (6, 4), (4, 6), (8, 8)]))
-    order = []
+    """Any stage can be slow for any frame, and shapes change from frame to frame."""
+    delays = rng.choice([0, 0, 0.004], (3, 40))
+    predictor = ScriptedPredictor(
+        lambda stage, number: delays[("frame", "see", "group").index(stage), number]
+    )
+    source = ListSource(make_frames(40, [(4, 6), (6, 4), (4, 6), (8, 8)]))
+    tracked = []
 
     def track(people, frame):
-        order.append(frame.number)
+        tracked.append(frame.number)
         return people
 
     pipeline = Pipeline(predictor, track, lambda frame, people, maps: frame.image.copy(), threads=threads)
     results = list(pipeline.run(source))
-    assert list(numbers(results)) == order == list(range(40))
-    assert all((result.drawn == result.frame.number).all() for result in results)
+    assert list(frame_numbers(results)) == tracked == list(range(40))
+    assert all((result.visualization == result.frame.number).all() for result in results)
     assert max(map(len, predictor.batches)) <= 3
     assert source.closed
     assert {name: timing.count for name, timing in pipeline.timings.items()} == {
@@ -120,27 +122,27 @@ def test_every_frame_comes_out_once_and_in_order(threads, rng):
     }
 
 
-def test_those_that_wait_go_through_the_network_together():
+def test_waiting_frames_share_batches():
     all_wait = threading.Event()
 
-    def pause(step, number):
-        if (step, number) == ("frame", 9):
+    def delay(stage, number):
+        if (stage, number) == ("frame", 9):
             all_wait.set()
-        return 0 if step != "see" or all_wait.wait(30) else 1
+        return 0 if stage != "see" or all_wait.wait(30) else 1
 
-    predictor = Sees(pause)
-    list(Pipeline(predictor).run(Given(frames(10))))
+    predictor = ScriptedPredictor(delay)
+    list(Pipeline(predictor).run(ListSource(make_frames(10))))
     assert sorted(number for batch in predictor.batches for number in batch) == list(range(10))
     assert 3 in map(len, predictor.batches)
 
 
-@pytest.mark.parametrize("step", ["frame", "see", "group"])
-def test_a_frame_that_fails_is_told_in_its_place(step):
-    predictor = Sees(fails={(step, 3), (step, 5)})
-    given = frames(9)
-    given[7] = BadFrame(7, "7.jpg", "cut off")
-    results = list(Pipeline(predictor).run(Given(given)))
-    assert list(numbers(results)) == list(range(9))
+@pytest.mark.parametrize("stage", ["frame", "see", "group"])
+def test_a_frame_that_fails_becomes_a_bad_frame_in_its_place(stage):
+    predictor = ScriptedPredictor(failures={(stage, 3), (stage, 5)})
+    frames = make_frames(9)
+    frames[7] = BadFrame(7, "7.jpg", "cut off")
+    results = list(Pipeline(predictor).run(ListSource(frames)))
+    assert list(frame_numbers(results)) == list(range(9))
     bad = {result.number: result for result in results if isinstance(result, BadFrame)}
     assert set(bad) == {3, 5, 7}
     assert bad[3].name == "3.jpg"
@@ -148,69 +150,74 @@ def test_a_frame_that_fails_is_told_in_its_place(step):
     assert bad[7].reason == "cut off"
 
 
-def test_when_all_fail_the_run_ends():
-    predictor = Sees(fails={("see", number) for number in range(100)})
-    seen = []
-    with pytest.raises(ValueError, match=rf"{IN_A_ROW} frames in a row failed; the last, \d+.jpg: .*no luck"):
-        seen += Pipeline(predictor).run(Given(frames(100)))
-
-
-def test_unreadable_frames_in_a_row_are_the_frames_fault():
-    bad = [BadFrame(number, "x", "no") for number in range(3 * IN_A_ROW)]
-    assert list(Pipeline(Sees()).run(Given(bad))) == bad
-
-
-def test_what_the_source_raises_is_raised_after_all_before_it():
+def test_too_many_consecutive_failures_end_the_run():
+    predictor = ScriptedPredictor(failures={("see", number) for number in range(100)})
     results = []
-    run = Pipeline(Sees(lambda *_: 0.002)).run(Given(frames(8), ConnectionError("gone")))
+    message = rf"{MAX_CONSECUTIVE_FAILURES} frames in a row failed; the last, \d+.jpg: .*no luck"
+    with pytest.raises(ValueError, match=message):
+        results += Pipeline(predictor).run(ListSource(make_frames(100)))
+
+
+def test_many_consecutive_unreadable_frames_do_not_end_the_run():
+    bad = [BadFrame(number, "x", "no") for number in range(3 * MAX_CONSECUTIVE_FAILURES)]
+    assert list(Pipeline(ScriptedPredictor()).run(ListSource(bad))) == bad
+
+
+def test_an_error_of_the_source_is_raised_after_all_earlier_results():
+    results = []
+    source = ListSource(make_frames(8), ConnectionError("gone"))
+    run = Pipeline(ScriptedPredictor(lambda *_: 0.002)).run(source)
     with pytest.raises(ConnectionError, match="gone"):
         results.extend(result for result in run)
-    assert list(numbers(results)) == list(range(8))
+    assert list(frame_numbers(results)) == list(range(8))
 
 
-def test_who_leaves_ends_it_all():
-    source = Given(frames(100))
-    results = Pipeline(Sees()).run(source)
+def test_leaving_the_iteration_ends_the_pipeline():
+    source = ListSource(make_frames(100))
+    results = Pipeline(ScriptedPredictor()).run(source)
     assert [next(results).frame.number for _ in range(3)] == [0, 1, 2]
     results.close()
     assert source.closed
-    assert source.begun < 100
+    assert source.read_count < 100
 
 
-def test_a_slow_reader_of_results_holds_the_source_back():
-    """And the room does not grow with the number of frames."""
-    source = Given(frames(200))
-    results = Pipeline(Sees()).run(source)
-    most = 0
+def test_a_slow_consumer_limits_the_frames_in_progress():
+    """The limit does not grow with the number of frames."""
+    source = ListSource(make_frames(200))
+    results = Pipeline(ScriptedPredictor()).run(source)
+    max_in_progress = 0
     for number, _ in enumerate(results):
         time.sleep(0.002)
-        most = max(most, source.begun - number)
-    assert most <= 2 + (3 + Sees.passes) * Sees.batch + 1
+        max_in_progress = max(max_in_progress, source.read_count - number)
+    assert (
+        max_in_progress <= 2 + (3 + ScriptedPredictor.max_concurrent_forwards) * ScriptedPredictor.batch + 1
+    )
 
 
-def test_a_live_source_is_asked_when_there_is_room():
-    source = Given(frames(50))
+def test_a_live_source_is_not_read_in_advance():
+    source = ListSource(make_frames(50))
     source.live = True
-    most = max(source.begun - number for number, _ in enumerate(Pipeline(Sees()).run(source)))
-    assert most <= 2 + Sees.batch + 1
+    results = Pipeline(ScriptedPredictor()).run(source)
+    max_in_progress = max(source.read_count - number for number, _ in enumerate(results))
+    assert max_in_progress <= 2 + ScriptedPredictor.batch + 1
 
 
-def test_an_empty_source_gives_nothing():
-    assert list(Pipeline(Sees()).run(Given([]))) == []
+def test_an_empty_source_gives_no_results():
+    assert list(Pipeline(ScriptedPredictor()).run(ListSource([]))) == []
 
 
-def test_it_finds_what_the_predictor_finds(mobile, tmp_path):
-    pictures = [cv2.imread(str(path)) for path in map(Path, write_samples(tmp_path))]
-    given = [Frame(n, str(n), image) for n, image in enumerate(pictures)]
-    given.insert(1, BadFrame(9, "bad", "cut"))
-    kept = []
+def test_pipeline_finds_the_same_people_as_the_predictor(mobile, tmp_path):
+    images = [cv2.imread(str(path)) for path in map(Path, write_demo_images(tmp_path))]
+    frames = [Frame(n, str(n), image) for n, image in enumerate(images)]
+    frames.insert(1, BadFrame(9, "bad", "cut"))
+    channels = []
 
     def draw(frame, people, maps):
-        kept.append(maps.values.shape[0])
+        channels.append(maps.values.shape[0])
         return frame.image
 
-    results = list(Pipeline(mobile, draw=draw, keep_maps=True).run(Given(given)))
-    assert results.pop(1) is given[1]
-    for image, result in zip(pictures, results, strict=True):
+    results = list(Pipeline(mobile, draw=draw, keep_maps=True).run(ListSource(frames)))
+    assert results.pop(1) is frames[1]
+    for image, result in zip(images, results, strict=True):
         assert np.allclose(result.people.keypoints, mobile(image).keypoints, atol=0.02)
-    assert kept == [mobile.skeleton.channels] * len(pictures)
+    assert channels == [mobile.skeleton.channels] * len(images)

@@ -9,7 +9,7 @@ import pytest
 
 import simplepose
 from simplepose.skeleton import COCO
-from simplepose.synthetic.demo_images import PORTRAIT
+from simplepose.synthetic.demo_images import PORTRAIT_PATH
 
 SIZE_HW = (600, 512)
 SHOULDERS = {"left_shoulder": (462, 408), "right_shoulder": (77, 410)}
@@ -19,7 +19,7 @@ FACE = {"nose": (268, 237), "left_eye": (303, 187), "right_eye": (221, 189)}
 
 @pytest.fixture(scope="module")
 def people():
-    path = Path(matplotlib.get_data_path(), PORTRAIT)
+    path = Path(matplotlib.get_data_path(), PORTRAIT_PATH)
     if not path.is_file():
         pytest.skip(f"matplotlib is installed without its sample image {path}")
     image = cv2.imread(str(path))

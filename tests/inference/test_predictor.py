@@ -1,13 +1,13 @@
-"""The predictor: any picture to people in its own pixels, the same by every path."""
+"""The predictor: people in pixels of the image, for images of any size and all ways to call it."""
 
 from dataclasses import replace
 
 import cv2
-import drawn_maps
 import numpy as np
 import pytest
+import synthetic_maps
 import torch
-from places import CONFIGS
+from repo_paths import CONFIGS
 from stick_body import upright
 from torch import nn
 
@@ -15,47 +15,47 @@ import simplepose
 from simplepose import config, geometry
 from simplepose.config import InferenceSettings
 from simplepose.inference import predictor as predictor_module
-from simplepose.inference.heatmaps import MapMaker, Maps
+from simplepose.inference.heatmaps import Maps, MultiScaleNetwork
 from simplepose.inference.predictor import Predictor
-from simplepose.inference.preprocess import PADDING, framed
+from simplepose.inference.preprocess import PADDING_VALUE, preprocess
 from simplepose.models import IMHN, checkpoints
 from simplepose.models.backends import Backend
 from simplepose.models.checkpoints import Model
 from simplepose.skeleton import COCO
 
 
-def brightness(images):
-    """Stands for a network whose every map shows the picture's own brightness, averaged over each cell."""
-    grey = images.float().mean(3)[:, None] / 255
-    return nn.functional.avg_pool2d(grey, 4).expand(-1, COCO.channels, -1, -1)
+def brightness_network(images):
+    """Replace the network: each map is the image's brightness, averaged over each cell."""
+    gray = images.float().mean(3)[:, None] / 255
+    return nn.functional.avg_pool2d(gray, 4).expand(-1, COCO.channels, -1, -1)
 
 
-def standing(images):
-    """Stands for a network that sees one person, in the middle of all that is brighter than the padding."""
-    return torch.from_numpy(np.stack([_standing(image) for image in images.float().mean(3).numpy()]))
+def one_person_network(images):
+    """Replace the network: it finds one person in the center of the region brighter than the padding."""
+    return torch.from_numpy(np.stack([_draw_person_maps(image) for image in images.float().mean(3).numpy()]))
 
 
-def _standing(image):
+def _draw_person_maps(image):
     ys, xs = np.nonzero(image > 0.75 * 255)
     size_hw, corner = (np.ptp(ys) + 1, np.ptp(xs) + 1), (xs.min(), ys.min())
-    joints = np.column_stack([standing_in(size_hw) + corner, np.full(17, 2)])
-    return drawn_maps.draw(joints[None], image.shape)
+    joints = np.column_stack([centered_body(size_hw) + corner, np.full(17, 2)])
+    return synthetic_maps.draw_maps(joints[None], image.shape)
 
 
-def standing_in(size_hw):
-    """(17, 2): x, y of a body in the middle of a picture of this size."""
-    middle = (np.array(size_hw[::-1]) - 1) / 2
-    return 0.9 * min(size_hw[0], 2 * size_hw[1]) * (upright() + np.array([0, 0.05])) + middle
+def centered_body(size_hw):
+    """Return the x, y of a body in the center of an image of this size: (17, 2)."""
+    center = (np.array(size_hw[::-1]) - 1) / 2
+    return 0.9 * min(size_hw[0], 2 * size_hw[1]) * (upright() + np.array([0, 0.05])) + center
 
 
-def map_maker(network=brightness, **settings):
-    """Pictures -> the network's maps."""
+def build_maps_function(network=brightness_network, **settings):
+    """Return a function from an image to the network's maps."""
     settings = InferenceSettings(**{"height": 128, **settings})
-    make = MapMaker(network, COCO, settings, 4, torch.device("cpu"))
+    network_maps = MultiScaleNetwork(network, COCO, settings, 4, torch.device("cpu"))
 
     def maps(image):
-        picture = framed(image, settings)
-        return Maps(make([picture])[0].numpy(), picture.to_picture)
+        model_input = preprocess(image, settings)
+        return Maps(network_maps([model_input])[0].numpy(), model_input.to_image)
 
     return maps
 
@@ -71,7 +71,7 @@ def predictor():
     return Predictor(Model(network, settings, COCO))
 
 
-def picture(rng, height, width):
+def random_image(rng, height, width):
     coarse = rng.integers(0, 256, (max(2, height // 20), max(2, width // 20), 3), dtype=np.uint8)
     return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
 
@@ -79,67 +79,71 @@ def picture(rng, height, width):
 @pytest.mark.parametrize(
     "size", [(1, 1), (1, 300), (300, 1), (97, 203), (240, 320), (12000, 200), (200, 12000)]
 )
-def test_any_size_of_picture_gives_its_people(size, monkeypatch):
-    backend = Backend(standing, "torch", "fp32")
+def test_people_are_found_in_images_of_any_size(size, monkeypatch):
+    backend = Backend(one_person_network, "torch", "fp32")
     monkeypatch.setattr(predictor_module, "build_backend", lambda *_, **__: backend)
     predictor = Predictor(Model(None, config.load(CONFIGS / "smoke.yaml"), COCO))
     image = np.full((*size, 3), 255, np.uint8)
     people = predictor(image)
     assert people.found.shape == (1, 17)
     assert people.found.all()
-    cell_xy = 4 * np.diag(predictor.maps(image).to_picture)
-    assert (np.abs(people.keypoints[0, :, :2] - standing_in(size)) < cell_xy / 2).all()
+    cell_xy = 4 * np.diag(predictor.maps(image).to_image)
+    assert (np.abs(people.keypoints[0, :, :2] - centered_body(size)) < cell_xy / 2).all()
 
 
 @pytest.mark.parametrize("scales", [(1.0,), (0.5,), (2.0,), (0.5, 1.0, 2.0)])
 @pytest.mark.parametrize("size", [(250, 333), (128, 128), (61, 700)])
-def test_a_bright_spot_in_the_maps_leads_back_to_its_pixel(size, scales, rng):
-    make = map_maker(scales=scales)
-    frame_pixel, background = size[0] / 128, (PADDING + 3) / 255
+def test_position_in_the_maps_converts_to_the_pixel_in_the_image(size, scales, rng):
+    compute_maps = build_maps_function(scales=scales)
+    base_pixel, background = size[0] / 128, (PADDING_VALUE + 3) / 255
     for _ in range(5):
         x, y = rng.uniform(0.3, 0.7, 2) * (size[1], size[0])
         ys, xs = np.mgrid[: size[0], : size[1]]
-        spread = 8 * frame_pixel
-        image = PADDING + (255 - PADDING) * np.exp(-((xs - x) ** 2 + (ys - y) ** 2) / (2 * spread**2))
-        maps = make(np.repeat(image[..., None], 3, 2).round().astype(np.uint8))
-        values = np.maximum(maps.values[0] - background, 0) ** 2  # smooth where it begins
+        spread = 8 * base_pixel
+        image = PADDING_VALUE + (255 - PADDING_VALUE) * np.exp(
+            -((xs - x) ** 2 + (ys - y) ** 2) / (2 * spread**2)
+        )
+        maps = compute_maps(np.repeat(image[..., None], 3, 2).round().astype(np.uint8))
+        values = np.maximum(maps.values[0] - background, 0) ** 2  # smooth at its border
         rows, columns = np.mgrid[: values.shape[0], : values.shape[1]]
         cell = np.array([(columns * values).sum(), (rows * values).sum()]) / values.sum()
-        found = geometry.apply_to_points(maps.to_picture, 4 * cell + 1.5)
-        assert np.abs(found - (x, y)).max() < 0.1 * frame_pixel
+        found = geometry.apply_to_points(maps.to_image, 4 * cell + 1.5)
+        assert np.abs(found - (x, y)).max() < 0.1 * base_pixel
 
 
-def test_padding_is_cut_off(rng):
-    maps = map_maker(flip=False)(np.zeros((100, 130, 3), np.uint8))
+def test_maps_do_not_include_the_padding(rng):
+    maps = build_maps_function(flip=False)(np.zeros((100, 130, 3), np.uint8))
     assert maps.values.shape == (50, 32, -(-round(130 * 1.28) // 4))
     assert maps.values[:, :, :-2].max() < 1e-3
 
 
-def test_flip_averaging_treats_both_sides_alike(predictor, rng):
-    image = picture(rng, 128, 192)  # its own frame: nothing is resized
+def test_flip_averaging_is_symmetric(predictor, rng):
+    image = random_image(rng, 128, 192)  # already has the network's size
     mirrored = np.ascontiguousarray(image[:, ::-1])
     plain, other = predictor.maps(image).values, predictor.maps(mirrored).values
     assert np.abs(plain - other[COCO.channel_flip][:, :, ::-1]).max() < 1e-3 * np.abs(plain).max()
-    once = replace(predictor.settings, inference=replace(predictor.settings.inference, flip=False))
-    alone = Predictor(Model(predictor.network, once, COCO)).maps(image).values
-    assert np.abs(alone - plain).max() > 1e-2 * np.abs(plain).max()
+    without_flip = replace(predictor.settings, inference=replace(predictor.settings.inference, flip=False))
+    single = Predictor(Model(predictor.network, without_flip, COCO)).maps(image).values
+    assert np.abs(single - plain).max() > 1e-2 * np.abs(plain).max()
 
 
 def test_no_size_exceeds_the_limits():
-    seen = []
+    sizes = []
 
-    def watching(images):
-        seen.append(tuple(images.shape[1:3]))
-        return brightness(images)
+    def recording_network(images):
+        sizes.append(tuple(images.shape[1:3]))
+        return brightness_network(images)
 
-    make = map_maker(watching, height=640, max_height=256, max_width=384, scales=(0.5, 2.0))
-    make(np.zeros((10, 1000, 3), np.uint8))
-    make(np.zeros((1000, 10, 3), np.uint8))
-    assert all(height <= 256 and width <= 384 for height, width in seen)
+    compute_maps = build_maps_function(
+        recording_network, height=640, max_height=256, max_width=384, scales=(0.5, 2.0)
+    )
+    compute_maps(np.zeros((10, 1000, 3), np.uint8))
+    compute_maps(np.zeros((1000, 10, 3), np.uint8))
+    assert all(height <= 256 and width <= 384 for height, width in sizes)
 
 
 @pytest.mark.parametrize(
-    ("image", "told"),
+    ("image", "message"),
     [
         (np.zeros((4, 4), np.uint8), r"uint8 \(4, 4\)"),
         (np.zeros((4, 4, 4), np.uint8), r"\(4, 4, 4\)"),
@@ -149,24 +153,24 @@ def test_no_size_exceeds_the_limits():
         (None, "NoneType"),
     ],
 )
-def test_what_is_no_picture_is_told(predictor, image, told):
-    with pytest.raises(ValueError, match=told):
+def test_invalid_images_are_rejected(predictor, image, message):
+    with pytest.raises(ValueError, match=message):
         predictor(image)
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
-def test_half_precision_is_close(predictor, rng, precision):
-    image = picture(rng, 128, 192)
+def test_half_precision_is_close_to_full_precision(predictor, rng, precision):
+    image = random_image(rng, 128, 192)
     half = Predictor(Model(predictor.network, predictor.settings, COCO), "cpu", precision)
     plain = predictor.maps(image).values
     assert np.abs(half.maps(image).values - plain).max() < 0.1 * np.abs(plain).max()
     assert predictor.network.stem.conv.conv.weight.dtype == torch.float32
 
 
-def test_a_saved_model_answers_the_same(predictor, rng, tmp_path):
+def test_a_saved_and_loaded_model_computes_the_same_maps(predictor, rng, tmp_path):
     path = tmp_path / "model.safetensors"
-    checkpoints.save_released(path, Model(predictor.network, predictor.settings, COCO))
-    loaded, image = simplepose.load(path), picture(rng, 90, 130)
+    checkpoints.save_safetensors(path, Model(predictor.network, predictor.settings, COCO))
+    loaded, image = simplepose.load(path), random_image(rng, 90, 130)
     assert np.array_equal(loaded.maps(image).values, predictor.maps(image).values)
     assert loaded.settings == predictor.settings
     other = simplepose.load(path, settings_overrides=["inference.height=64"])
@@ -174,38 +178,38 @@ def test_a_saved_model_answers_the_same(predictor, rng, tmp_path):
     for override in ("model.stacks=3", "train.epochs=3", "skeleton=other"):
         with pytest.raises(ValueError, match=f"settings of {override[:5]}.* cannot be overridden; inference"):
             simplepose.load(path, settings_overrides=[override])
-    with pytest.raises(ValueError, match=r"grouping.stride of 2 and targets.stride of 4: the same expected"):
+    with pytest.raises(ValueError, match=r"grouping.stride: expected targets.stride, which is 4, got 2"):
         simplepose.load(path, settings_overrides=["grouping.stride=2"])
 
 
-def test_one_setting_is_a_list_of_one():
-    with pytest.raises(ValueError, match=r"a list of settings expected, \['inference.flip=false'\] perhaps"):
+def test_overrides_as_a_string_are_rejected():
+    with pytest.raises(ValueError, match=r"settings: expected a list, .* \['inference.flip=false'\]"):
         simplepose.load("imhn_mobile", settings_overrides="inference.flip=false")
 
 
-def test_unknown_names_and_precisions_are_told():
+def test_unknown_models_and_precisions_are_rejected():
     with pytest.raises(FileNotFoundError, match="imhn_mobile"):
         simplepose.load("imhn_huge")
     with pytest.raises(ValueError, match="fp32, bf16, fp16"):
         simplepose.load("imhn_mobile", precision="int4")
 
 
-def test_the_network_that_left_names_its_successor(tmp_path, monkeypatch):
-    for load in (simplepose.load, predictor_module.find):
+def test_error_for_a_replaced_model_names_its_successor(tmp_path, monkeypatch):
+    for load in (simplepose.load, predictor_module.find_model):
         with pytest.raises(FileNotFoundError, match=r"model 'imhn_tiny' was replaced by 'imhn_mobile'"):
             load("imhn_tiny")
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "imhn_tiny").touch()  # a file of one's own is what its name says
-    assert predictor_module.find("imhn_tiny").samefile(tmp_path / "imhn_tiny")
+    (tmp_path / "imhn_tiny").touch()  # an existing file has priority
+    assert predictor_module.find_model("imhn_tiny").samefile(tmp_path / "imhn_tiny")
 
 
 def test_every_successor_ships():
-    for name, successor in predictor_module.REPLACED.items():
+    for name, successor in predictor_module.REPLACED_MODELS.items():
         assert not (predictor_module.ASSETS / f"{name}.safetensors").exists()
-        assert predictor_module.find(successor).is_file()
+        assert predictor_module.find_model(successor).is_file()
 
 
-def test_the_network_of_a_predictor_has_all_its_heads(predictor):
+def test_predictor_network_keeps_all_its_heads(predictor):
     outputs = predictor.network(torch.zeros(1, 3, 64, 64))
     assert [len(stack) for stack in outputs] == [5, 5]
     assert all(parameter.dtype == torch.float32 for parameter in predictor.network.parameters())

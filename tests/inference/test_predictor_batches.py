@@ -1,4 +1,4 @@
-"""Many pictures at once, many threads at once, fewer stacks, other sizes: the same people."""
+"""Lists and arrays of images, several threads, fewer stacks and other sizes give the same people."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,22 +10,22 @@ import torch
 
 import simplepose
 from simplepose.config import InferenceSettings
-from simplepose.inference.predictor import Predictor, find
-from simplepose.inference.preprocess import LEAST, MULTIPLE, PADDING, framed
+from simplepose.inference.predictor import Predictor, find_model
+from simplepose.inference.preprocess import MIN_INPUT_SIZE, PADDING_VALUE, SIZE_MULTIPLE, preprocess
 from simplepose.models import checkpoints
-from simplepose.synthetic.demo_images import write_samples
+from simplepose.synthetic.demo_images import write_demo_images
 
 FAST = ["inference.height=128", "inference.flip=false", "inference.scales=[1]"]
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory):
-    """Samples of several shapes."""
-    read = [cv2.imread(str(path)) for path in write_samples(tmp_path_factory.mktemp("samples"))]
+def images(tmp_path_factory):
+    """Load demo images of several shapes."""
+    loaded = [cv2.imread(str(path)) for path in write_demo_images(tmp_path_factory.mktemp("samples"))]
     return [
-        *read,
-        *(cv2.rotate(image, cv2.ROTATE_90_CLOCKWISE) for image in read[:2]),
-        read[0][:, ::-1].copy(),
+        *loaded,
+        *(cv2.rotate(image, cv2.ROTATE_90_CLOCKWISE) for image in loaded[:2]),
+        loaded[0][:, ::-1].copy(),
     ]
 
 
@@ -34,73 +34,73 @@ def predictor():
     return simplepose.load("imhn_mobile", settings_overrides=FAST, batch=2)
 
 
-def same(first, second):
-    """The same people; sums in another order move a joint by a thousandth of a pixel."""
+def same_people(first, second):
+    """Compare people; sums in another order move a joint by a thousandth of a pixel."""
     return len(first) == len(second) and np.allclose(first.keypoints, second.keypoints, atol=0.02)
 
 
-def test_a_list_gives_what_each_gives_alone_in_its_order(predictor, pictures):
-    together = predictor(pictures)
-    assert len(together) == len(pictures)
-    assert sum(map(len, together)) > 0
-    assert all(map(same, together, map(predictor, pictures)))
+def test_a_list_gives_the_people_of_each_image_in_order(predictor, images):
+    results = predictor(images)
+    assert len(results) == len(images)
+    assert sum(map(len, results)) > 0
+    assert all(map(same_people, results, map(predictor, images)))
     assert predictor([]) == []
 
 
-def test_an_array_of_pictures_is_a_list(predictor, pictures):
-    image = cv2.resize(pictures[0], (160, 120))
+def test_an_array_of_images_gives_the_same_as_a_list(predictor, images):
+    image = cv2.resize(images[0], (160, 120))
     array = np.stack([image, image[::-1], image])
-    assert all(map(same, predictor(array), predictor(list(array))))
+    assert all(map(same_people, predictor(array), predictor(list(array))))
 
 
-def test_in_a_list_what_is_no_picture_is_told(predictor, pictures):
+def test_an_invalid_image_in_a_list_is_rejected(predictor, images):
     with pytest.raises(ValueError, match="H x W x 3 uint8"):
-        predictor([pictures[0], pictures[0][..., 0]])
+        predictor([images[0], images[0][..., 0]])
 
 
-def test_threads_do_not_disturb_each_other(predictor, pictures):
-    expected = predictor(pictures)
+def test_concurrent_calls_give_the_same_people(predictor, images):
+    expected = predictor(images)
     with ThreadPoolExecutor(4) as pool:
-        for found in pool.map(predictor, [pictures] * 4):
-            assert all(map(same, found, expected))
+        for found in pool.map(predictor, [images] * 4):
+            assert all(map(same_people, found, expected))
 
 
-def test_fewer_stacks_find_what_that_stack_finds(rng):
+def test_fewer_stacks_give_the_maps_of_the_last_stack_that_runs(rng):
     predictor = simplepose.load("imhn_mobile", settings_overrides=FAST, stacks=1)
     image = rng.integers(0, 256, (128, 192, 3), dtype=np.uint8)
     with torch.inference_mode():
         plain = predictor.network(torch.from_numpy(image).permute(2, 0, 1)[None] / 255)[0][0][0].numpy()
     assert np.abs(predictor.maps(image).values - plain).max() < 1e-4
-    with pytest.raises(ValueError, match="stacks 2: 1 to 1 expected"):
+    with pytest.raises(ValueError, match=r"stacks: expected 1 to 1 .*, got 2"):
         simplepose.load("imhn_mobile", stacks=2)
 
 
 @pytest.mark.parametrize("size", [(480, 640), (640, 480), (1, 1), (3000, 20), (20, 3000)])
 @pytest.mark.parametrize("fit", ["height", "longest"])
-def test_pictures_are_fitted_by_height_or_longest_side(size, fit):
-    picture = framed(np.full((*size, 3), 7, np.uint8), InferenceSettings(height=256, fit=fit))
-    rows, columns = picture.frame
+def test_images_are_resized_to_the_height_or_the_longest_side(size, fit):
+    model_input = preprocess(np.full((*size, 3), 7, np.uint8), InferenceSettings(height=256, fit=fit))
+    rows, columns = model_input.base_size
     if fit == "height":
         assert rows == 256 or columns == InferenceSettings().max_width
     else:
         assert max(rows, columns) == 256
-    (padded,) = picture.padded
-    for padded_side, side in zip(padded.shape, picture.frame, strict=False):
-        assert padded_side % MULTIPLE == 0
-        assert LEAST <= padded_side < max(LEAST, side) + MULTIPLE
+    (padded,) = model_input.padded
+    for padded_side, side in zip(padded.shape, model_input.base_size, strict=False):
+        assert padded_side % SIZE_MULTIPLE == 0
+        assert MIN_INPUT_SIZE <= padded_side < max(MIN_INPUT_SIZE, side) + SIZE_MULTIPLE
     assert (padded[:rows, :columns] == 7).all()
-    assert (padded[rows:] == PADDING).all()
-    assert (padded[:, columns:] == PADDING).all()
+    assert (padded[rows:] == PADDING_VALUE).all()
+    assert (padded[:, columns:] == PADDING_VALUE).all()
 
 
 @pytest.mark.parametrize("batch", [0, -1])
-def test_a_batch_of_nothing_is_refused(batch):
-    with pytest.raises(ValueError, match="at least 1 picture"):
+def test_a_batch_below_1_is_rejected(batch):
+    with pytest.raises(ValueError, match="batch: expected at least 1 image, got"):
         simplepose.load(Path("imhn_mobile"), batch=batch)
 
 
-def test_a_device_that_nothing_is_brought_to_is_refused():
-    """Each picture would fail there, one after the other."""
-    model = checkpoints.load(find("imhn_mobile"), "cpu", "auto")
-    with pytest.raises(ValueError, match="device 'mps': cpu or cuda expected"):
+def test_an_unsupported_device_is_rejected():
+    """Otherwise every single image would fail later."""
+    model = checkpoints.load(find_model("imhn_mobile"), "cpu", "auto")
+    with pytest.raises(ValueError, match="device: expected cpu or cuda, got 'mps'"):
         Predictor(model, "mps")

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from drawn_coco import write_drawn_coco
-from oracle import Nobody
+from oracle import NoPeoplePredictor
+from synthetic_coco import write_synthetic_coco
 
 import simplepose
 from simplepose import config
-from simplepose.cli import benchmark, demo_image, demo_video, door, evaluate
+from simplepose.cli import benchmark, demo_image, demo_video, evaluate, run_command
 from simplepose.config import PRESETS, InferenceSettings, Settings
 from simplepose.inference.predictor import Predictor
-from simplepose.models.checkpoints import Model, save_released
+from simplepose.models.checkpoints import Model, save_safetensors
 from simplepose.models.imhn import IMHN
 
 COMMANDS = {
@@ -37,7 +37,7 @@ def checkpoint(tmp_path_factory) -> Path:
     torch.manual_seed(0)
     network = IMHN.from_settings(settings.model, simplepose.COCO.channels)
     path = tmp_path_factory.mktemp("presets") / "model.safetensors"
-    save_released(path, Model(network, settings, simplepose.COCO))
+    save_safetensors(path, Model(network, settings, simplepose.COCO))
     return path
 
 
@@ -48,7 +48,7 @@ def test_there_are_three_presets():
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_a_preset_replaces_the_inference_settings_that_it_states_and_no_others(name):
+def test_a_preset_replaces_only_the_inference_settings_that_it_states(name):
     settings = replace(Settings(), inference=CHECKPOINT)
     changed = config.apply_preset(settings, name)
     assert changed.inference == replace(CHECKPOINT, **PRESETS[name])
@@ -91,7 +91,7 @@ def test_an_unknown_preset_is_reported_with_the_choices(name, checkpoint):
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.__name__.rpartition(".")[2])
 def test_each_command_that_runs_a_network_has_the_option(command, capsys):
-    parser = command.parser()
+    parser = command.build_parser()
     assert parser.parse_args(COMMANDS[command]).preset == "default"
     for name in PRESETS:
         assert parser.parse_args([*COMMANDS[command], "--preset", name]).preset == name
@@ -104,10 +104,12 @@ def test_each_command_that_runs_a_network_has_the_option(command, capsys):
 
 def test_metrics_state_the_preset(checkpoint, tmp_path, monkeypatch):
     requested = {}
-    monkeypatch.setattr(simplepose, "load", lambda *_, **options: requested.update(options) or Nobody())
-    annotations, images = write_drawn_coco(tmp_path / "coco", pictures=1)
+    monkeypatch.setattr(
+        simplepose, "load", lambda *_, **options: requested.update(options) or NoPeoplePredictor()
+    )
+    annotations, images = write_synthetic_coco(tmp_path / "coco", num_images=1)
     files = ["--annotations", str(annotations), "--images", str(images), "--output", str(tmp_path / "out")]
-    assert door(evaluate.main, ["--model", "any", *files, "--preset", "accurate"]) == 0
+    assert run_command(evaluate.main, ["--model", "any", *files, "--preset", "accurate"]) == 0
     assert requested["preset"] == "accurate"
     metrics = json.loads((tmp_path / "out/metrics.json").read_text())
     assert metrics["preset"] == "accurate"
@@ -115,13 +117,16 @@ def test_metrics_state_the_preset(checkpoint, tmp_path, monkeypatch):
 
 
 def test_the_benchmark_measures_and_states_the_preset(checkpoint, tmp_path, capsys):
-    image = write_drawn_coco(tmp_path / "coco", pictures=1)[1] / "000000000001.jpg"
+    image = write_synthetic_coco(tmp_path / "coco", num_images=1)[1] / "000000000001.jpg"
     report = tmp_path / "report.json"
     arguments = [str(image), "--model", str(checkpoint), "--device", "cpu", "--seconds", "0.01"]
-    assert door(benchmark.main, [*arguments, "--batch", "1", "--json", str(report), "--preset", "fast"]) == 0
+    assert (
+        run_command(benchmark.main, [*arguments, "--batch", "1", "--json", str(report), "--preset", "fast"])
+        == 0
+    )
     values = json.loads(report.read_text())
     assert values["preset"] == "fast"
     assert values["network_hw"][0] == 32 * math.ceil(PRESETS["fast"]["height"] / 32)  # padded
     output = capsys.readouterr().out
     assert "preset fast" in output
-    assert "without mirroring" in output
+    assert "without flip" in output

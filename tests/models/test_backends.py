@@ -1,4 +1,4 @@
-"""Inference runtimes: the same maps and people as torch, what `auto` chooses, what is refused."""
+"""Inference runtimes: same maps and people as torch, the choice of `auto`, and errors."""
 
 import functools
 import logging
@@ -8,14 +8,14 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import torch
-from test_fused import scattered
+from test_fused import randomize_weights
 
 import simplepose
-from simplepose.cli import benchmark, demo_image, demo_video, door, evaluate
+from simplepose.cli import benchmark, demo_image, demo_video, evaluate, run_command
 from simplepose.inference import concurrency
 from simplepose.models import backends
 from simplepose.models.backends import PACKAGES, build_backend
-from simplepose.models.fused import for_use
+from simplepose.models.fused import fuse
 from simplepose.models.imhn import IMHN
 from simplepose.synthetic.scenes import draw_scene
 
@@ -30,7 +30,7 @@ OPTIONS = {
 
 
 def installed(runtime):
-    """A runtime as a test's parameter; the test is skipped where the runtime is not installed."""
+    """Return the runtime; skip the test if it is not installed."""
     for package in PACKAGES[runtime]:
         pytest.importorskip(package, reason=f"{package} is not installed: pip install -r requirements.txt")
     return runtime
@@ -43,7 +43,7 @@ def runtime(request):
 
 @pytest.fixture
 def absent(monkeypatch):
-    """absent("openvino", ...): these packages are not installed."""
+    """absent("openvino", ...): make these packages look not installed."""
 
     def absent(*packages):
         for package in packages:
@@ -54,24 +54,24 @@ def absent(monkeypatch):
 
 
 NETWORKS = {"stem": {"stacks": 2}, "encoder": {"stacks": 1, "encoder": "mobilenet_v2"}}
-"""With each kind of layer that the package has."""
+"""Together they have every kind of layer."""
 
 
 @functools.cache
-def network_of(kind):
+def build_network(kind):
     torch.manual_seed(0)
-    return scattered(IMHN(**NETWORKS[kind], width=16, growth=8, head_width=16, reduction=4)).eval()
+    return randomize_weights(IMHN(**NETWORKS[kind], width=16, growth=8, head_width=16, reduction=4)).eval()
 
 
 @functools.cache
-def backend_of(kind, runtime):
-    """Converted once for all tests: each takes a second or two."""
-    return build_backend(network_of(kind), runtime)
+def get_backend(kind, runtime):
+    """Convert a network once for all tests: it takes one or two seconds."""
+    return build_backend(build_network(kind), runtime)
 
 
 @pytest.fixture
-def stand_ins(monkeypatch):
-    """In place of the runtimes' networks, which take a second to convert."""
+def stub_runtimes(monkeypatch):
+    """Replace the runtimes' networks by torch's, because conversion takes a second."""
 
     def build(fused, *_):
         return fused
@@ -80,55 +80,55 @@ def stand_ins(monkeypatch):
     monkeypatch.setattr(backends, "NETWORKS", dict.fromkeys(PACKAGES, build))
 
 
-def images_of(count, height, width):
+def make_images(count, height, width):
     generator = torch.Generator().manual_seed(height + width)
     return torch.randint(0, 256, (count, height, width, 3), dtype=torch.uint8, generator=generator)
 
 
 def difference(found, expected):
-    """The largest, relative to the largest value."""
+    """Return the largest difference, relative to the largest value."""
     assert found.shape == expected.shape
     assert found.dtype == expected.dtype
     return ((found - expected).abs().max() / expected.abs().max()).item()
 
 
 @pytest.mark.parametrize("kind", NETWORKS)
-def test_maps_equal_those_of_torch_for_all_shapes(kind, runtime):
-    """From several threads at once, too, each with all cores or with its share of them."""
-    backend = backend_of(kind, runtime)
+def test_maps_equal_torch_for_all_shapes(kind, runtime):
+    """Also in several threads at once, each with all cores or with a part of them."""
+    backend = get_backend(kind, runtime)
     assert (backend.runtime, backend.precision) == (runtime, "fp32")
-    fused = for_use(network_of(kind))
-    cases = [(images_of(*shape), fused(images_of(*shape))) for shape in SHAPES]
+    fused = fuse(build_network(kind))
+    cases = [(make_images(*shape), fused(make_images(*shape))) for shape in SHAPES]
     for images, expected in cases:
         assert difference(backend.network(images), expected) < 1e-4
-    for threads in (ThreadPoolExecutor(3), concurrency.threads(3)):
+    for threads in (ThreadPoolExecutor(3), concurrency.forward_thread_pool(3)):
         with threads:
             all_maps = list(threads.map(backend.network, [images for images, _ in 2 * cases]))
             for maps, (_, expected) in zip(all_maps, 2 * cases, strict=True):
                 assert difference(maps, expected) < 1e-4
 
 
-def test_maps_stay_as_they_are_after_the_next_call(runtime):
-    network = backend_of("stem", runtime).network
-    first = network(images_of(1, 64, 64))
+def test_next_call_does_not_change_earlier_maps(runtime):
+    network = get_backend("stem", runtime).network
+    first = network(make_images(1, 64, 64))
     before = first.clone()
-    network(255 - images_of(1, 64, 64))
+    network(255 - make_images(1, 64, 64))
     assert torch.equal(first, before)
 
 
 def test_images_may_be_a_view(runtime):
-    network, images = backend_of("stem", runtime).network, images_of(1, 64, 128)
+    network, images = get_backend("stem", runtime).network, make_images(1, 64, 128)
     view = images.transpose(1, 2)
     assert torch.equal(network(view), network(view.contiguous()))
 
 
-def test_fewer_stacks(runtime):
-    network, images = network_of("stem"), images_of(1, 64, 64)
+def test_fewer_stacks_equal_torch(runtime):
+    network, images = build_network("stem"), make_images(1, 64, 64)
     found = build_backend(network, runtime, stacks=1).network(images)
-    assert difference(found, for_use(network, stacks=1)(images)) < 1e-4
+    assert difference(found, fuse(network, stacks=1)(images)) < 1e-4
 
 
-def test_people_equal_those_of_torch(runtime):
+def test_people_equal_torch(runtime):
     image = draw_scene(np.random.default_rng(546), (480, 640), 3).image
     overrides = ["inference.height=256"]
     expected = simplepose.load("imhn_mobile", settings_overrides=overrides, runtime="torch")
@@ -142,35 +142,37 @@ def test_people_equal_those_of_torch(runtime):
     assert found.scores == pytest.approx(people.scores, abs=1e-4)
 
 
-def test_openvino_takes_bf16():
+def test_openvino_supports_bf16():
     installed("openvino")
-    network, images = network_of("stem"), images_of(1, 64, 64)
+    network, images = build_network("stem"), make_images(1, 64, 64)
     backend = build_backend(network, "openvino", "bf16")
     assert backend.precision == "bf16"
-    assert difference(backend.network(images), for_use(network)(images)) < 0.04
+    assert difference(backend.network(images), fuse(network)(images)) < 0.04
 
 
-def test_auto_chooses_the_fastest_that_is_installed(stand_ins, absent, caplog):
+def test_auto_chooses_the_fastest_installed_runtime(stub_runtimes, absent, caplog):
     installed("openvino"), installed("onnx")
     for missing, expected in ([], "openvino"), (["openvino"], "onnx"), (["onnxruntime"], "torch"):
         absent(*missing)
-        assert build_backend(network_of("stem")).runtime == expected
+        assert build_backend(build_network("stem")).runtime == expected
     assert not caplog.records
 
 
 def test_auto_needs_no_optional_package(absent, caplog):
     absent("openvino", "onnxruntime", "onnx")
-    network, images = network_of("stem"), images_of(1, 64, 64)
+    network, images = build_network("stem"), make_images(1, 64, 64)
     backend = build_backend(network, precision="fp32")
     assert (backend.runtime, backend.precision) == ("torch", "fp32")
-    assert torch.equal(backend.network(images), for_use(network)(images))
+    assert torch.equal(backend.network(images), fuse(network)(images))
     assert not caplog.records
 
 
 @pytest.mark.parametrize("fault", ["import", "maps"])
-def test_auto_warns_once_of_a_broken_package_and_goes_on(fault, monkeypatch, stand_ins, absent, caplog):
+def test_auto_warns_once_about_a_broken_package_and_uses_another_runtime(
+    fault, monkeypatch, stub_runtimes, absent, caplog
+):
     installed("openvino")
-    network = network_of("stem")
+    network = build_network("stem")
     absent("onnxruntime")
 
     def fail(*_):
@@ -189,9 +191,9 @@ def test_auto_warns_once_of_a_broken_package_and_goes_on(fault, monkeypatch, sta
         build_backend(network, "openvino")
 
 
-def test_auto_is_torch_on_a_gpu_compiled_and_in_fp16(monkeypatch):
+def test_auto_is_torch_on_a_gpu_compiled_or_in_fp16(monkeypatch):
     built = []
-    monkeypatch.setattr(backends, "for_use", lambda *_, **options: built.append(options))
+    monkeypatch.setattr(backends, "fuse", lambda *_, **options: built.append(options))
     arguments = [{"device": "cuda"}, {"run": "compile"}, {"precision": "fp16"}]
     assert [build_backend(None, **argument).runtime for argument in arguments] == ["torch"] * 3
     assert [str(options["dtype"])[6:] for options in built] == ["float32", "float32", "float16"]
@@ -207,7 +209,7 @@ def test_auto_is_torch_on_a_gpu_compiled_and_in_fp16(monkeypatch):
         ({"precision": "fp16"}, "expected precision fp32.*, got fp16; choose"),
     ],
 )
-def test_what_a_runtime_does_not_support_is_refused(runtime, arguments, message):
+def test_unsupported_arguments_are_errors(runtime, arguments, message):
     with pytest.raises(ValueError, match=f"runtime '{runtime}': {message}"):
         build_backend(None, runtime, **arguments)
 
@@ -217,24 +219,24 @@ def test_onnx_runtime_has_no_bf16():
         build_backend(None, "onnx", "bf16")
 
 
-def test_an_unknown_runtime_is_refused():
+def test_unknown_runtime_is_an_error():
     with pytest.raises(ValueError, match="runtime: expected one of auto, torch, openvino, onnx, got 'tf'"):
         build_backend(None, "tf")
 
 
 @pytest.mark.parametrize(("runtime", "package"), [("openvino", "openvino"), ("onnx", "onnxruntime")])
-def test_a_requested_runtime_that_is_not_installed_is_refused(runtime, package, absent, capsys):
+def test_requested_runtime_that_is_not_installed_is_an_error(runtime, package, absent, capsys):
     absent(package)
     arguments = ["--device", "cpu", "--runtime", runtime, "--set", *SMALL]
-    assert door(benchmark.main, arguments) == 2
+    assert run_command(benchmark.main, arguments) == 2
     err = capsys.readouterr().err
     assert f"'{runtime}': expected the packages {package} and onnx, got no {package}; run: pip" in err
     assert f"'simplepose[{runtime}]'" in err
 
 
 @pytest.mark.parametrize("command", OPTIONS, ids=lambda command: command.__name__.rpartition(".")[2])
-def test_each_command_has_the_option(command, capsys):
-    parse = command.parser().parse_args
+def test_commands_have_the_runtime_option(command, capsys):
+    parse = command.build_parser().parse_args
     assert parse(OPTIONS[command]).runtime == "auto"
     assert parse(OPTIONS[command]).precision == "fp32"
     assert parse([*OPTIONS[command], "--runtime", "onnx"]).runtime == "onnx"

@@ -1,4 +1,4 @@
-"""Pretrained encoders: TensorFlow's padding, published channels, and an IMHN that is built on one."""
+"""Pretrained encoders: TensorFlow's padding, published channels, and an IMHN with an encoder."""
 
 import copy
 import itertools
@@ -7,17 +7,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from places import CONFIGS
-from slow_graph import same_padding
+from repo_paths import CONFIGS
+from slow_tfjs import same_padding
 from torch import nn
 
 from simplepose import config
-from simplepose.cli import convert_checkpoint, door
+from simplepose.cli import convert_checkpoint, run_command
 from simplepose.config import Settings
 from simplepose.models import IMHN, checkpoints
 from simplepose.models.checkpoints import Model
-from simplepose.models.encoders import Convolution, MobileNetV2, make_divisible
-from simplepose.models.fused import for_use
+from simplepose.models.encoders import MobileNetV2, SamePaddingConv2d, make_divisible
+from simplepose.models.fused import fuse
 from simplepose.skeleton import COCO
 from simplepose.training.optim import freeze
 
@@ -25,8 +25,8 @@ SMALL = {"stem_width": 4, "width": 16, "growth": 4, "head_width": 12, "reduction
 ENCODER = {"encoder": "mobilenet_v2", "encoder_multiplier": 0.25}
 
 
-def random_network(stacks: int) -> IMHN:
-    """Weights that keep the size of signals, and batch norms with statistics of their own."""
+def build_random_network(stacks: int) -> IMHN:
+    """Build a network with weights that keep the scale of activations, and nontrivial batch norms."""
     torch.manual_seed(stacks)
     network = IMHN(stacks=stacks, channels=COCO.channels, **SMALL, **ENCODER)
     for name, module in network.named_modules():
@@ -45,16 +45,16 @@ def random_network(stacks: int) -> IMHN:
 
 @pytest.fixture(scope="module")
 def networks() -> dict[int, IMHN]:
-    return {stacks: random_network(stacks) for stacks in (1, 2)}
+    return {stacks: build_random_network(stacks) for stacks in (1, 2)}
 
 
-def images_of(height: int, width: int) -> torch.Tensor:
+def make_images(height: int, width: int) -> torch.Tensor:
     generator = torch.Generator().manual_seed(height + width)
     return torch.randint(0, 256, (2, height, width, 3), dtype=torch.uint8, generator=generator)
 
 
 @torch.inference_mode()
-def plain_maps(network: IMHN, images: torch.Tensor, stacks: int = 0) -> torch.Tensor:
+def compute_plain_maps(network: IMHN, images: torch.Tensor, stacks: int = 0) -> torch.Tensor:
     return network(images.permute(0, 3, 1, 2).float() / 255)[stacks - 1][0]
 
 
@@ -62,14 +62,14 @@ def plain_maps(network: IMHN, images: torch.Tensor, stacks: int = 0) -> torch.Te
     ("channels", "expected"),
     [
         *((1, 8), (8, 8), (12, 16), (16, 16), (20, 24), (36, 40), (48, 48)),
-        *((8.8, 8), (8.9, 16), (17.7, 16), (17.8, 24)),  # 8 and 16 are below 0.9 of the second ones
+        *((8.8, 8), (8.9, 16), (17.7, 16), (17.8, 24)),  # 8 and 16 are below 0.9 of 8.9 and 17.8
     ],
 )
-def test_channels_are_rounded_as_published(channels, expected):
+def test_channels_are_rounded_as_in_the_paper(channels, expected):
     assert make_divisible(channels) == expected
 
 
-def test_the_encoder_of_movenet_has_its_channels_and_parameters():
+def test_movenet_encoder_channels_and_parameters():
     with torch.device("meta"):
         encoder = MobileNetV2(1.5)
     projected = [block.project.out_channels for block in encoder.blocks]
@@ -88,7 +88,7 @@ def test_the_encoder_of_movenet_has_its_channels_and_parameters():
 
 @pytest.mark.parametrize("multiplier", [0.25, 1.5])
 @pytest.mark.parametrize("size", [(32, 32), (64, 160), (96, 32)])
-def test_features_come_at_strides_4_to_32(size, multiplier):
+def test_feature_shapes_at_strides_4_to_32(size, multiplier):
     encoder = MobileNetV2(multiplier)
     with torch.inference_mode():
         features = encoder(torch.zeros(2, 3, *size))
@@ -102,9 +102,9 @@ def test_features_come_at_strides_4_to_32(size, multiplier):
     ("kernel", "stride", "depthwise"), [(3, 2, False), (3, 2, True), (3, 1, True), (1, 1, False)]
 )
 @pytest.mark.parametrize("size", [(2, 2), (4, 6), (10, 8)])
-def test_padding_is_tensorflows_same(size, kernel, stride, depthwise):
+def test_padding_equals_tensorflow_same(size, kernel, stride, depthwise):
     torch.manual_seed(0)
-    convolution = Convolution(2, 2, kernel, stride, depthwise).double()
+    convolution = SamePaddingConv2d(2, 2, kernel, stride, depthwise).double()
     x = torch.randn(1, 2, *size, dtype=torch.float64)
     weight, bias = convolution.weight.detach().numpy(), convolution.bias.detach().numpy()
     (top, _), (left, _) = (same_padding(side, kernel, stride) for side in size)
@@ -121,7 +121,7 @@ def test_padding_is_tensorflows_same(size, kernel, stride, depthwise):
     assert np.abs(found - expected).max() < 1e-12
 
 
-def test_a_fresh_encoder_keeps_the_size_of_signals():
+def test_initialized_encoder_keeps_the_scale_of_activations():
     torch.manual_seed(0)
     encoder = MobileNetV2(0.5)
     encoder.reset_parameters()
@@ -138,13 +138,13 @@ def test_outputs_at_five_scales(networks, stacks):
     assert [[tuple(maps.shape) for maps in stack] for stack in outputs] == [shapes] * stacks
 
 
-def test_only_the_first_hourglass_reads_the_encoder(networks):
+def test_only_the_first_hourglass_uses_the_encoder(networks):
     names = networks[2].state_dict().keys()
     downs = sorted({name.split(".down.")[0] for name in names if ".down." in name})
     assert downs == ["hourglasses.0.levels.3", *(f"hourglasses.1.levels.{depth}" for depth in range(4))]
 
 
-def test_another_encoder_needs_no_entries_of_the_plain_network():
+def test_encoder_changes_only_state_entries_of_the_stem():
     plain_names, names = (
         set(network.state_dict()) for network in (IMHN(stacks=2, **SMALL), IMHN(stacks=2, **SMALL, **ENCODER))
     )
@@ -154,35 +154,35 @@ def test_another_encoder_needs_no_entries_of_the_plain_network():
 
 @pytest.mark.parametrize("size", [(64, 64), (64, 192), (192, 128)])
 @pytest.mark.parametrize("stacks", [1, 2])
-def test_for_use_finds_the_same(networks, stacks, size):
-    images = images_of(*size)
-    expected = plain_maps(networks[stacks], images)
+def test_fused_network_has_the_same_maps(networks, stacks, size):
+    images = make_images(*size)
+    expected = compute_plain_maps(networks[stacks], images)
     assert expected.std() > 0.1
-    assert (for_use(networks[stacks])(images) - expected).abs().max() < 1e-4 * expected.abs().max()
+    assert (fuse(networks[stacks])(images) - expected).abs().max() < 1e-4 * expected.abs().max()
 
 
-def test_for_use_of_the_first_stack_alone(networks):
-    images = images_of(64, 128)
-    expected = plain_maps(networks[2], images, stacks=1)
-    assert (for_use(networks[2], stacks=1)(images) - expected).abs().max() < 1e-4 * expected.abs().max()
+def test_fused_network_with_the_first_stack_only(networks):
+    images = make_images(64, 128)
+    expected = compute_plain_maps(networks[2], images, stacks=1)
+    assert (fuse(networks[2], stacks=1)(images) - expected).abs().max() < 1e-4 * expected.abs().max()
 
 
-def test_for_use_leaves_the_network_as_it_was(networks):
+def test_fuse_does_not_change_the_network(networks):
     before = copy.deepcopy(networks[1].state_dict())
-    used = for_use(networks[1])
-    first = used(images_of(64, 64))
-    for parameter in used.parameters():
+    fused = fuse(networks[1])
+    first = fused(make_images(64, 64))
+    for parameter in fused.parameters():
         parameter.zero_()
     assert networks[1].stem.encoder.input_range == 1
     assert all(torch.equal(tensor, before[name]) for name, tensor in networks[1].state_dict().items())
-    assert torch.equal(for_use(networks[1])(images_of(64, 64)), first)
+    assert torch.equal(fuse(networks[1])(make_images(64, 64)), first)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
-def test_saved_and_loaded(networks, tmp_path, dtype):
+def test_save_and_load_round_trip(networks, tmp_path, dtype):
     settings = replace(Settings(), model=replace(Settings().model, stacks=2, **SMALL, **ENCODER))
     model, path = Model(networks[2], settings, COCO), tmp_path / "network.safetensors"
-    checkpoints.save_released(path, model, dtype)
+    checkpoints.save_safetensors(path, model, dtype)
     loaded = checkpoints.load(path)
     assert loaded.settings == settings
     expected = {
@@ -192,20 +192,22 @@ def test_saved_and_loaded(networks, tmp_path, dtype):
     found = loaded.network.state_dict()
     assert found.keys() == expected.keys()
     assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
-    images = images_of(64, 64)
-    maps, before = for_use(loaded.network)(images), plain_maps(model.network, images)
+    images = make_images(64, 64)
+    maps, before = fuse(loaded.network)(images), compute_plain_maps(model.network, images)
     assert (maps - before).abs().max() < (1e-4 if dtype == torch.float32 else 1e-2) * before.abs().max()
 
 
-def test_it_is_not_written_for_the_released_code(networks, tmp_path, capsys):
+def test_network_with_encoder_cannot_be_converted_to_the_published_format(networks, tmp_path, capsys):
     settings = replace(Settings(), model=replace(Settings().model, stacks=1, **SMALL, **ENCODER))
-    checkpoints.save_released(tmp_path / "a.safetensors", Model(networks[1], settings, COCO))
-    assert door(convert_checkpoint.main, [str(tmp_path / "a.safetensors"), str(tmp_path / "a.pth")]) == 2
+    checkpoints.save_safetensors(tmp_path / "a.safetensors", Model(networks[1], settings, COCO))
+    assert (
+        run_command(convert_checkpoint.main, [str(tmp_path / "a.safetensors"), str(tmp_path / "a.pth")]) == 2
+    )
     assert "expected a network with model.encoder=hourglass, got mobilenet_v2" in capsys.readouterr().err
     assert not (tmp_path / "a.pth").exists()
 
 
-def test_backward_reaches_each_parameter_but_the_frozen(networks):
+def test_all_parameters_but_the_frozen_get_gradients(networks):
     network = copy.deepcopy(networks[2]).train()
     network.zero_grad()
     frozen = freeze(network, ["stem.encoder.conv.*", "stem.encoder.blocks.?.*"])
@@ -220,7 +222,7 @@ def test_backward_reaches_each_parameter_but_the_frozen(networks):
             assert parameter.grad.any(), name
 
 
-def test_the_configuration_on_an_encoder_builds_and_freezes():
+def test_mobile_config_builds_and_freezes_encoder_layers():
     settings = config.load(CONFIGS / "imhn_mobile.yaml")
     with torch.device("meta"):
         network = IMHN.from_settings(settings.model, COCO.channels)
@@ -230,21 +232,24 @@ def test_the_configuration_on_an_encoder_builds_and_freezes():
 
 
 @pytest.mark.parametrize("value", ["0", "-1", ".nan", ".inf"])
-def test_a_multiplier_that_is_no_positive_number_is_refused(value):
+def test_multiplier_that_is_not_positive_is_an_error(value):
     with pytest.raises(ValueError, match="encoder_multiplier"):
         config.load(CONFIGS / "imhn_mobile.yaml", [f"model.encoder_multiplier={value}"])
 
 
 @pytest.mark.parametrize("stacks", [1, 2])
-def test_without_coarse_heads_the_finest_maps_stay(networks, stacks, tmp_path):
+def test_removing_coarse_heads_keeps_the_finest_maps(networks, stacks, tmp_path):
     settings = Settings(model=config.ModelSettings(stacks=stacks, **SMALL, **ENCODER))
     target = tmp_path / "small.safetensors"
-    checkpoints.save_released(tmp_path / "all.safetensors", Model(networks[stacks], settings, COCO))
-    assert door(convert_checkpoint.main, [str(tmp_path / "all.safetensors"), str(target), "--finest"]) == 0
+    checkpoints.save_safetensors(tmp_path / "all.safetensors", Model(networks[stacks], settings, COCO))
+    assert (
+        run_command(convert_checkpoint.main, [str(tmp_path / "all.safetensors"), str(target), "--finest"])
+        == 0
+    )
     small = checkpoints.load(target)
     assert target.stat().st_size < (tmp_path / "all.safetensors").stat().st_size
-    images = images_of(64, 128)
+    images = make_images(64, 128)
     found = small.network(images.permute(0, 3, 1, 2).float() / 255)
     assert [len(maps) for maps in found] == [1] * stacks
-    assert torch.equal(plain_maps(networks[stacks], images), found[-1][0])
+    assert torch.equal(compute_plain_maps(networks[stacks], images), found[-1][0])
     assert small.settings.loss.scale_weights == settings.loss.scale_weights[:1]

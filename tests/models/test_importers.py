@@ -1,15 +1,15 @@
-"""Encoders from other projects' files: the features equal those of the graph, and what is odd is refused."""
+"""Encoders from other projects: features equal the TensorFlow graph's, and invalid files are errors."""
 
 import json
 import math
 
-import graph_models
 import numpy as np
 import pytest
+import tfjs_models
 import torch
-from slow_graph import SlowGraph
+from slow_tfjs import SlowGraphModel
 
-from simplepose.cli import convert_checkpoint, door
+from simplepose.cli import convert_checkpoint, run_command
 from simplepose.models import IMHN, checkpoints
 from simplepose.models.encoders import MobileNetV2
 from simplepose.models.importers import import_movenet, read_graph_model
@@ -26,7 +26,7 @@ FEATURES = [
     [f"{ROOT}model/block_12_add/add", f"{ROOT}re_lu/Relu"],
     [f"{ROOT}model/out_relu/Relu6"],
 ]
-"""The graph's nodes that the encoder's features at strides 4, 8, 16 and 32 are."""
+"""The graph's nodes that equal the encoder's features at strides 4, 8, 16 and 32."""
 
 KERNEL = f"{ROOT}model/block_3_depthwise/depthwise_weights"
 CONSTANTS = {
@@ -40,15 +40,15 @@ CONSTANTS = {
 
 @pytest.fixture(scope="module")
 def movenet():
-    return graph_models.movenet(np.random.default_rng(0))
+    return tfjs_models.movenet(np.random.default_rng(0))
 
 
 @pytest.fixture
 def movenet_file(movenet, tmp_path):
-    return graph_models.write(tmp_path, movenet[0])
+    return tfjs_models.write(tmp_path, movenet[0])
 
 
-def test_features_equal_those_of_the_graph(shared, rng):
+def test_features_equal_the_graph(shared, rng):
     path = shared / "movenet/movenet-multipose.json"
     if not path.is_file():
         pytest.skip(f"MoveNet's weights not found at {path.parent}")
@@ -56,7 +56,7 @@ def test_features_equal_those_of_the_graph(shared, rng):
     encoder.load_state_dict(import_movenet(path).state)
     rgb = rng.integers(0, 256, (64, 96, 3))
     names = [name for level in FEATURES for name in level]
-    values = dict(zip(names, SlowGraph(path).evaluate(rgb, names), strict=True))
+    values = dict(zip(names, SlowGraphModel(path).evaluate(rgb, names), strict=True))
     with torch.inference_mode():
         images = torch.from_numpy(rgb.astype(np.float32) / 255).permute(2, 0, 1)[None]
         features = encoder(images.flip(1))
@@ -72,8 +72,8 @@ def test_features_equal_those_of_the_graph(shared, rng):
 
 
 @pytest.mark.parametrize("cuts", [(), (3,), (6, 6, 21)])
-def test_constants_are_read_by_name_from_one_file_or_several(tmp_path, cuts):
-    found = read_graph_model(graph_models.write(tmp_path, CONSTANTS, cuts))
+def test_constants_are_read_from_one_or_several_files(tmp_path, cuts):
+    found = read_graph_model(tfjs_models.write(tmp_path, CONSTANTS, cuts))
     assert found.keys() == CONSTANTS.keys()
     for name, expected in CONSTANTS.items():
         wide = np.float32 if expected.dtype.kind == "f" else np.int32
@@ -81,27 +81,29 @@ def test_constants_are_read_by_name_from_one_file_or_several(tmp_path, cuts):
         assert np.array_equal(found[name], expected), name
 
 
-def test_several_groups_have_files_of_their_own(tmp_path):
+def test_several_groups_of_constants(tmp_path):
     arrays = {"a": np.arange(3, dtype=np.float32), "b": np.arange(2, dtype=np.int32)}
     manifest = []
     for name, array in arrays.items():
         (tmp_path / f"{name}.bin").write_bytes(array.tobytes())
-        manifest.append({"paths": [f"{name}.bin"], "weights": [graph_models.entry_of(name, array)]})
-    found = read_graph_model(graph_models.write_json(tmp_path, manifest))
+        manifest.append({"paths": [f"{name}.bin"], "weights": [tfjs_models.make_entry(name, array)]})
+    found = read_graph_model(tfjs_models.write_json(tmp_path, manifest))
     assert {name: array.tolist() for name, array in found.items()} == {"a": [0, 1, 2], "b": [0, 1]}
 
 
-def test_binary_files_of_another_size_are_refused(tmp_path):
-    path, last = graph_models.write(tmp_path, CONSTANTS, (6, 22)), tmp_path / "part2.bin"
+def test_binary_files_of_another_size_are_errors(tmp_path):
+    path, last = tfjs_models.write(tmp_path, CONSTANTS, (6, 22)), tmp_path / "part2.bin"
     content = last.read_bytes()
     last.write_bytes(content[:-1])
-    with pytest.raises(ValueError, match=r"model\.json: scalar needs bytes 30 to 34, .* hold 33; truncated"):
+    with pytest.raises(
+        ValueError, match=r"model\.json: scalar: expected bytes 30 to 34, got 33 .*; truncated"
+    ):
         read_graph_model(path)
     last.write_bytes(content + b"\0")
-    with pytest.raises(ValueError, match=r"model\.json: its weights take 34 bytes, its binary files hold 35"):
+    with pytest.raises(ValueError, match=r"model\.json: expected 34 bytes of weights, got 35"):
         read_graph_model(path)
     last.unlink()
-    with pytest.raises(FileNotFoundError, match=r"part2\.bin not found; model\.json names it"):
+    with pytest.raises(FileNotFoundError, match=r"part2\.bin not found; model\.json lists it"):
         read_graph_model(path)
     path.unlink()
     with pytest.raises(FileNotFoundError, match=r"model\.json not found"):
@@ -109,27 +111,29 @@ def test_binary_files_of_another_size_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["../x.bin", "/etc/hostname", "a/../x.bin", "a/x.bin", "..", ".", ""])
-def test_files_outside_the_folder_are_refused(tmp_path, name):
+def test_files_outside_the_folder_are_errors(tmp_path, name):
     folder = tmp_path / "model"
     folder.mkdir()
     (tmp_path / "x.bin").write_bytes(b"")
-    path = graph_models.write_json(folder, [{"paths": [name], "weights": []}])
-    with pytest.raises(ValueError, match=r"model\.json: expected a binary file beside it, got the path"):
+    path = tfjs_models.write_json(folder, [{"paths": [name], "weights": []}])
+    with pytest.raises(
+        ValueError, match=r"model\.json: expected a binary file in the same folder, got the path"
+    ):
         read_graph_model(path)
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "not a readable json file"),
-        (b"\xff\xfe\x00", "not a readable json file"),
-        (b"[" * 100_000, "not a readable json file"),
+        (b"", "not a readable JSON file"),
+        (b"\xff\xfe\x00", "not a readable JSON file"),
+        (b"[" * 100_000, "not a readable JSON file"),
         (b"[]", '"format": "graph-model"'),
         (b'{"format": "layers-model", "weightsManifest": []}', '"format": "graph-model"'),
         (b'{"format": "graph-model"}', "expected weightsManifest to be a list, got NoneType"),
     ],
 )
-def test_a_json_of_another_kind_is_refused(tmp_path, content, message):
+def test_other_json_files_are_errors(tmp_path, content, message):
     path = tmp_path / "model.json"
     path.write_bytes(content)
     with pytest.raises(ValueError, match=message) as error:
@@ -142,8 +146,8 @@ def test_a_json_of_another_kind_is_refused(tmp_path, content, message):
     [None, [], {}, {"paths": []}, {"paths": "x.bin", "weights": []}, {"paths": [3], "weights": []}],
     ids=str,
 )
-def test_a_malformed_group_is_refused(tmp_path, group):
-    path = graph_models.write_json(tmp_path, [{"paths": [], "weights": []}, group])
+def test_malformed_group_is_an_error(tmp_path, group):
+    path = tfjs_models.write_json(tmp_path, [{"paths": [], "weights": []}, group])
     with pytest.raises(ValueError, match=r"model\.json: weightsManifest\[1\]: expected paths .* got "):
         read_graph_model(path)
 
@@ -169,10 +173,10 @@ def test_a_malformed_group_is_refused(tmp_path, group):
     ],
     ids=str,
 )
-def test_a_malformed_entry_is_refused(tmp_path, entry):
-    sound = {"name": "sound", "shape": [1], "dtype": "float32"}
+def test_malformed_entry_is_an_error(tmp_path, entry):
+    valid = {"name": "valid", "shape": [1], "dtype": "float32"}
     (tmp_path / "x.bin").write_bytes(bytes(8))
-    path = graph_models.write_json(tmp_path, [{"paths": ["x.bin"], "weights": [sound, entry]}])
+    path = tfjs_models.write_json(tmp_path, [{"paths": ["x.bin"], "weights": [valid, entry]}])
     message = r"model\.json: weightsManifest\[0\]\.weights\[1\]: expected a name, a shape .* got "
     with pytest.raises(ValueError, match=message) as error:
         read_graph_model(path)
@@ -180,11 +184,13 @@ def test_a_malformed_entry_is_refused(tmp_path, entry):
 
 
 @pytest.mark.parametrize("shape", [[2**31 - 1] * 8, [10**6, 10**6], [3]], ids=str)
-def test_shapes_beyond_the_file_are_refused_before_they_take_memory(tmp_path, shape):
+def test_shapes_beyond_the_file_are_errors_before_memory_is_allocated(tmp_path, shape):
     (tmp_path / "x.bin").write_bytes(bytes(8))
     entry = {"name": "huge", "shape": shape, "dtype": "float32"}
-    path = graph_models.write_json(tmp_path, [{"paths": ["x.bin"], "weights": [entry]}])
-    with pytest.raises(ValueError, match=r"model\.json: huge needs bytes 0 to .*, the binary files hold 8;"):
+    path = tfjs_models.write_json(tmp_path, [{"paths": ["x.bin"], "weights": [entry]}])
+    with pytest.raises(
+        ValueError, match=r"model\.json: huge: expected bytes 0 to .*, got 8 bytes in the binary files;"
+    ):
         read_graph_model(path)
 
 
@@ -204,23 +210,23 @@ def test_shapes_beyond_the_file_are_refused_before_they_take_memory(tmp_path, sh
         ("int32", {"dtype": "float16"}, "float16, got int32 quantized as float16"),
     ],
 )
-def test_unsupported_types_are_refused(tmp_path, dtype, more, message):
+def test_unsupported_dtypes_are_errors(tmp_path, dtype, more, message):
     (tmp_path / "x.bin").write_bytes(bytes(64))
     entry = {"name": "odd", "shape": [8], "dtype": dtype, **({"quantization": more} if more else {})}
-    path = graph_models.write_json(tmp_path, [{"paths": ["x.bin"], "weights": [entry]}])
+    path = tfjs_models.write_json(tmp_path, [{"paths": ["x.bin"], "weights": [entry]}])
     with pytest.raises(ValueError, match=rf"model\.json: odd: .*{message}"):
         read_graph_model(path)
 
 
-def test_a_name_that_comes_twice_is_refused(tmp_path):
+def test_duplicate_name_is_an_error(tmp_path):
     (tmp_path / "x.bin").write_bytes(bytes(8))
     entry = {"name": "twin", "shape": [1], "dtype": "float32"}
-    path = graph_models.write_json(tmp_path, [{"paths": ["x.bin"], "weights": [entry, entry]}])
+    path = tfjs_models.write_json(tmp_path, [{"paths": ["x.bin"], "weights": [entry, entry]}])
     with pytest.raises(ValueError, match=r"model\.json: twin: expected one constant of this name, got two"):
         read_graph_model(path)
 
 
-def test_the_encoder_is_taken_and_laid_out_for_torch(movenet, movenet_file):
+def test_encoder_is_imported_in_torch_layout(movenet, movenet_file):
     encoder = import_movenet(movenet_file)
     assert encoder.state.keys() == movenet[1].keys()
     for name, expected in movenet[1].items():
@@ -249,54 +255,61 @@ def test_the_encoder_is_taken_and_laid_out_for_torch(movenet, movenet_file):
     ids=["missing", "shape", "rank", "dtype", "NaN", "infinity"],
 )
 @pytest.mark.filterwarnings("ignore:divide by zero:RuntimeWarning")
-def test_another_model_is_refused(movenet, tmp_path, change, message):
-    path = graph_models.write(tmp_path, change(movenet[0]) or CONSTANTS)
+def test_another_model_is_an_error(movenet, tmp_path, change, message):
+    path = tfjs_models.write(tmp_path, change(movenet[0]) or CONSTANTS)
     with pytest.raises(ValueError, match=message) as error:
         import_movenet(path)
     assert str(error.value).startswith(f"{path}: ")
     assert "missing" in message or KERNEL in str(error.value)
 
 
-def test_one_missing_constant_is_named(movenet, tmp_path):
-    path = graph_models.write(tmp_path, {name: a for name, a in movenet[0].items() if name != KERNEL})
+def test_missing_constant_is_listed(movenet, tmp_path):
+    path = tfjs_models.write(tmp_path, {name: a for name, a in movenet[0].items() if name != KERNEL})
     with pytest.raises(ValueError, match=rf"1 of its 127 constants are missing, for example {KERNEL}$"):
         import_movenet(path)
 
 
-def test_the_command_writes_an_encoder_that_training_can_begin_with(movenet, movenet_file, tmp_path, capsys):
+def test_convert_checkpoint_writes_an_encoder_for_init_from(movenet, movenet_file, tmp_path, capsys):
     target = tmp_path / "encoder.safetensors"
-    assert door(convert_checkpoint.main, [str(movenet_file), str(target)]) == 0
+    assert run_command(convert_checkpoint.main, [str(movenet_file), str(target)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == (
         "model.json: 127 tensors of the MobileNetV2 x 1.5 encoder and its feature pyramid, "
         "4,704,152 parameters; 1 other constants not used"
     )
     assert lines[1] == f"{target}: 127 tensors, {target.stat().st_size:,} bytes"
-    weights = checkpoints.read_weights(target)
+    weights = checkpoints.load_weights(target)
     network = IMHN(1, 8, 16, 8, 16, 4, (2,), channels=5, encoder="mobilenet_v2")
     report = transfer(network, weights, "encoder.safetensors")
     assert set(report.loaded) == {f"stem.encoder.{name}" for name in movenet[1]}
     assert (report.reset, report.unused) == ({}, ())
     for name, expected in movenet[1].items():
         assert np.array_equal(network.stem.encoder.state_dict()[name].numpy(), expected), name
-    with pytest.raises(ValueError, match=r"encoder\.safetensors is an encoder alone; .* --init-from"):
+    with pytest.raises(
+        ValueError,
+        match=r"encoder\.safetensors: expected a complete network, got only an encoder; .* --init-from",
+    ):
         checkpoints.load(target)
-    with pytest.raises(ValueError, match=r"not one layer fits the network; it has stem\.encoder\."):
+    with pytest.raises(ValueError, match=r"no layer matches the network; expected .*, got stem\.encoder\."):
         transfer(IMHN(1, 8, 16, 8, 16, 4, (2,), channels=5), weights, "encoder.safetensors")
 
 
-def test_what_the_command_cannot_do_is_reported(movenet_file, tmp_path, capsys):
-    assert door(convert_checkpoint.main, [str(movenet_file), str(tmp_path / "encoder.pth")]) == 2
+def test_unsupported_conversions_are_errors(movenet_file, tmp_path, capsys):
+    assert run_command(convert_checkpoint.main, [str(movenet_file), str(tmp_path / "encoder.pth")]) == 2
     assert "expected a name that ends in .safetensors for an encoder" in capsys.readouterr().err
     for option in ("--half", "--finest"):
         assert (
-            door(convert_checkpoint.main, [str(movenet_file), str(tmp_path / "e.safetensors"), option]) == 2
+            run_command(convert_checkpoint.main, [str(movenet_file), str(tmp_path / "e.safetensors"), option])
+            == 2
         )
         assert f"{option}: expected a network, got an encoder; leave it out" in capsys.readouterr().err
-    assert door(convert_checkpoint.main, [str(movenet_file), str(tmp_path / "none" / "e.safetensors")]) == 2
+    assert (
+        run_command(convert_checkpoint.main, [str(movenet_file), str(tmp_path / "none" / "e.safetensors")])
+        == 2
+    )
     assert f"expected an existing folder, got {tmp_path / 'none'}; create it" in capsys.readouterr().err
     model = json.loads(movenet_file.read_text())
     movenet_file.write_text(json.dumps({**model, "weightsManifest": []}))
-    assert door(convert_checkpoint.main, [str(movenet_file), str(tmp_path / "e.safetensors")]) == 2
+    assert run_command(convert_checkpoint.main, [str(movenet_file), str(tmp_path / "e.safetensors")]) == 2
     assert "127 of its 127 constants are missing" in capsys.readouterr().err
     assert not list(tmp_path.glob("*.safetensors*"))

@@ -8,10 +8,10 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from places import ROOT
+from repo_paths import ROOT
 
 PACKAGE = ROOT / "simplepose"
-FACTS = {
+SHARED_MODULES = {
     "skeleton",
     "people",
     "config",
@@ -32,28 +32,28 @@ MAY_IMPORT = {
     "people": set(),
     "frames": set(),
     "coco_json": {"people"},
-    "data": FACTS,
-    "synthetic": FACTS | {"data"},
-    "models": FACTS,
-    "losses": FACTS,
-    "targets": FACTS,
-    "grouping": FACTS,
-    "sources": FACTS,
-    "tracking": FACTS,
-    "visualize": FACTS,
-    "writers": FACTS,
-    "evaluation": FACTS,
-    "inference": FACTS | {"models", "grouping", "sources"},
-    "training": FACTS | {"data", "models", "losses", "targets"},
-    "__init__": FACTS | {"inference"},
+    "data": SHARED_MODULES,
+    "synthetic": SHARED_MODULES | {"data"},
+    "models": SHARED_MODULES,
+    "losses": SHARED_MODULES,
+    "targets": SHARED_MODULES,
+    "grouping": SHARED_MODULES,
+    "sources": SHARED_MODULES,
+    "tracking": SHARED_MODULES,
+    "visualize": SHARED_MODULES,
+    "writers": SHARED_MODULES,
+    "evaluation": SHARED_MODULES,
+    "inference": SHARED_MODULES | {"models", "grouping", "sources"},
+    "training": SHARED_MODULES | {"data", "models", "losses", "targets"},
+    "__init__": SHARED_MODULES | {"inference"},
 }
-MAY_IMPORT["cli"] = set(MAY_IMPORT)  # joins all packages; nothing imports it, or tools
+MAY_IMPORT["cli"] = set(MAY_IMPORT)  # uses all packages; no module imports it, or tools
 MAX_SINGLE_IMPORTERS = 20
 MAX_LOADED_MODULES = 40
 
 
-def imported(source: str) -> set[str]:
-    """The packages that a source imports, and `tools`; the names of `simplepose` itself are of `__init__`."""
+def imported_packages(source: str) -> set[str]:
+    """The packages of simplepose that a source imports, and `tools`; `simplepose` itself is `__init__`."""
     modules = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
@@ -61,13 +61,13 @@ def imported(source: str) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.level == 0:
             modules += [f"{node.module}.{alias.name}" for alias in node.names]
     paths = [module.split(".") for module in modules]
-    named = {"".join(path[1:2]) for path in paths if path[0] == "simplepose"}
-    packages = {name if name in MAY_IMPORT else "__init__" for name in named}
+    names = {"".join(path[1:2]) for path in paths if path[0] == "simplepose"}
+    packages = {name if name in MAY_IMPORT else "__init__" for name in names}
     return packages | {path[0] for path in paths if path[0] == "tools"}
 
 
 def module_importers() -> dict[str, set[str]]:
-    """Each module of the package by its dotted name, and the modules that import it or a name of it."""
+    """Each module by its dotted name, with the modules that import it or a name from it."""
     files = {module_name(path): path for path in PACKAGE.rglob("*.py")}
     importers: dict[str, set[str]] = {name: set() for name in files}
     for name, path in files.items():
@@ -81,7 +81,7 @@ def module_importers() -> dict[str, set[str]]:
 
 
 def module_name(path: Path) -> str:
-    """The dotted name of a file of the package."""
+    """The dotted module name of a file."""
     parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
@@ -99,15 +99,15 @@ def module_name(path: Path) -> str:
         ("import torch\nfrom simpleposed import cli", set()),
     ],
 )
-def test_every_form_of_import_is_found(source, packages):
-    assert imported(source) == packages
+def test_imported_packages_finds_every_form_of_import(source, packages):
+    assert imported_packages(source) == packages
 
 
 @pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_imports_go_down_only(path):
     package = path.relative_to(PACKAGE).with_suffix("").parts[0]
-    above = imported(path.read_text()) - MAY_IMPORT[package] - {package}
-    assert not above, f"{path.name} in {package} imports {sorted(above)}"
+    forbidden = imported_packages(path.read_text()) - MAY_IMPORT[package] - {package}
+    assert not forbidden, f"{path.name} in {package} imports {sorted(forbidden)}"
 
 
 def test_no_relative_imports():
@@ -122,9 +122,9 @@ def test_no_two_modules_share_a_base_name():
 
 
 def test_few_modules_have_a_single_importer():
-    """A module that one other module imports usually belongs inside it.
+    """A module with a single importer usually belongs inside that importer.
 
-    Not counted: packages, the modules that a package's own `__init__` exposes, and the C++ extension.
+    Not counted: packages, the modules that their package's `__init__` exposes, and the C++ extension.
     """
     importers = module_importers()
     packages = {module_name(path) for path in PACKAGE.rglob("__init__.py")}
@@ -140,9 +140,9 @@ def test_few_modules_are_loaded_for_a_prediction():
         "import json, sys, simplepose; simplepose.load('imhn_mobile', runtime='torch'); "
         "print(json.dumps(sorted(m for m in sys.modules if m.startswith('simplepose'))))"
     )
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT
     )
-    loaded = json.loads(done.stdout)
+    loaded = json.loads(result.stdout)
     print(f"{len(loaded)} modules of simplepose behind simplepose.load")
     assert len(loaded) <= MAX_LOADED_MODULES, "\n".join(loaded)

@@ -1,6 +1,6 @@
-"""Loading leaves no threads: those of OpenMP would slow the thread that runs the network.
+"""Loading a model leaves no OpenMP threads: they would slow down the thread that runs the network.
 
-Nor does a picture that is looked at in a thread that ends.
+A prediction in a thread that ends leaves none either.
 """
 
 import subprocess
@@ -20,10 +20,10 @@ def threads():
 before = threads()
 settings = ["inference.height=64"]
 predictor = simplepose.load("imhn_mobile", settings_overrides=settings, runtime="torch")
-if sys.argv[1] == "look":
+if sys.argv[1] == "predict":
     with ThreadPoolExecutor(1) as thread:
         thread.submit(predictor, np.zeros((64, 64, 3), np.uint8)).result()
-end = time.monotonic() + 20  # they end a little later than they are told to
+end = time.monotonic() + 20  # threads end with a short delay
 while threads() > before and time.monotonic() < end:
     time.sleep(0.01)
 print(threads() - before)
@@ -31,9 +31,9 @@ print(threads() - before)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-@pytest.mark.parametrize("then", ["nothing", "look"])
-def test_loading_leaves_no_threads(monkeypatch, then):
+@pytest.mark.parametrize("action", ["nothing", "predict"])
+def test_loading_leaves_no_threads(monkeypatch, action):
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
-    command = [sys.executable, "-c", SCRIPT, then]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    assert done.stdout == "0\n", done.stderr
+    command = [sys.executable, "-c", SCRIPT, action]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert result.stdout == "0\n", result.stderr

@@ -3,12 +3,12 @@
 import ast
 import hashlib
 
-from places import ROOT
+from repo_paths import ROOT
 
 from simplepose.inference.predictor import ASSETS
 
+# SHA-256 of https://www.apache.org/licenses/LICENSE-2.0.txt.
 APACHE_2_SHA256 = "cfc7749b96f63bd31c3c42b5c471bf756814053e847c10f3eb003417bc523d30"
-"""Of https://www.apache.org/licenses/LICENSE-2.0.txt."""
 
 NOTICE = (ROOT / "NOTICE").read_text()
 

@@ -1,4 +1,4 @@
-"""The whole route as its users run it: prepare, train, evaluate, demo, each in a process of its own."""
+"""End to end as a user runs it: prepare, train, evaluate, demo, each in its own process."""
 
 import json
 import os
@@ -10,8 +10,8 @@ from pathlib import Path
 
 import cv2
 import pytest
-from drawn_coco import write_drawn_coco
-from places import ROOT
+from repo_paths import ROOT
+from synthetic_coco import write_synthetic_coco
 
 from simplepose import cli
 
@@ -21,8 +21,8 @@ ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
 def run(*command, program=sys.executable):
-    """A command's exit status, standard output and standard error."""
-    done = subprocess.run(
+    """Run a command; returns the exit status, standard output and standard error."""
+    result = subprocess.run(
         [program, *map(str, command)],
         cwd=ROOT,
         env=ENVIRONMENT,
@@ -30,13 +30,13 @@ def run(*command, program=sys.executable):
         text=True,
         timeout=300,
     )
-    return done.returncode, done.stdout, done.stderr
+    return result.returncode, result.stdout, result.stderr
 
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory):
     folder = tmp_path_factory.mktemp("drawn")
-    annotations, images = write_drawn_coco(folder, pictures=6)
+    annotations, images = write_synthetic_coco(folder, num_images=6)
     return folder, annotations, images
 
 
@@ -89,7 +89,7 @@ def test_evaluate_writes_rows_and_metrics(drawn, model):
     assert isinstance(json.loads((output / "results.json").read_text()), list)
 
 
-def test_demo_draws_every_picture(drawn, model):
+def test_demo_draws_every_image(drawn, model):
     folder, _, images = drawn
     output = folder / "demo"
     status, _, err = run("tools/demo_image.py", images, "--model", model, "--output", output)
@@ -100,7 +100,7 @@ def test_demo_draws_every_picture(drawn, model):
     assert all({"file_name", "keypoints", "score"} <= set(row) for row in rows)
 
 
-def test_ctrl_c_saves_and_resume_finishes(drawn, samples):
+def test_ctrl_c_saves_a_checkpoint_and_resume_finishes(drawn, samples):
     folder = drawn[0] / "long_run"
     settings = ["train.batch_size=2", "augment.size=[64,64]", "train.epochs=10000"]
     command = map(str, train_command(samples, folder, *settings))
@@ -117,10 +117,10 @@ def test_ctrl_c_saves_and_resume_finishes(drawn, samples):
     deadline = time.monotonic() + 120
     while len(epochs_in(journal)) < 3 and time.monotonic() < deadline:
         time.sleep(0.2)
-    seen = len(epochs_in(journal))
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers too
+    epochs_before = len(epochs_in(journal))
+    os.killpg(process.pid, signal.SIGINT)  # like a terminal, also to the workers
     out, _ = process.communicate(timeout=120)
-    assert seen >= 3
+    assert epochs_before >= 3
     assert process.returncode == 130
     assert "--resume" in out
     done = epochs_in(journal)[-1]["epoch"]
@@ -128,19 +128,21 @@ def test_ctrl_c_saves_and_resume_finishes(drawn, samples):
     status, _, err = run(*train_command(samples, folder, *settings), "--resume")
     assert status == 0, err
     assert (folder / "model.safetensors").exists()
-    told = [(line["epoch"], line["step"]) for line in epochs_in(journal)]
-    steps = told[0][1]
-    assert told == [(epoch, epoch * steps) for epoch in range(1, done + 4)]  # none lost, none twice
+    records = [(line["epoch"], line["step"]) for line in epochs_in(journal)]
+    steps = records[0][1]
+    assert records == [
+        (epoch, epoch * steps) for epoch in range(1, done + 4)
+    ]  # no epoch is missing or repeated
 
 
 def epochs_in(journal):
-    """The lines of the epochs that are done."""
+    """The journal lines of the finished epochs."""
     lines = journal.read_text().splitlines() if journal.exists() else []
     return [line for line in map(json.loads, lines) if line["kind"] == "epoch"]
 
 
 @pytest.mark.parametrize(
-    ("command", "told"),
+    ("command", "message"),
     [
         (
             ["tools/prepare_coco.py", "--annotations", "no.json", "--images", ".", "--output", "{tmp}/a.h5"],
@@ -160,15 +162,15 @@ def epochs_in(journal):
         ),
     ],
 )
-def test_a_mistake_is_one_line_and_exit_status_2(command, told, tmp_path):
+def test_an_invalid_path_is_reported_in_one_line_with_exit_status_2(command, message, tmp_path):
     status, _, err = run(*(word.replace("{tmp}", str(tmp_path)) for word in command))
     assert status == 2
-    assert told in err
+    assert message in err
     assert "Traceback" not in err
     assert len(err.strip().splitlines()) == 1
 
 
-def test_a_truncated_samples_file_is_told(samples, tmp_path):
+def test_a_truncated_samples_file_is_reported(samples, tmp_path):
     cut = tmp_path / "cut.h5"
     cut.write_bytes(samples.read_bytes()[:20000])
     status, _, err = run(*TRAIN, "--train", cut, "--output", tmp_path / "r")
@@ -177,17 +179,17 @@ def test_a_truncated_samples_file_is_told(samples, tmp_path):
     assert "prepare_coco" in err
 
 
-def test_the_installed_command_knows_the_same_verbs():
+def test_the_installed_program_has_every_command():
     status, out, _ = run("--help", program=INSTALLED)
     assert status == 0
-    for verb in cli.VERBS:
-        assert verb in out
-        status, usage, err = run(verb, "--help", program=INSTALLED)
+    for command in cli.COMMANDS:
+        assert command in out
+        status, usage, err = run(command, "--help", program=INSTALLED)
         assert status == 0, err
-        assert usage.startswith(f"usage: {verb} ")
+        assert usage.startswith(f"usage: {command} ")
 
 
-def test_the_installed_command_tells_of_an_unknown_verb_in_one_line():
+def test_the_installed_program_reports_an_unknown_command_in_one_line():
     status, _, err = run("fly", program=INSTALLED)
     assert status == 2
     assert "'fly'" in err

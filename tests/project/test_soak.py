@@ -1,4 +1,4 @@
-"""Memory is flat: `soak.py`, short; the long one is `make soak`."""
+"""Memory use is constant over many frames: a short run of `soak.py`; `make soak` is the long one."""
 
 import os
 import subprocess
@@ -7,38 +7,38 @@ from pathlib import Path
 
 import pytest
 import soak
-from places import ROOT
+from repo_paths import ROOT
 
-FRAME = soak.SIZE_HW[0] * soak.SIZE_HW[1] * 3 / 1e6
-"""Megabytes of one."""
+FRAME_MB = soak.SIZE_HW[0] * soak.SIZE_HW[1] * 3 / 1e6
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_a_few_hundred_frames_leave_nothing_behind():
-    """Were each frame kept, it would grow by 46 MB."""
+def test_memory_does_not_grow_over_300_frames():
+    """If each frame were kept, memory would grow by 46 MB."""
     command = [sys.executable, soak.__file__, "--frames", "300", "--first", "100", "--limit", "10"]
-    assert 200 * FRAME > 4 * 10
+    assert 200 * FRAME_MB > 4 * 10
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=500)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "300 frames" in done.stdout
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=500)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "300 frames" in result.stdout
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_what_is_kept_is_seen():
-    """Of a process of its own: this one may have so much lying free."""
-    told = (
-        "import soak; before = soak.held(); kept = bytearray(b'1' * 20_000_000); print(soak.held() - before)"
+def test_the_memory_measurement_detects_20_mb():
+    """Measured in a new process, because this one may have that much free memory in its heap."""
+    script = (
+        "import soak; before = soak.process_memory_mb(); kept = bytearray(b'1' * 20_000_000); "
+        "print(soak.process_memory_mb() - before)"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", told],
+    result = subprocess.run(
+        [sys.executable, "-c", script],
         cwd=Path(soak.__file__).parent,
         capture_output=True,
         text=True,
         check=True,
     )
-    assert float(done.stdout) > 0.9 * 20
+    assert float(result.stdout) > 0.9 * 20
 
 
-def test_make_runs_the_long_one():
+def test_the_makefile_has_the_long_run():
     assert "\nsoak:" in (ROOT / "Makefile").read_text()

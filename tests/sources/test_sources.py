@@ -1,13 +1,13 @@
-"""Pictures from files, folders and patterns, of any kind and state."""
+"""Images from files, folders and patterns, in any format, complete and truncated."""
 
 import cv2
 import numpy as np
 import pytest
 
 from simplepose.image_io import decode
-from simplepose.sources import UnreadablePicture, images, read
+from simplepose.sources import UnreadableImageError, list_images, read_image
 
-EXIF_TURNED = (  # an APP1 segment that says: orientation 6, turn right by 90 degrees to view
+EXIF_ROTATED = (  # an APP1 segment with orientation 6: rotate right by 90 degrees for viewing
     b"\xff\xe1\x00\x22Exif\x00\x00II*\x00\x08\x00\x00\x00\x01\x00\x12\x01\x03\x00\x01\x00\x00\x00\x06\x00\x00\x00"
     b"\x00\x00\x00\x00"
 )
@@ -20,85 +20,85 @@ def write(path, shape=(4, 6, 3), dtype=np.uint8, value=200):
 
 
 def names(*paths):
-    return [source.name for source in images(paths)]
+    return [source.name for source in list_images(paths)]
 
 
 def test_files_folders_and_patterns_in_order_without_duplicates(tmp_path):
     for name in ("b.jpg", "a.PNG", "c.jpeg", "deep/er/d.bmp"):
         write(tmp_path / name)
-    (tmp_path / "notes.txt").write_text("no picture")
+    (tmp_path / "notes.txt").write_text("not an image")
     assert names(tmp_path) == ["a.PNG", "b.jpg", "c.jpeg"]
     assert names(tmp_path / "c.jpeg", tmp_path, str(tmp_path) + "/./b.jpg") == ["c.jpeg", "a.PNG", "b.jpg"]
     assert names(tmp_path / "*.jp*g") == ["b.jpg", "c.jpeg"]
     assert names(f"{tmp_path}/**/*") == ["a.PNG", "b.jpg", "c.jpeg", "d.bmp"]
-    assert [source.image_id for source in images([tmp_path])] == [1, 2, 3]
+    assert [source.image_id for source in list_images([tmp_path])] == [1, 2, 3]
 
 
-def test_a_name_with_brackets_is_a_file_before_it_is_a_pattern(tmp_path):
+def test_an_existing_file_has_priority_over_a_pattern(tmp_path):
     write(tmp_path / "a[1].png")
     write(tmp_path / "a1.png")
     assert names(tmp_path / "a[1].png") == ["a[1].png"]
 
 
-def test_two_pictures_of_one_name_are_told_apart(tmp_path):
+def test_images_with_the_same_name_are_named_by_their_path(tmp_path):
     paths = [write(tmp_path / folder / "a.png") for folder in "xy"]
     assert names(tmp_path / "x", tmp_path / "y") == [path.as_posix() for path in paths]
 
 
-def test_what_is_not_there_stays_in_the_list_and_says_so_when_read(tmp_path):
+def test_missing_images_stay_in_the_list_and_raise_when_read(tmp_path):
     (tmp_path / "empty").mkdir()
-    for path, said in (
+    for path, message in (
         (tmp_path / "missing.jpg", "No such file"),
         (tmp_path / "*.jpg", "No such file"),
-        (tmp_path / "empty", "no picture in this folder"),
+        (tmp_path / "empty", "no image in this folder"),
     ):
-        (source,) = images([path])
-        with pytest.raises(UnreadablePicture, match=said):
-            read(source.path)
+        (source,) = list_images([path])
+        with pytest.raises(UnreadableImageError, match=message):
+            read_image(source.path)
 
 
 @pytest.mark.parametrize(
     ("name", "shape", "dtype", "value"),
     [
-        ("colour.jpg", (5, 7, 3), np.uint8, 200),
-        ("grey.png", (5, 7), np.uint8, 200),
-        ("grey.pgm", (5, 7), np.uint8, 200),
+        ("color.jpg", (5, 7, 3), np.uint8, 200),
+        ("gray.png", (5, 7), np.uint8, 200),
+        ("gray.pgm", (5, 7), np.uint8, 200),
         ("transparent.png", (5, 7, 4), np.uint8, 200),
         ("deep.png", (5, 7, 3), np.uint16, 200 * 257),
-        ("deep_grey.tif", (5, 7), np.uint16, 200 * 257),
+        ("deep_gray.tif", (5, 7), np.uint16, 200 * 257),
         ("one.bmp", (1, 1, 3), np.uint8, 200),
         ("wide.png", (200, 12000), np.uint8, 200),
     ],
 )
-def test_every_kind_of_file_gives_bgr_bytes(tmp_path, name, shape, dtype, value):
-    image = read(write(tmp_path / name, shape, dtype, value))
+def test_every_format_is_read_as_bgr_bytes(tmp_path, name, shape, dtype, value):
+    image = read_image(write(tmp_path / name, shape, dtype, value))
     assert image.shape == (*shape[:2], 3)
     assert image.dtype == np.uint8
     assert np.abs(image.astype(int) - 200).max() <= 2
 
 
-def test_exif_turns_pictures_of_users_but_not_of_data_sets(tmp_path):
+def test_exif_orientation_applies_to_users_images_but_not_to_datasets(tmp_path):
     stored = np.zeros((40, 80, 3), np.uint8)
     stored[:20, :20] = 255  # top left as stored, top right when viewed
     encoded = cv2.imencode(".jpg", stored)[1].tobytes()
-    path = tmp_path / "turned.jpg"
-    path.write_bytes(encoded[:2] + EXIF_TURNED + encoded[2:])
-    upright, kept = read(path), read(path, upright=False)
+    path = tmp_path / "rotated.jpg"
+    path.write_bytes(encoded[:2] + EXIF_ROTATED + encoded[2:])
+    upright, stored_orientation = read_image(path), read_image(path, upright=False)
     assert upright.shape == (80, 40, 3)
     assert upright[:15, 25:].min() > 200
-    assert kept.shape == (40, 80, 3)
-    assert kept[:15, :15].min() > 200
+    assert stored_orientation.shape == (40, 80, 3)
+    assert stored_orientation[:15, :15].min() > 200
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".bmp"])
 @pytest.mark.parametrize("kept", [0, 1, 10, 0.5, -1])
-def test_cut_files_are_unreadable(tmp_path, rng, suffix, kept):
+def test_truncated_files_are_unreadable(tmp_path, rng, suffix, kept):
     path = tmp_path / f"cut{suffix}"
     cv2.imwrite(str(path), rng.integers(0, 256, (40, 60, 3), dtype=np.uint8))
     whole = path.read_bytes()
     path.write_bytes(whole[: int(len(whole) * kept) if isinstance(kept, float) else kept])
-    with pytest.raises(UnreadablePicture, match=r"cut\..* bytes that are no picture"):
-        read(path)
+    with pytest.raises(UnreadableImageError, match=r"cut\..* bytes are not an image"):
+        read_image(path)
 
 
 def jpeg(rng, *options):
@@ -123,9 +123,9 @@ def with_thumbnail(whole, thumbnail):
     ids=["plain", "progressive", "restarts"],
 )
 @pytest.mark.parametrize(
-    "trailer", [b"", b"a film \xff\xda of frames", b"\xff\xd8 another\xff\xda", b"\0" * 99]
+    "trailer", [b"", b"a video \xff\xda of frames", b"\xff\xd8 another\xff\xda", b"\0" * 99]
 )
-def test_jpegs_are_whole_with_whatever_follows_and_cut_with_less(rng, options, trailer):
+def test_jpegs_with_appended_data_are_complete_and_shorter_ones_are_truncated(rng, options, trailer):
     whole = with_thumbnail(jpeg(rng, *options), jpeg(rng))
     assert decode(whole + trailer, upright=True).shape == (60, 90, 3)
     scan = whole.rfind(b"\xff\xda")
@@ -133,14 +133,14 @@ def test_jpegs_are_whole_with_whatever_follows_and_cut_with_less(rng, options, t
         assert decode(whole[:kept], upright=True) is None, kept
 
 
-def test_a_scan_that_holds_every_byte_is_walked_to_its_end(rng):
+def test_scan_data_with_every_byte_value_is_parsed_to_its_end(rng):
     whole = cv2.imencode(".jpg", rng.integers(0, 256, (200, 300, 3), np.uint8), [1, 100])[1].tobytes()
     assert whole.count(b"\xff\x00") > 100
     assert decode(whole + b"\xff\xda", upright=True) is not None
     assert decode(whole[:-2], upright=True) is None
 
 
-def test_a_text_named_jpg_is_unreadable(tmp_path):
+def test_a_text_file_named_jpg_is_unreadable(tmp_path):
     (tmp_path / "a.jpg").write_text("not a picture at all")
-    with pytest.raises(UnreadablePicture, match=r"a\.jpg: 20 bytes"):
-        read(tmp_path / "a.jpg")
+    with pytest.raises(UnreadableImageError, match=r"a\.jpg: 20 bytes"):
+        read_image(tmp_path / "a.jpg")

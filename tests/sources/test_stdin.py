@@ -1,4 +1,4 @@
-"""Frames without a header from a pipe: all of them, and a clear word about half a one."""
+"""Raw frames from a pipe: all of them are read, and an incomplete one is reported."""
 
 import contextlib
 import os
@@ -8,19 +8,19 @@ import threading
 
 import numpy as np
 import pytest
-from moving_pictures import BITS, FFMPEG, HEIGHT, SIDE, WIDTH, make_video, numbered, numbers
+from numbered_videos import BAR_WIDTH, BITS, FFMPEG, HEIGHT, WIDTH, make_video, number_image, read_numbers
 
 from simplepose.frames import BadFrame, Frame
-from simplepose.sources import RawSource, SourceOptions, open_source
+from simplepose.sources import RawFrameSource, SourceOptions, open_source
 
 SIZE = (WIDTH, HEIGHT)
-FRAME = numbered(0).nbytes
+FRAME_BYTES = number_image(0).nbytes
 
 
 @pytest.fixture
-def piped():
-    """Give bytes; get a descriptor that reads them, as of a pipe whose writer is slower than its reader."""
-    writers, ends = [], []
+def make_pipe():
+    """Return a function that makes a pipe, writes to it in a thread, and returns its read end."""
+    writers, descriptors = [], []
 
     def pipe(*parts):
         read_end, write_end = os.pipe()
@@ -32,85 +32,89 @@ def piped():
 
         writers.append(threading.Thread(target=write))
         writers[-1].start()
-        ends.append(read_end)
+        descriptors.append(read_end)
         return read_end
 
     yield pipe
-    for end in ends:
-        os.close(end)
+    for descriptor in descriptors:
+        os.close(descriptor)
     for writer in writers:
         writer.join()
 
 
-def raw(count):
-    return [numbered(n).tobytes() for n in range(count)]
+def raw_frames(count):
+    return [number_image(n).tobytes() for n in range(count)]
 
 
-@pytest.mark.parametrize(("start", "every", "most"), [(0, 1, None), (2, 3, None), (5, 1, 2), (0, 4, 100)])
-def test_frames_come_as_they_were_written(piped, start, every, most):
-    options = SourceOptions(start=start, every=every, max_frames=most, raw_size=SIZE, raw_fps=10)
-    source = RawSource(options, piped(*raw(20)))
+@pytest.mark.parametrize(
+    ("start", "every", "max_frames"), [(0, 1, None), (2, 3, None), (5, 1, 2), (0, 4, 100)]
+)
+def test_frames_are_read_as_they_were_written(make_pipe, start, every, max_frames):
+    options = SourceOptions(start=start, every=every, max_frames=max_frames, raw_size=SIZE, raw_fps=10)
+    source = RawFrameSource(options, make_pipe(*raw_frames(20)))
     frames = list(source)
-    expected = list(range(start, 20, every))[:most]
-    assert numbers(frames) == expected == [frame.number for frame in frames]
+    expected = list(range(start, 20, every))[:max_frames]
+    assert read_numbers(frames) == expected == [frame.number for frame in frames]
     np.testing.assert_allclose([frame.seconds for frame in frames], np.array(expected) / 10)
-    assert all(np.array_equal(frame.image, numbered(frame.number)) for frame in frames)
+    assert all(np.array_equal(frame.image, number_image(frame.number)) for frame in frames)
     assert (source.total, source.live, source.frames_per_second) == (None, False, 10 / every)
 
 
-@pytest.mark.parametrize("half", [1, FRAME // 2, FRAME - 1])
-def test_half_a_frame_at_the_end_is_a_bad_frame(piped, half):
-    *frames, last = RawSource(SourceOptions(raw_size=SIZE), piped(*raw(3), numbered(3).tobytes()[:half]))
-    assert numbers(frames) == [0, 1, 2]
+@pytest.mark.parametrize("num_bytes", [1, FRAME_BYTES // 2, FRAME_BYTES - 1])
+def test_an_incomplete_frame_at_the_end_is_a_bad_frame(make_pipe, num_bytes):
+    *frames, last = RawFrameSource(
+        SourceOptions(raw_size=SIZE), make_pipe(*raw_frames(3), number_image(3).tobytes()[:num_bytes])
+    )
+    assert read_numbers(frames) == [0, 1, 2]
     assert last.number == 3
-    assert f"frame 3: {half:,} of {FRAME:,} bytes; frames of 160 x 48" in last.reason
+    assert f"frame 3: expected {FRAME_BYTES:,} bytes (160 x 48 bgr24), got {num_bytes:,}" in last.reason
 
 
-def test_less_than_one_frame_and_nothing(piped):
-    (only,) = RawSource(SourceOptions(raw_size=SIZE), piped(b"abc"))
+def test_an_input_without_a_complete_frame(make_pipe):
+    (only,) = RawFrameSource(SourceOptions(raw_size=SIZE), make_pipe(b"abc"))
     assert isinstance(only, BadFrame)
-    with pytest.raises(ValueError, match="ended after 0 frames"):
-        list(RawSource(SourceOptions(raw_size=SIZE), piped()))
-    with pytest.raises(ValueError, match="ended after 2 frames, none from frame 2 on"):
-        list(RawSource(SourceOptions(raw_size=SIZE, start=2), piped(*raw(2))))
+    with pytest.raises(ValueError, match="expected more than 0 frames, got 0"):
+        list(RawFrameSource(SourceOptions(raw_size=SIZE), make_pipe()))
+    with pytest.raises(ValueError, match="expected more than 2 frames, got 2"):
+        list(RawFrameSource(SourceOptions(raw_size=SIZE, start=2), make_pipe(*raw_frames(2))))
 
 
-def test_a_file_as_input(tmp_path):
-    (tmp_path / "raw").write_bytes(b"".join(raw(5)))
+def test_a_file_can_be_the_input(tmp_path):
+    (tmp_path / "raw").write_bytes(b"".join(raw_frames(5)))
     with open(tmp_path / "raw", "rb") as file:
-        assert numbers(RawSource(SourceOptions(raw_size=SIZE), file.fileno())) == [0, 1, 2, 3, 4]
+        assert read_numbers(RawFrameSource(SourceOptions(raw_size=SIZE), file.fileno())) == [0, 1, 2, 3, 4]
 
 
-def test_the_door_reads_what_ffmpeg_writes(tmp_path, monkeypatch):
+def test_open_source_reads_the_output_of_ffmpeg(tmp_path, monkeypatch):
     video = make_video(tmp_path / "a.mkv", 12, "-c:v", "ffv1")
-    writes = [*FFMPEG, "-i", video, "-f", "rawvideo", "-pix_fmt", "bgr24", "-"]
-    with subprocess.Popen(writes, stdout=subprocess.PIPE) as writer:
+    command = [*FFMPEG, "-i", video, "-f", "rawvideo", "-pix_fmt", "bgr24", "-"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as writer:
         monkeypatch.setattr(sys, "stdin", writer.stdout)
-        places = list(open_source("-", SourceOptions(raw_size=SIZE)))
-    assert numbers(places) == list(range(12))
-    assert {place.name for place in places} == {"stdin"}
+        frames = list(open_source("-", SourceOptions(raw_size=SIZE)))
+    assert read_numbers(frames) == list(range(12))
+    assert {frame.name for frame in frames} == {"stdin"}
 
 
-def test_the_size_must_be_given_and_a_terminal_is_no_input():
-    with pytest.raises(ValueError, match="their size"):
+def test_a_missing_size_and_a_terminal_are_rejected():
+    with pytest.raises(ValueError, match="expected raw_size"):
         open_source("-")
-    ends = os.openpty()
+    descriptors = os.openpty()
     with pytest.raises(ValueError, match="is a terminal: pipe frames in"):
-        RawSource(SourceOptions(raw_size=SIZE), ends[1])
-    for end in ends:
-        os.close(end)
+        RawFrameSource(SourceOptions(raw_size=SIZE), descriptors[1])
+    for descriptor in descriptors:
+        os.close(descriptor)
 
 
-def test_a_closed_input_is_told(monkeypatch):
-    monkeypatch.setattr(sys, "stdin", None)  # as Python has it after <&-
+def test_a_closed_standard_input_is_rejected(monkeypatch):
+    monkeypatch.setattr(sys, "stdin", None)  # as in a process started with <&-
     with pytest.raises(ValueError, match="standard input is closed"):
         open_source("-", SourceOptions(raw_size=SIZE))
 
 
 def test_closing_from_another_thread_ends_the_wait():
     read_end, write_end = os.pipe()
-    os.write(write_end, numbered(0).tobytes()[:100])
-    source = RawSource(SourceOptions(raw_size=SIZE), read_end)
+    os.write(write_end, number_image(0).tobytes()[:100])
+    source = RawFrameSource(SourceOptions(raw_size=SIZE), read_end)
     closer = threading.Timer(0.1, source.close)
     closer.start()
     assert list(source) == []
@@ -119,8 +123,12 @@ def test_closing_from_another_thread_ends_the_wait():
     os.close(write_end)
 
 
-def test_another_size_is_another_cut_of_the_same_bytes(piped):
-    options = SourceOptions(raw_size=(BITS * SIDE, HEIGHT // 2))
-    images = [place.image for place in RawSource(options, piped(*raw(4))) if isinstance(place, Frame)]
+def test_another_size_splits_the_same_bytes_into_other_frames(make_pipe):
+    options = SourceOptions(raw_size=(BITS * BAR_WIDTH, HEIGHT // 2))
+    images = [
+        frame.image
+        for frame in RawFrameSource(options, make_pipe(*raw_frames(4)))
+        if isinstance(frame, Frame)
+    ]
     assert len(images) == 8
-    assert b"".join(image.tobytes() for image in images) == b"".join(raw(4))
+    assert b"".join(image.tobytes() for image in images) == b"".join(raw_frames(4))

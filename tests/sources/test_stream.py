@@ -1,4 +1,4 @@
-"""Cameras and streams: the newest frame wins, what breaks off is reached again, nothing is left behind."""
+"""Cameras and streams: the newest frame wins, lost connections are reopened, and no thread remains."""
 
 import contextlib
 import os
@@ -9,11 +9,11 @@ import threading
 import time
 
 import pytest
-from moving_pictures import FFMPEG, Camera, number_in, wait_until
+from numbered_videos import FFMPEG, Camera, read_number, wait_until
 
 from simplepose.sources import SourceOptions, open_source
 
-PATIENT = {"timeout": 30, "reconnect_wait": 0.05}  # machines can be busy; no test waits so long
+LONG_TIMEOUTS = {"timeout": 30, "reconnect_wait": 0.05}  # for busy machines; no test waits this long
 
 
 @pytest.fixture
@@ -23,166 +23,166 @@ def camera():
 
 
 @pytest.fixture(autouse=True)
-def no_thread_is_left():
+def check_no_thread_remains():
     yield
     assert not reading_threads()
 
 
 def reading_threads():
-    return [thread for thread in threading.enumerate() if thread.name.startswith("reads ")]
+    return [thread for thread in threading.enumerate() if thread.name.startswith("stream reader ")]
 
 
-def opened(camera, told=None, **options):
-    tell = [].append if told is None else told.append
-    return contextlib.closing(open_source(camera.address, SourceOptions(**{**PATIENT, **options}), tell))
+def opened_source(camera, messages=None, **options):
+    log = [].append if messages is None else messages.append
+    return contextlib.closing(open_source(camera.url, SourceOptions(**{**LONG_TIMEOUTS, **options}), log))
 
 
 @pytest.fixture
 def free_port():
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        return held.getsockname()[1]
+    with socket.socket() as reserved:
+        reserved.bind(("127.0.0.1", 0))
+        return reserved.getsockname()[1]
 
 
-def test_who_comes_late_sees_the_newest_frame(camera):
-    with opened(camera) as source:
+def test_a_slow_reader_gets_the_newest_frame(camera):
+    with opened_source(camera) as source:
         assert source.live
         assert source.total is None
         frames = iter(source)
         first = next(frames)
         wait_until(lambda: camera.sent > 40)
         camera.running.clear()
-        wait_until(lambda: source.dropped >= camera.sent - 6)  # one taken, one to take, a few in the decoder
+        wait_until(lambda: source.dropped >= camera.sent - 6)  # one given, one waiting, a few in the decoder
         late = next(frames)
-        assert number_in(late.image) >= camera.sent - 6
-        assert number_in(late.image) == late.number
+        assert read_number(late.image) >= camera.sent - 6
+        assert read_number(late.image) == late.number
         assert source.dropped == late.number - first.number - 1 + first.number
         assert late.seconds > first.seconds >= 0
         camera.running.set()
 
 
-def test_who_keeps_up_sees_frames_in_order_and_max_frames_ends_it(camera):
-    with opened(camera, start=3, every=2, max_frames=20) as source:
-        seen = [(frame.number, number_in(frame.image)) for frame in source]
-    assert len(seen) == 20
-    assert all(number == shown for number, shown in seen)
-    assert all(number >= 3 and (number - 3) % 2 == 0 for number, _ in seen)
-    assert seen == sorted(set(seen))
+def test_a_fast_reader_gets_frames_in_order_up_to_max_frames(camera):
+    with opened_source(camera, start=3, every=2, max_frames=20) as source:
+        pairs = [(frame.number, read_number(frame.image)) for frame in source]
+    assert len(pairs) == 20
+    assert all(number == drawn_number for number, drawn_number in pairs)
+    assert all(number >= 3 and (number - 3) % 2 == 0 for number, _ in pairs)
+    assert pairs == sorted(set(pairs))
 
 
-def test_leaving_the_loop_closes(camera):
-    for _ in open_source(camera.address, SourceOptions(**PATIENT)):
+def test_leaving_the_loop_closes_the_source(camera):
+    for _ in open_source(camera.url, SourceOptions(**LONG_TIMEOUTS)):
         break
     wait_until(lambda: not reading_threads())
 
 
-def test_a_cut_stream_is_reached_again_and_goes_on(camera):
-    told = []
-    with opened(camera, told) as source:
+def test_a_lost_connection_is_reopened(camera):
+    messages = []
+    with opened_source(camera, messages) as source:
         frames = iter(source)
         before = [next(frames) for _ in range(3)]
         for _ in range(2):
-            told.clear()
-            camera.cut()
-            wait_until(lambda: told)
+            messages.clear()
+            camera.disconnect()
+            wait_until(lambda: messages)
             sent = camera.sent
-            after = next(frame for frame in frames if number_in(frame.image) > sent)
+            after = next(frame for frame in frames if read_number(frame.image) > sent)
             assert after.number > before[-1].number
             assert after.seconds > before[-1].seconds
             before.append(after)
-            (line,) = told
-            assert f"{camera.address}: broke off after" in line
-            assert "try 1 of 5" in line
+            (line,) = messages
+            assert f"{camera.url}: connection lost after" in line
+            assert "reconnect attempt 1 of 5" in line
 
 
-def test_a_stream_that_stays_away_ends_with_an_error_after_the_tries_asked_for(camera):
-    told = []
-    with opened(camera, told, reconnect_attempts=3) as source:
+def test_failed_reconnect_attempts_end_with_an_error(camera):
+    messages = []
+    with opened_source(camera, messages, reconnect_attempts=3) as source:
         frames = iter(source)
         next(frames)
         camera.running.clear()
         Camera.switch_off(camera)
-        with pytest.raises(ConnectionError, match=r"3 tries to reach it again failed.*answered") as error:
+        with pytest.raises(ConnectionError, match=r"3 reconnect attempts failed.*answered") as error:
             list(frames)
-        assert camera.address in str(error.value)
-    waits = [float(line.rpartition(" in ")[2].removesuffix(" s")) for line in told]
+        assert camera.url in str(error.value)
+    waits = [float(line.rpartition(" in ")[2].removesuffix(" s")) for line in messages]
     assert waits == [0.05, 0.1, 0.2]
 
 
-def test_a_damaged_picture_is_left_out_and_the_stream_goes_on(camera):
-    """FFmpeg tells it as it tells the end of a stream."""
-    told = []
+def test_a_damaged_frame_is_skipped_and_the_stream_continues(camera):
+    """FFmpeg reports a damaged frame in the same way as the end of a stream."""
+    messages = []
     camera.damaged = frozenset([10, 11, 30])
-    with opened(camera, told, reconnect_attempts=0) as source:
-        seen = []
+    with opened_source(camera, messages, reconnect_attempts=0) as source:
+        pairs = []
         for frame in source:
-            seen.append((frame.number, number_in(frame.image)))
+            pairs.append((frame.number, read_number(frame.image)))
             if frame.number >= 40:
-                camera.cut()
-    assert len(told) == 1  # the end that is one
-    assert seen[-1][0] >= 40
-    assert all(number == shown and shown not in camera.damaged for number, shown in seen)
+                camera.disconnect()
+    assert len(messages) == 1  # the real end
+    assert pairs[-1][0] >= 40
+    assert all(number == drawn and drawn not in camera.damaged for number, drawn in pairs)
 
 
-def test_without_tries_a_stream_ends_as_a_file_does(camera):
-    told = []
-    with opened(camera, told, reconnect_attempts=0) as source:
+def test_without_reconnect_attempts_a_lost_connection_ends_the_source(camera):
+    messages = []
+    with opened_source(camera, messages, reconnect_attempts=0) as source:
         frames = iter(source)
         next(frames)
-        camera.cut()
+        camera.disconnect()
         list(frames)
-    (line,) = told
-    assert "broke off after" in line
+    (line,) = messages
+    assert "connection lost after" in line
 
 
-def test_a_stream_that_is_not_there_is_an_error_at_the_door_that_keeps_the_password(free_port):
-    address = f"rtsp://me:secret@127.0.0.1:{free_port}/cam?token=secret"
-    with pytest.raises(ConnectionError, match=f"rtsp://127.0.0.1:{free_port}/cam: nothing that") as error:
-        open_source(address)
+def test_a_missing_stream_is_an_error_without_the_password(free_port):
+    url = f"rtsp://me:secret@127.0.0.1:{free_port}/cam?token=secret"
+    with pytest.raises(ConnectionError, match=f"rtsp://127.0.0.1:{free_port}/cam: no stream that") as error:
+        open_source(url)
     assert "secret" not in str(error.value)
 
 
-def test_a_server_that_never_answers_is_an_error_at_the_door():
+def test_a_server_that_never_answers_is_an_error_on_opening():
     with socket.create_server(("127.0.0.1", 0)) as server:
-        address = f"http://127.0.0.1:{server.getsockname()[1]}/"
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/"
         with pytest.raises(ConnectionError, match=r"answered within 0\.3 s"):
-            open_source(address, SourceOptions(timeout=0.3))
+            open_source(url, SourceOptions(timeout=0.3))
 
 
 @pytest.mark.parametrize("device", ["97", "/dev/null"])
-def test_a_camera_that_is_not_there_is_an_error_at_the_door(device):
+def test_a_missing_camera_is_an_error_on_opening(device):
     with pytest.raises(ConnectionError, match=f"{device}: no such camera"):
         open_source(device)
 
 
-def test_closing_from_another_thread_ends_the_wait_for_a_stream_that_hangs(camera):
-    with opened(camera) as source:
+def test_closing_from_another_thread_ends_the_wait_for_a_hanging_stream(camera):
+    with opened_source(camera) as source:
         frames = iter(source)
         next(frames)
         camera.running.clear()
         closer = threading.Timer(0.3, source.close)
         closer.start()
         list(frames)
-        assert reading_threads()  # still waits for the next frame: iteration did not
+        assert reading_threads()  # it still waits for the next frame, but the iteration ended
         camera.running.set()
         closer.join()
         assert not reading_threads()
     assert list(source) == []
 
 
-def test_closing_ends_the_wait_between_two_tries(camera):
-    told = []
-    with opened(camera, told, reconnect_wait=1000) as source:
+def test_closing_ends_the_wait_between_reconnect_attempts(camera):
+    messages = []
+    with opened_source(camera, messages, reconnect_wait=1000) as source:
         frames = iter(source)
         next(frames)
-        camera.cut()
-        wait_until(lambda: told)
+        camera.disconnect()
+        wait_until(lambda: messages)
         source.close()
         assert list(frames) == []
 
 
 def test_ctrl_c_ends_the_wait(camera):
-    with opened(camera) as source:
+    with opened_source(camera) as source:
         frames = iter(source)
         next(frames)
         camera.running.clear()
@@ -191,16 +191,16 @@ def test_ctrl_c_ends_the_wait(camera):
     assert not reading_threads()
 
 
-def test_ctrl_c_ends_the_wait_at_the_door():
+def test_ctrl_c_ends_the_wait_for_the_first_frame():
     with socket.create_server(("127.0.0.1", 0)) as server:
-        address = f"http://127.0.0.1:{server.getsockname()[1]}/"
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/"
         with interrupted(then=server.close), pytest.raises(KeyboardInterrupt):
-            open_source(address, SourceOptions(**PATIENT))
+            open_source(url, SourceOptions(**LONG_TIMEOUTS))
 
 
 @contextlib.contextmanager
 def interrupted(then):
-    """Ctrl-C in a moment; `then`, a moment later, ends what a thread still waits for."""
+    """Send Ctrl-C after 0.3 s; `then` is called 0.3 s later to end what a thread still waits for."""
 
     def interrupt():
         time.sleep(0.3)
@@ -214,27 +214,27 @@ def interrupted(then):
     thread.join()
 
 
-@pytest.mark.skipif(not os.path.exists("/proc/net/tcp"), reason="only Linux tells who listens")
+@pytest.mark.skipif(not os.path.exists("/proc/net/tcp"), reason="needs /proc/net/tcp")
 @pytest.mark.parametrize("scheme", ["http", "tcp"])
-def test_a_stream_that_ffmpeg_serves_is_read_until_it_is_killed(scheme, free_port):
-    address = f"{scheme}://127.0.0.1:{free_port}"
-    listen = ["-listen", "1", address] if scheme == "http" else [f"{address}?listen=1"]
+def test_a_stream_from_ffmpeg_is_read_until_its_server_is_killed(scheme, free_port):
+    url = f"{scheme}://127.0.0.1:{free_port}"
+    listen = ["-listen", "1", url] if scheme == "http" else [f"{url}?listen=1"]
     video = ["-re", "-f", "lavfi", "-i", "testsrc=size=160x120:rate=30", "-c:v", "mpeg2video", "-g", "5"]
-    told = []
+    messages = []
     with subprocess.Popen([*FFMPEG, *video, "-f", "mpegts", *listen]) as server:
-        wait_until(lambda: listening(free_port))
+        wait_until(lambda: is_listening(free_port))
         with contextlib.closing(
-            open_source(address, SourceOptions(reconnect_attempts=0, timeout=30), told.append)
+            open_source(url, SourceOptions(reconnect_attempts=0, timeout=30), messages.append)
         ) as source:
             frames = iter(source)
             assert [next(frames).image.shape for _ in range(5)] == [(120, 160, 3)] * 5
             assert source.frames_per_second == 30
             server.kill()
             list(frames)
-    assert "broke off" in told[0]
+    assert "connection lost" in messages[0]
 
 
-def listening(port):
-    """Whether someone waits at this port; asks the system, as a connection would be the one served."""
+def is_listening(port):
+    """Whether a server listens at this port. A test connection would use up the only one it serves."""
     with open("/proc/net/tcp") as table:
         return any(f":{port:04X} 00000000:0000 0A" in line for line in table)

@@ -1,1 +1,1 @@
-"""apex's CUDA extension, as far as that it can be imported."""
+"""Importable stand-in for apex's CUDA extension."""

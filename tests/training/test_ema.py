@@ -1,4 +1,4 @@
-"""Averaged weights: what the means are of, where they come back, and the statistics that belong to them."""
+"""Averaged weights: the averages, swapping them into the network, and their batch norm statistics."""
 
 import contextlib
 import copy
@@ -11,21 +11,21 @@ from torch import nn
 
 from simplepose.models import IMHN
 from simplepose.training import batch_norm
-from simplepose.training.ema import MovingAverage, RunningMean
+from simplepose.training.ema import EMA, SWA
 from simplepose.training.optim import freeze
 
-KINDS = [RunningMean, lambda network: MovingAverage(network, 0.9)]
+AVERAGES = [SWA, lambda network: EMA(network, 0.9)]
 
 
 def tiny_network(seed=0) -> IMHN:
     torch.manual_seed(seed)
     network = IMHN(1, 8, 16, 8, 16, 4, (2,), channels=5).to(memory_format=torch.channels_last)
-    return fill_at_random(network)
+    return fill_randomly(network)
 
 
 @torch.no_grad()
-def fill_at_random(network):
-    """Every entry of the state, counters too."""
+def fill_randomly(network):
+    """Fill the whole state of a network with random values, counters too."""
     for tensor in network.state_dict().values():
         tensor.copy_(torch.rand(tensor.shape) + 0.5 if tensor.is_floating_point() else torch.randint(99, ()))
     return network
@@ -43,25 +43,25 @@ def equal(a, b) -> bool:
 
 
 @pytest.mark.parametrize("count", [1, 2, 7])
-def test_the_running_mean_is_the_mean_of_what_it_took_in(count):
+def test_swa_is_the_mean_of_all_updates(count):
     network = tiny_network()
-    average, snapshots = RunningMean(network), []
+    average, snapshots = SWA(network), []
     for _ in range(count):
-        fill_at_random(network)
+        fill_randomly(network)
         average.update()
         snapshots.append(snapshot(network))
     assert average.updates == count
     for name, tensor in average.state.items():
-        taken = [one[name] for one in snapshots]
-        expected = torch.stack(taken).mean(0) if tensor.is_floating_point() else taken[-1]
+        values = [state[name] for state in snapshots]
+        expected = torch.stack(values).mean(0) if tensor.is_floating_point() else values[-1]
         assert torch.allclose(tensor, expected), name
 
 
-def test_the_moving_average_follows_its_formula():
+def test_ema_follows_its_formula():
     network = tiny_network()
-    average, expected = MovingAverage(network, 0.3), snapshot(network)
+    average, expected = EMA(network, 0.3), snapshot(network)
     for updates in range(1, 6):
-        fill_at_random(network)
+        fill_randomly(network)
         average.update()
         decay = min(0.3, (1 + updates) / (10 + updates))
         for name, tensor in network.state_dict().items():
@@ -71,9 +71,9 @@ def test_the_moving_average_follows_its_formula():
         assert torch.allclose(tensor, expected[name]), name
 
 
-def test_the_moving_average_settles_on_a_network_that_stays():
+def test_ema_converges_to_a_constant_network():
     network = nn.BatchNorm1d(2)
-    average = MovingAverage(network, 0.5)
+    average = EMA(network, 0.5)
     with torch.no_grad():
         network.weight.fill_(3)
         network.num_batches_tracked.fill_(7)
@@ -83,33 +83,33 @@ def test_the_moving_average_settles_on_a_network_that_stays():
     assert average.state["num_batches_tracked"] == 7
 
 
-@pytest.mark.parametrize("make", KINDS)
-def test_an_average_goes_on_where_it_was(make, tmp_path):
+@pytest.mark.parametrize("make", AVERAGES)
+def test_average_resumes_from_its_state(make, tmp_path):
     network = tiny_network()
-    straight = make(network)
-    straight.update()
-    torch.save(straight.state_dict(), tmp_path / "average.pt")
+    uninterrupted = make(network)
+    uninterrupted.update()
+    torch.save(uninterrupted.state_dict(), tmp_path / "average.pt")
     resumed = make(tiny_network(1))
     resumed.load_state_dict(torch.load(tmp_path / "average.pt", weights_only=True))
-    assert equal(resumed.state, straight.state)
+    assert equal(resumed.state, uninterrupted.state)
     other = tiny_network(1)
     other.load_state_dict(network.state_dict())
-    again = make(other)
-    again.load_state_dict(resumed.state_dict())
-    for average in (straight, again):
+    copied = make(other)
+    copied.load_state_dict(resumed.state_dict())
+    for average in (uninterrupted, copied):
         average.update()
-    assert again.updates == straight.updates == 2
-    assert equal(again.state, straight.state)
+    assert copied.updates == uninterrupted.updates == 2
+    assert equal(copied.state, uninterrupted.state)
 
 
-@pytest.mark.parametrize("make", KINDS)
-def test_exchanged_gives_the_network_the_average_and_takes_it_back(make):
+@pytest.mark.parametrize("make", AVERAGES)
+def test_swapped_loads_the_average_and_restores_the_network(make):
     network = tiny_network()
     average = make(network)
-    raw = snapshot(fill_at_random(network))
+    raw = snapshot(fill_randomly(network))
     averaged = {name: tensor.clone() for name, tensor in average.state.items()}
     parameter = network.stem.conv.conv.weight
-    with contextlib.suppress(KeyboardInterrupt), average.exchanged():
+    with contextlib.suppress(KeyboardInterrupt), average.swapped():
         assert equal(snapshot(network), averaged)
         network.stem.conv.bn.running_mean.fill_(42)
         raise KeyboardInterrupt
@@ -119,10 +119,10 @@ def test_exchanged_gives_the_network_the_average_and_takes_it_back(make):
     assert torch.equal(average.state["stem.conv.conv.weight"], averaged["stem.conv.conv.weight"])
 
 
-def test_the_average_sees_the_network_after_it_was_moved():
-    """Moving a network replaces its buffers."""
+def test_average_follows_a_network_whose_buffers_were_replaced():
+    """Converting or moving a network replaces its buffers."""
     network = nn.BatchNorm1d(2)
-    average = RunningMean(network)
+    average = SWA(network)
     network.double().float()
     network.running_mean.fill_(5)
     average.update()
@@ -133,14 +133,14 @@ def test_the_average_sees_the_network_after_it_was_moved():
 
 
 def mixed_batches() -> list[torch.Tensor]:
-    """Of unlike sizes and far apart, which a mean of their means and variances does not describe."""
+    """Return batches of different sizes and means, whose mean statistics are not the correct result."""
     generator = torch.Generator().manual_seed(0)
     sizes_and_shifts = ((3, 0.0), (1, 50.0), (4, -7.0))
     return [torch.randn(n, 3, 5, 4, generator=generator) * (1 + n) + shift for n, shift in sizes_and_shifts]
 
 
-def of_one_big_batch(network, batches):
-    """The state that torch itself comes to."""
+def state_after_one_large_batch(network, batches):
+    """Return the state after torch's own update with all batches in one."""
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = 1.0
@@ -151,45 +151,45 @@ def of_one_big_batch(network, batches):
 
 @pytest.mark.parametrize("kind", [nn.BatchNorm2d, nn.SyncBatchNorm])
 @pytest.mark.parametrize("affine", [True, False])
-def test_statistics_are_those_of_one_big_batch(kind, affine):
+def test_statistics_are_those_of_one_large_batch(kind, affine):
     network, plain = kind(3, affine=affine), nn.BatchNorm2d(3, affine=affine)
-    batch_norm.recompute(network, mixed_batches())
-    expected = of_one_big_batch(plain, mixed_batches())
+    batch_norm.update_bn(network, mixed_batches())
+    expected = state_after_one_large_batch(plain, mixed_batches())
     for name in ("running_mean", "running_var"):
         assert torch.allclose(network.state_dict()[name], expected[name], rtol=1e-5), name
 
 
-def test_every_norm_of_a_network_gets_the_statistics_that_torch_counts():
+def test_all_batch_norms_of_a_network_get_the_statistics_of_torch():
     network = tiny_network()
     images = torch.rand(4, 3, 64, 64)
-    expected = of_one_big_batch(copy.deepcopy(network), [images])
-    batch_norm.recompute(network, [images])
+    expected = state_after_one_large_batch(copy.deepcopy(network), [images])
+    batch_norm.update_bn(network, [images])
     for name, tensor in network.state_dict().items():
         if name.endswith(("running_mean", "running_var")):
             torch.testing.assert_close(tensor, expected[name], rtol=1e-3, atol=1e-5)
 
 
-def test_weights_modes_and_momentum_stay_as_they_were():
+def test_update_bn_keeps_weights_modes_and_momentum():
     network = tiny_network()
     network.heads[0][0].conv1.bn.momentum = None
     network.train()
     network.stem.eval()
     before = snapshot(network)
-    ways = [(module.training, getattr(module, "momentum", 0)) for module in network.modules()]
-    batch_norm.recompute(network, [torch.rand(2, 3, 64, 64)])
-    assert ways == [(module.training, getattr(module, "momentum", 0)) for module in network.modules()]
+    modes = [(module.training, getattr(module, "momentum", 0)) for module in network.modules()]
+    batch_norm.update_bn(network, [torch.rand(2, 3, 64, 64)])
+    assert modes == [(module.training, getattr(module, "momentum", 0)) for module in network.modules()]
     changed = {name for name, tensor in network.state_dict().items() if not torch.equal(tensor, before[name])}
     assert changed == {name for name in before if name.endswith(("_mean", "_var", "_tracked"))}
     assert not any(module._forward_pre_hooks for module in network.modules())
     assert all(tensor.grad is None and not tensor.grad_fn for tensor in network.parameters())
 
 
-def test_frozen_parts_keep_their_statistics_and_frozen_statistics_do_not():
-    """With train.freeze_batchnorm the averaged weights need statistics of their own all the same."""
+def test_update_bn_skips_frozen_parts_but_not_frozen_statistics():
+    """Averaged weights need statistics of their own even with train.freeze_batchnorm."""
     network = tiny_network()
     freeze(network, ["stem.*"], batchnorm=True)
     before = snapshot(network)
-    batch_norm.recompute(network, [torch.rand(2, 3, 64, 64)])
+    batch_norm.update_bn(network, [torch.rand(2, 3, 64, 64)])
     after = network.state_dict()
     assert all(torch.equal(after[name], before[name]) for name in before if name.startswith("stem."))
     assert not torch.equal(
@@ -199,42 +199,46 @@ def test_frozen_parts_keep_their_statistics_and_frozen_statistics_do_not():
     assert not network.heads[0][0].conv1.bn.training
 
 
-def test_no_batch_is_an_error_and_no_norm_is_not():
-    with pytest.raises(ValueError, match="not one batch"):
-        batch_norm.recompute(nn.BatchNorm2d(3), [])
-    batch_norm.recompute(nn.Linear(2, 1), [])
+def test_no_batches_is_an_error_and_no_batch_norm_is_not():
+    with pytest.raises(ValueError, match="expected at least 1 batch"):
+        batch_norm.update_bn(nn.BatchNorm2d(3), [])
+    batch_norm.update_bn(nn.Linear(2, 1), [])
 
 
-def test_half_precision_counts_in_float32():
+def test_half_precision_inputs_are_accumulated_in_float32():
     network = nn.BatchNorm2d(1)
-    batch_norm.recompute(
+    batch_norm.update_bn(
         network, [torch.full((1, 1, 256, 256), 100.0).half() + torch.tensor([0, 1]).repeat(128)]
     )
     assert network.running_mean.item() == pytest.approx(100.5)
     assert network.running_var.item() == pytest.approx(0.25, rel=1e-4)
 
 
-class Gathering:
-    """Adds up what three threads give, as processes do."""
+class ThreadReduction:
+    """Sums the values of three threads, like an all-reduce of three processes."""
 
     def __init__(self) -> None:
-        self.given, self.barrier = {}, threading.Barrier(3, timeout=60)
+        self.values, self.barrier = {}, threading.Barrier(3, timeout=60)
 
-    def sums(self, values):
-        self.given[threading.get_ident()] = values
+    def all_reduce_sum(self, values):
+        self.values[threading.get_ident()] = values
         self.barrier.wait()
-        total = sum(self.given.values())
+        total = sum(self.values.values())
         self.barrier.wait()
         return total
 
 
-def test_processes_that_share_the_batches_all_get_the_statistics_of_all():
-    batches, gathering = mixed_batches(), Gathering()
+def test_all_ranks_get_the_statistics_of_all_batches():
+    batches, reduction = mixed_batches(), ThreadReduction()
     networks = [nn.BatchNorm2d(3) for _ in range(3)]
     shares = (batches[:1], batches[1:], [])
     with ThreadPoolExecutor(3) as pool:
-        list(pool.map(lambda n, share: batch_norm.recompute(n, share, gathering.sums), networks, shares))
-    expected = of_one_big_batch(nn.BatchNorm2d(3), batches)
+        list(
+            pool.map(
+                lambda n, share: batch_norm.update_bn(n, share, reduction.all_reduce_sum), networks, shares
+            )
+        )
+    expected = state_after_one_large_batch(nn.BatchNorm2d(3), batches)
     for network in networks:
         for name in ("running_mean", "running_var"):
             assert torch.allclose(network.state_dict()[name], expected[name], rtol=1e-5), name

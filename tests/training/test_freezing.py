@@ -1,4 +1,4 @@
-"""Frozen parts: their weights and statistics stay where they are, whatever the optimizer; the rest moves."""
+"""Frozen parts: weights and statistics do not change with any optimizer; all others do."""
 
 import copy
 
@@ -8,7 +8,7 @@ from torch import nn
 
 from simplepose.config import TrainSettings
 from simplepose.models import IMHN
-from simplepose.training.optim import freeze, make_optimizer
+from simplepose.training.optim import build_optimizer, freeze
 
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
@@ -18,42 +18,42 @@ def tiny_network() -> IMHN:
     return IMHN(2, 8, 16, 8, 16, 4, (2,), channels=5)
 
 
-def trained(network, optimizer="sgd", steps=2) -> dict[str, torch.Tensor]:
-    """The state after some steps with all that could move a weight without a gradient."""
+def train(network, optimizer="sgd", steps=2) -> dict[str, torch.Tensor]:
+    """Train with momentum and weight decay, which change weights without a gradient; return the state."""
     settings = TrainSettings(optimizer=optimizer, momentum=0.9, weight_decay=0.1, learning_rate=0.01)
-    made = make_optimizer(network, settings)
+    built_optimizer = build_optimizer(network, settings)
     for _ in range(steps):
         network.train()
-        made.zero_grad()
+        built_optimizer.zero_grad()
         outputs = network(torch.rand(2, 3, 64, 64))
         sum((maps - 1).square().mean() for stack in outputs for maps in stack).backward()
-        made.step()
+        built_optimizer.step()
     return network.state_dict()
 
 
-def moved(network, **options) -> set[str]:
+def changed_names(network, **options) -> set[str]:
     before = copy.deepcopy(network.state_dict())
-    after = trained(network, **options)
+    after = train(network, **options)
     return {name for name in before if not torch.equal(before[name], after[name])}
 
 
-def statistics(names) -> set[str]:
+def statistics_of(names) -> set[str]:
     return {name for name in names if name.endswith(STATISTICS)}
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
-def test_frozen_parts_do_not_move_and_the_rest_does(optimizer):
+def test_frozen_parts_do_not_change_and_all_others_do(optimizer):
     network = tiny_network()
     names = freeze(network, ["stem.*", "heads.?.1.*"])
     parts = {name for name in network.state_dict() if name.startswith(("stem.", "heads.0.1.", "heads.1.1."))}
-    assert set(names) == parts - statistics(parts)
-    assert moved(network, optimizer=optimizer) == set(network.state_dict()) - parts
+    assert set(names) == parts - statistics_of(parts)
+    assert changed_names(network, optimizer=optimizer) == set(network.state_dict()) - parts
 
 
-def test_nothing_asked_for_freezes_nothing():
+def test_no_patterns_freeze_nothing():
     network = tiny_network()
     assert freeze(network, []) == []
-    assert moved(network) == set(network.state_dict())
+    assert changed_names(network) == set(network.state_dict())
 
 
 def test_frozen_batch_norms_keep_statistics_and_train_their_weights():
@@ -61,16 +61,16 @@ def test_frozen_batch_norms_keep_statistics_and_train_their_weights():
     assert freeze(network, [], batchnorm=True) == []
     network.train()
     assert network.training
-    assert moved(network) == set(network.state_dict()) - statistics(network.state_dict())
+    assert changed_names(network) == set(network.state_dict()) - statistics_of(network.state_dict())
 
 
-def test_a_batch_norm_whose_weight_is_still_trained_keeps_counting():
+def test_batch_norm_with_trained_weight_updates_its_statistics():
     network = tiny_network()
     freeze(network, ["stem.*.bn.bias", "stem.conv.conv.weight"])
-    assert "stem.conv.bn.running_mean" in moved(network)
+    assert "stem.conv.bn.running_mean" in changed_names(network)
 
 
-def test_frozen_norms_normalise_with_their_statistics():
+def test_frozen_batch_norms_normalize_with_their_statistics_of():
     network = nn.Sequential(nn.BatchNorm2d(3))
     network[0].running_mean.fill_(7)
     freeze(network, ["0.*"])
@@ -79,32 +79,32 @@ def test_frozen_norms_normalise_with_their_statistics():
     assert torch.allclose(network(images), (images - 7) / (1 + network[0].eps) ** 0.5)
 
 
-def test_a_copy_stays_frozen_by_itself():
+def test_copies_are_frozen_independently():
     network = nn.Sequential(nn.BatchNorm2d(3), nn.BatchNorm2d(3))
     freeze(network, ["0.*"])
-    twin = copy.deepcopy(network)
-    twin.train()
+    duplicate = copy.deepcopy(network)
+    duplicate.train()
     network.eval()
-    assert [norm.training for norm in twin] == [False, True]
+    assert [norm.training for norm in duplicate] == [False, True]
     assert [norm.training for norm in network] == [False, False]
-    assert twin.state_dict().keys() == network.state_dict().keys()
+    assert duplicate.state_dict().keys() == network.state_dict().keys()
 
 
 @pytest.mark.parametrize(
-    ("pattern", "near"),
+    ("pattern", "expected"),
     [
-        ("stem", "'stem' matches no parameter; near: stem.*"),
+        ("stem", "'stem' matches no parameter; similar names: stem.*"),
         ("Stem.*", "stem.*"),
         ("hourglass.*", "hourglasses.*"),
         ("heads.7.*", "heads.1.*"),
         ("stem.conv.bn.running_mean", "stem.conv.bn.*"),
-        ("", "near: "),
-        ("*.batchnorm.*", "near: "),
+        ("", "similar names: "),
+        ("*.batchnorm.*", "similar names: "),
     ],
 )
-def test_a_pattern_that_matches_nothing_is_an_error_that_lists_near_names(pattern, near):
+def test_pattern_without_match_is_an_error_that_lists_similar_names(pattern, expected):
     network = tiny_network()
     with pytest.raises(ValueError, match=r"train\.freeze") as error:
         freeze(network, ["heads.*", pattern])
-    assert near in str(error.value)
+    assert expected in str(error.value)
     assert all(parameter.requires_grad for parameter in network.parameters())

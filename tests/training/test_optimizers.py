@@ -1,16 +1,16 @@
-"""Optimizers: fused or not they take the same steps, over what is not frozen, and say which they are."""
+"""Optimizers: fused and unfused steps are equal; frozen parameters; learning rates of parameter groups."""
 
 import logging
 
 import pytest
 import torch
 from torch import nn
-from trainers import batch_of, settings_of, trainer_of
+from trainers import make_batch, make_settings, make_trainer
 
 from simplepose.config import TrainSettings
 from simplepose.models import IMHN
-from simplepose.models.checkpoints import read_training
-from simplepose.training.optim import LR_FACTOR, make_optimizer, set_learning_rate
+from simplepose.models.checkpoints import load_training_checkpoint
+from simplepose.training.optim import LR_FACTOR, build_optimizer, set_learning_rate
 
 NAMES = ["sgd", "adamw"]
 ENCODER = ("model.encoder=mobilenet_v2", "model.encoder_multiplier=0.25", "model.stacks=1")
@@ -34,37 +34,37 @@ def train(network, optimizer, steps=3, accumulate=2):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_fused_or_not_the_weights_are_the_same(name):
-    """torch's fused CPU kernels read memory in order: gradients must lie in it as their weights do."""
+def test_fused_and_unfused_optimizers_give_the_same_weights(name):
+    """torch's fused CPU kernels read memory in order: gradients need the memory format of their weights."""
     networks = [tiny_network(), tiny_network()]
     for network, is_fused in zip(networks, (True, False), strict=True):
         train(
             network,
-            make_optimizer(network, TrainSettings(optimizer=name, fused=is_fused, learning_rate=1e-3)),
+            build_optimizer(network, TrainSettings(optimizer=name, fused=is_fused, learning_rate=1e-3)),
         )
-    fused, plain, started = (dict(network.named_parameters()) for network in (*networks, tiny_network()))
-    for entry, begin in started.items():
-        moved = (plain[entry] - begin).norm()
+    fused, plain, initial = (dict(network.named_parameters()) for network in (*networks, tiny_network()))
+    for entry, start in initial.items():
+        moved = (plain[entry] - start).norm()
         assert moved > 0, entry
-        # Adam magnifies rounding; gradients in another order would make it about 1.
+        # Adam amplifies rounding errors; gradients in another memory format give about 1.
         assert (fused[entry] - plain[entry]).norm() < 0.05 * moved, entry
 
 
 @pytest.mark.parametrize("fused", [True, False])
 @pytest.mark.parametrize("name", NAMES)
-def test_the_settings_are_what_it_steps_with(name, fused, caplog):
+def test_optimizer_uses_the_settings(name, fused, caplog):
     caplog.set_level(logging.INFO)
     settings = TrainSettings(optimizer=name, fused=fused, learning_rate=0.5, momentum=0.8, weight_decay=0.25)
-    group = make_optimizer(nn.Linear(2, 1), settings).param_groups[0]
+    group = build_optimizer(nn.Linear(2, 1), settings).param_groups[0]
     assert (group["lr"], group["weight_decay"], bool(group["fused"])) == (0.5, 0.25, fused)
     assert group.get("momentum", group.get("betas", [0])[0]) == 0.8
     assert caplog.messages == [f"optimizer {name} of torch, {'fused' if fused else 'not fused'}"]
 
 
-def test_where_torch_has_no_fused_kernel_it_warns_and_steps_without(caplog):
+def test_missing_fused_kernel_is_a_warning(caplog):
     network = nn.Linear(2, 1, dtype=torch.complex64)
     before = network.weight.detach().clone()
-    optimizer = make_optimizer(network, TrainSettings(learning_rate=0.5))
+    optimizer = build_optimizer(network, TrainSettings(learning_rate=0.5))
     assert "train.fused: torch has no fused SGD here: " in caplog.text
     network(torch.ones(1, 2, dtype=torch.complex64)).abs().sum().backward()
     optimizer.step()
@@ -72,13 +72,13 @@ def test_where_torch_has_no_fused_kernel_it_warns_and_steps_without(caplog):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_frozen_parameters_are_left_out(name):
+def test_frozen_parameters_are_excluded(name):
     network = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 1))
     network[0].requires_grad_(False)
-    optimizer = make_optimizer(network, TrainSettings(optimizer=name))
+    optimizer = build_optimizer(network, TrainSettings(optimizer=name))
     assert optimizer.param_groups[0]["params"] == list(network[1].parameters())
     with pytest.raises(ValueError, match=r"train\.freeze leaves no parameter to train"):
-        make_optimizer(network.requires_grad_(False), TrainSettings(optimizer=name))
+        build_optimizer(network.requires_grad_(False), TrainSettings(optimizer=name))
 
 
 def rates(optimizer) -> list[float]:
@@ -92,10 +92,10 @@ def small_encoder_network() -> IMHN:
 
 @pytest.mark.parametrize("fused", [True, False])
 @pytest.mark.parametrize("name", NAMES)
-def test_the_encoder_has_a_rate_of_its_own(name, fused):
+def test_encoder_has_its_own_learning_rate(name, fused):
     network = small_encoder_network()
     settings = TrainSettings(optimizer=name, fused=fused, learning_rate=0.5, encoder_lr_factor=0.125)
-    optimizer = make_optimizer(network, settings)
+    optimizer = build_optimizer(network, settings)
     assert rates(optimizer) == [0.5, 0.0625]
     others, encoder = (group["params"] for group in optimizer.param_groups)
     assert {id(p) for p in encoder} == {id(p) for p in network.stem.encoder.parameters()}
@@ -105,35 +105,35 @@ def test_the_encoder_has_a_rate_of_its_own(name, fused):
 
 
 @pytest.mark.parametrize(
-    ("network", "factor"), [(small_encoder_network, 1.0), (tiny_network, 0.1), (tiny_network, 1.0)]
+    ("build_network", "factor"), [(small_encoder_network, 1.0), (tiny_network, 0.1), (tiny_network, 1.0)]
 )
-def test_without_another_rate_there_is_one_group(network, factor):
-    network = network()
-    optimizer = make_optimizer(network, TrainSettings(learning_rate=0.5, encoder_lr_factor=factor))
+def test_without_encoder_factor_there_is_one_group(build_network, factor):
+    network = build_network()
+    optimizer = build_optimizer(network, TrainSettings(learning_rate=0.5, encoder_lr_factor=factor))
     assert rates(optimizer) == [0.5]
     assert optimizer.param_groups[0]["params"] == list(network.parameters())
-    del optimizer.param_groups[0][LR_FACTOR]  # as in a checkpoint from before the factor
+    del optimizer.param_groups[0][LR_FACTOR]  # as in checkpoints of older versions
     set_learning_rate(optimizer, 0.25)
     assert rates(optimizer) == [0.25]
 
 
-def test_a_frozen_encoder_is_no_group():
+def test_frozen_encoder_has_no_group():
     network = small_encoder_network()
     network.stem.encoder.blocks.requires_grad_(False)
     settings = TrainSettings(learning_rate=0.5, encoder_lr_factor=0.1)
-    _, encoder = make_optimizer(network, settings).param_groups
+    _, encoder = build_optimizer(network, settings).param_groups
     blocks = {id(parameter) for parameter in network.stem.encoder.blocks.parameters()}
     assert encoder["params"]
     assert not blocks & {id(parameter) for parameter in encoder["params"]}
     network.stem.encoder.requires_grad_(False)
-    assert rates(make_optimizer(network, settings)) == [0.5]
+    assert rates(build_optimizer(network, settings)) == [0.5]
     network.requires_grad_(False)
     network.stem.encoder.last.requires_grad_(True)
-    assert rates(make_optimizer(network, settings)) == [pytest.approx(0.05)]
+    assert rates(build_optimizer(network, settings)) == [pytest.approx(0.05)]
 
 
-def moved(trainer, step) -> tuple[float, float]:
-    """How far a step moves the encoder's parameters, and all others."""
+def step_lengths(trainer, step) -> tuple[float, float]:
+    """Return the norm of the change of the encoder's parameters, and of all others, in a step."""
     before = {name: p.detach().clone() for name, p in trainer.network.named_parameters()}
     step()
     sums = [0.0, 0.0]
@@ -143,13 +143,15 @@ def moved(trainer, step) -> tuple[float, float]:
     return sums[0] ** 0.5, sums[1] ** 0.5
 
 
-def test_each_step_of_a_trainer_has_both_rates(samples_file):
+def test_each_step_of_a_trainer_uses_both_learning_rates(samples_file):
     plain_sgd = ("train.optimizer=sgd", "train.momentum=0", "train.weight_decay=0", *ENCODER)
-    slow = trainer_of(settings_of(*plain_sgd, "train.encoder_lr_factor=0.25"))
-    still = trainer_of(settings_of(*plain_sgd, "train.encoder_lr_factor=0"))
-    plain = trainer_of(settings_of(*plain_sgd))
-    batch = batch_of(plain.model.settings, samples_file)
-    distances = [moved(trainer, lambda t=trainer: t.step([batch], 1e-3)) for trainer in (plain, slow, still)]
+    slow = make_trainer(make_settings(*plain_sgd, "train.encoder_lr_factor=0.25"))
+    zero = make_trainer(make_settings(*plain_sgd, "train.encoder_lr_factor=0"))
+    plain = make_trainer(make_settings(*plain_sgd))
+    batch = make_batch(plain.model.settings, samples_file)
+    distances = [
+        step_lengths(trainer, lambda t=trainer: t.step([batch], 1e-3)) for trainer in (plain, slow, zero)
+    ]
     (encoder, others), *slower = distances
     assert encoder > 0
     assert slower[0] == pytest.approx((encoder / 4, others), rel=1e-2)
@@ -160,19 +162,19 @@ def test_each_step_of_a_trainer_has_both_rates(samples_file):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_run_with_two_groups_resumes_exactly(samples_file, tmp_path, name):
-    settings = settings_of(f"train.optimizer={name}", "train.encoder_lr_factor=0.1", *ENCODER)
-    straight, path = trainer_of(settings), tmp_path / "checkpoint.pt"
-    batch = batch_of(settings, samples_file)
-    straight.step([batch], 1e-3)
-    torch.save(straight.state(), path)
-    resumed = trainer_of(settings)
-    resumed.step([batch], 1e-2)  # whatever it did before
-    resumed.load_state(read_training(path), str(path))
-    for trainer in (straight, resumed):
+def test_run_with_two_groups_resumes_exactly(samples_file, tmp_path, name):
+    settings = make_settings(f"train.optimizer={name}", "train.encoder_lr_factor=0.1", *ENCODER)
+    uninterrupted, path = make_trainer(settings), tmp_path / "checkpoint.pt"
+    batch = make_batch(settings, samples_file)
+    uninterrupted.step([batch], 1e-3)
+    torch.save(uninterrupted.state(), path)
+    resumed = make_trainer(settings)
+    resumed.step([batch], 1e-2)  # overwritten by load_state
+    resumed.load_state(load_training_checkpoint(path), str(path))
+    for trainer in (uninterrupted, resumed):
         trainer.step([batch], 5e-4)
         assert rates(trainer.optimizer) == [5e-4, 5e-5]
-    expected, found = straight.state(), resumed.state()
+    expected, found = uninterrupted.state(), resumed.state()
     for state in ("weights", "ema"):
         values, others = (s[state] if state == "weights" else s[state]["state"] for s in (expected, found))
         assert values.keys() == others.keys()
@@ -182,8 +184,8 @@ def test_a_run_with_two_groups_resumes_exactly(samples_file, tmp_path, name):
             assert torch.equal(value, found["optimizer"]["state"][number][entry])
 
 
-def test_a_checkpoint_with_other_groups_is_refused(samples_file):
-    one = trainer_of(settings_of(*ENCODER))
-    two = trainer_of(settings_of("train.encoder_lr_factor=0.1", *ENCODER))
+def test_checkpoint_with_other_groups_is_an_error(samples_file):
+    one = make_trainer(make_settings(*ENCODER))
+    two = make_trainer(make_settings("train.encoder_lr_factor=0.1", *ENCODER))
     with pytest.raises(ValueError, match="parameter group"):
         two.load_state(one.state(), "checkpoint.pt")

@@ -1,13 +1,13 @@
-"""The progress line: readable, and of one line whatever the numbers are."""
+"""The progress line: readable, and a single line for any numbers."""
 
 import dataclasses
 import math
 
 import pytest
 
-from simplepose.training.loggers import Window, progress_line, time_left
+from simplepose.training.loggers import TrainingStats, format_progress, format_time_left
 
-WINDOW = Window(
+STATS = TrainingStats(
     step=12340,
     epoch=3.4159,
     loss=812.44,
@@ -21,23 +21,23 @@ WINDOW = Window(
 )
 
 
-def test_all_that_matters_is_told():
-    assert progress_line(WINDOW, 100, 3 * 86400 + 7384) == (
+def test_progress_line_contains_all_values():
+    assert format_progress(STATS, 100, 3 * 86400 + 7384) == (
         "epoch 3.42/100 step 12340 | loss 812 | scales 512 210 60.2 20.0 9.12 | stacks 830 810 805 800"
         " | lr 2.5e-05 | 182 samples/s | data 3% | 61.2 GiB | 2 skipped | 3d 02:03 left"
     )
 
 
-def test_what_is_not_there_is_not_told():
-    line = progress_line(dataclasses.replace(WINDOW, gpu_memory_gib=None, skipped=0), 100, 60)
+def test_missing_values_are_omitted():
+    line = format_progress(dataclasses.replace(STATS, gpu_memory_gib=None, skipped=0), 100, 60)
     assert "GiB" not in line
     assert "skipped" not in line
 
 
 @pytest.mark.parametrize("value", [0.0, 1e-12, 0.05, 9.999, 99999.4, 1e5, 1e30, math.inf, math.nan, -3.0])
-def test_any_number_fits(value):
-    odd = dataclasses.replace(
-        WINDOW,
+def test_line_length_is_limited_for_any_number(value):
+    stats = dataclasses.replace(
+        STATS,
         step=10**7,
         epoch=999.99,
         loss=value,
@@ -46,13 +46,13 @@ def test_any_number_fits(value):
         samples_per_second=value,
         skipped=1000,
     )
-    line = progress_line(odd, 1000, 1e6 * value)
+    line = format_progress(stats, 1000, 1e6 * value)
     assert "\n" not in line
     assert len(line) < (200 if 1e-3 <= value < 1e5 else 230)
 
 
 @pytest.mark.parametrize(
-    ("seconds", "told"),
+    ("seconds", "expected"),
     [
         (0, "0:00:00 left"),
         (-5, "0:00:00 left"),
@@ -67,5 +67,5 @@ def test_any_number_fits(value):
         (math.inf, "?:??:?? left"),
     ],
 )
-def test_the_time_left(seconds, told):
-    assert time_left(seconds) == told
+def test_format_time_left(seconds, expected):
+    assert format_time_left(seconds) == expected

@@ -1,4 +1,4 @@
-"""Random states: what would have been drawn next is drawn after they are restored."""
+"""Random generator states: restored generators repeat the same numbers."""
 
 import random
 
@@ -15,8 +15,8 @@ DEVICES = [
 ]
 
 
-def drawn(device):
-    """Some of everything; an odd number of normals leaves one of a pair behind, which is state too."""
+def random_numbers(device):
+    """Sample from all generators; an odd number of normals leaves a cached one, part of the state."""
     return [
         random.random(),
         random.gauss(0, 1),
@@ -28,28 +28,28 @@ def drawn(device):
 
 
 @pytest.mark.parametrize("device", DEVICES)
-def test_the_same_is_drawn_again_through_a_file(tmp_path, device):
+def test_states_restored_from_a_file_repeat_the_numbers(tmp_path, device):
     device = torch.device(device)
-    drawn(device)
-    torch.save(checkpointing.capture(device), tmp_path / "states.pt")
-    first = drawn(device)
-    assert drawn(device) != first
+    random_numbers(device)
+    torch.save(checkpointing.capture_rng_states(device), tmp_path / "states.pt")
+    first = random_numbers(device)
+    assert random_numbers(device) != first
     states = torch.load(tmp_path / "states.pt", weights_only=True)
-    for _ in range(2):  # restoring does not change what is restored
-        checkpointing.restore(states, device)
-        assert drawn(device) == first
+    for _ in range(2):  # restoring does not modify the states
+        checkpointing.restore_rng_states(states, device)
+        assert random_numbers(device) == first
 
 
-def test_drawing_does_not_change_what_was_captured():
-    states = checkpointing.capture(CPU)
-    first = drawn(CPU)
-    checkpointing.restore(states, CPU)
-    assert drawn(CPU) == first
+def test_sampling_does_not_modify_captured_states():
+    states = checkpointing.capture_rng_states(CPU)
+    first = random_numbers(CPU)
+    checkpointing.restore_rng_states(states, CPU)
+    assert random_numbers(CPU) == first
 
 
-def test_capturing_draws_nothing():
-    states = checkpointing.capture(CPU)
-    first = drawn(CPU)
-    checkpointing.restore(states, CPU)
-    checkpointing.capture(CPU)
-    assert drawn(CPU) == first
+def test_capturing_does_not_advance_the_generators():
+    states = checkpointing.capture_rng_states(CPU)
+    first = random_numbers(CPU)
+    checkpointing.restore_rng_states(states, CPU)
+    checkpointing.capture_rng_states(CPU)
+    assert random_numbers(CPU) == first

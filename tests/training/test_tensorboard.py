@@ -1,4 +1,4 @@
-"""TensorBoard's files: what the run tells, each step once, and never at the run's cost."""
+"""TensorBoard event files: each step once, and failures never end the run."""
 
 import math
 import sys
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from full_disk import run_on_small_disk
 
-from simplepose.training.loggers import Board
+from simplepose.training.loggers import TensorBoardLogger
 
 STEP = {
     "kind": "step",
@@ -25,23 +25,23 @@ STEP = {
 
 
 def read(folder):
-    """The accumulated events."""
+    """Return the accumulated events."""
     events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    found = events.EventAccumulator(str(folder))
-    found.Reload()
-    return found
+    accumulator = events.EventAccumulator(str(folder))
+    accumulator.Reload()
+    return accumulator
 
 
-def test_scalars_and_pictures_are_written(tmp_path, rng):
+def test_scalars_and_images_are_written(tmp_path, rng):
     pytest.importorskip("tensorboard")
-    board = Board(tmp_path)
+    board = TensorBoardLogger(tmp_path)
     board.write(**STEP, step=20)
     board.write(kind="epoch", epoch=1, step=30, loss=3.0, val_loss=4.5)
     board.write(kind="ap", epoch=1, step=30, ap=0.5, ap50=0.75)
-    board.write(kind="note", text="nothing to draw")
-    picture = rng.integers(0, 256, (6, 9, 3), dtype=np.uint8)
-    board.pictures(20, {"sample 1": picture})
-    found = read(tmp_path)  # while the run goes on
+    board.write(kind="note", text="no value to plot")
+    image = rng.integers(0, 256, (6, 9, 3), dtype=np.uint8)
+    board.write_images(20, {"sample 1": image})
+    found = read(tmp_path)  # during the run
     values = {name: found.Scalars(name)[0].value for name in found.Tags()["scalars"]}
     assert values == {
         "loss/total": 8.0,
@@ -58,59 +58,60 @@ def test_scalars_and_pictures_are_written(tmp_path, rng):
     }
     event = found.Images("sample 1")[0]
     decoded = cv2.imdecode(np.frombuffer(event.encoded_image_string, np.uint8), cv2.IMREAD_COLOR)
-    assert np.array_equal(decoded, picture)
+    assert np.array_equal(decoded, image)
     assert event.step == 20
     board.close()
-    board.write(**STEP, step=40)  # after its end: nothing
+    board.write(**STEP, step=40)  # no effect after close
 
 
-def test_a_resumed_run_tells_each_step_once(tmp_path):
+def test_resumed_run_has_each_step_once(tmp_path):
     pytest.importorskip("tensorboard")
-    first = Board(tmp_path)
+    first = TensorBoardLogger(tmp_path)
     for step in (1, 2, 3, 4):
         first.write(**STEP, step=step)
     del first  # killed: never closed
-    again = Board(tmp_path, resume_step=2)
-    again.write(**{**STEP, "loss": 5.0}, step=3)
-    again.close()
+    resumed = TensorBoardLogger(tmp_path, resume_step=2)
+    resumed.write(**{**STEP, "loss": 5.0}, step=3)
+    resumed.close()
     assert [(e.step, e.value) for e in read(tmp_path).Scalars("loss/total")] == [(1, 8.0), (2, 8.0), (3, 5.0)]
 
 
-def test_a_loss_that_is_no_number_is_no_trouble(tmp_path):
+def test_non_finite_losses_are_accepted(tmp_path):
     pytest.importorskip("tensorboard")
-    board = Board(tmp_path)
+    board = TensorBoardLogger(tmp_path)
     board.write(**{**STEP, "loss": math.nan, "scales": [math.inf, None]}, step=1)
     board.close()
     assert math.isnan(read(tmp_path).Scalars("loss/total")[0].value)
 
 
-def test_without_its_package_a_run_goes_on_unless_it_is_required(tmp_path, monkeypatch, caplog):
+def test_missing_package_is_an_error_only_if_required(tmp_path, monkeypatch, caplog):
     for name in [name for name in sys.modules if name.startswith(("torch.utils.tensorboard", "tensorboard"))]:
         monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "tensorboard", None)  # as Python has what cannot be imported
-    board = Board(tmp_path)
+    monkeypatch.setitem(sys.modules, "tensorboard", None)  # marks the module as not importable
+    board = TensorBoardLogger(tmp_path)
     assert "pip install tensorboard" in caplog.text
     board.write(**STEP, step=1)
-    board.pictures(1, {"a": np.zeros((2, 2, 3), np.uint8)})
+    board.write_images(1, {"a": np.zeros((2, 2, 3), np.uint8)})
     board.close()
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(ValueError, match="pip install tensorboard"):
-        Board(tmp_path, required=True)
+        TensorBoardLogger(tmp_path, required=True)
 
 
 FILL_THE_DISK = """
 import sys, numpy as np
 from pathlib import Path
-from simplepose.training.loggers import Board
+from simplepose.training.loggers import TensorBoardLogger
 
-board = Board(Path(sys.argv[1]))
+board = TensorBoardLogger(Path(sys.argv[1]))
 for step in range(10):
-    board.pictures(step, {"a": np.random.default_rng(step).integers(0, 256, (300, 300, 3), dtype=np.uint8)})
+    image = np.random.default_rng(step).integers(0, 256, (300, 300, 3), dtype=np.uint8)
+    board.write_images(step, {"a": image})
 board.close()
-print("went on")
+print("continued")
 """
 
 
-def test_a_full_disk_does_not_end_the_run(tmp_path):
+def test_full_disk_does_not_end_the_run(tmp_path):
     pytest.importorskip("tensorboard")
-    assert run_on_small_disk(FILL_THE_DISK, 10**6, str(tmp_path)) == "went on\n"
+    assert run_on_small_disk(FILL_THE_DISK, 10**6, str(tmp_path)) == "continued\n"

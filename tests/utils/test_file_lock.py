@@ -1,4 +1,4 @@
-"""What one process holds, or several share: nobody else has it, and nothing is left of it."""
+"""File locks: exclusive or shared, and the lock file is removed at the end."""
 
 import subprocess
 import sys
@@ -6,46 +6,47 @@ import sys
 import pytest
 import runs
 
-from simplepose.utils.file_lock import held
+from simplepose.utils.file_lock import locked
 
-OTHER = """
+LOCKING_PROCESS = """
 import pathlib, sys
-from simplepose.utils.file_lock import held
+from simplepose.utils.file_lock import locked
 try:
-    with held(pathlib.Path(sys.argv[1]), "in use", sys.argv[2] == "True"):
-        print("held")
+    with locked(pathlib.Path(sys.argv[1]), "in use", sys.argv[2] == "True"):
+        print("locked")
 except ValueError as error:
     print(error)
 """
 
 
-def as_another(path, shared):
-    command = [sys.executable, "-c", OTHER, str(path), str(shared)]
-    done = subprocess.run(command, env=runs.environment(), capture_output=True, text=True, check=True)
-    return done.stdout.strip()
+def lock_in_another_process(path, shared):
+    command = [sys.executable, "-c", LOCKING_PROCESS, str(path), str(shared)]
+    result = subprocess.run(command, env=runs.environment(), capture_output=True, text=True, check=True)
+    return result.stdout.strip()
 
 
-@pytest.mark.parametrize("mine", [False, True])
-@pytest.mark.parametrize("others", [False, True])
-def test_only_those_who_share_hold_it_together(tmp_path, mine, others):
+@pytest.mark.parametrize("own_shared", [False, True])
+@pytest.mark.parametrize("other_shared", [False, True])
+def test_only_shared_locks_coexist(tmp_path, own_shared, other_shared):
     path = tmp_path / "lock"
-    with held(path, "", shared=mine):
-        assert as_another(path, others) == ("held" if mine and others else "in use")
-        assert as_another(path, False) == "in use"  # also after one who shared it has gone
+    with locked(path, "", shared=own_shared):
+        expected = "locked" if own_shared and other_shared else "in use"
+        assert lock_in_another_process(path, other_shared) == expected
+        assert lock_in_another_process(path, False) == "in use"  # also after another shared owner has ended
         assert path.exists()
     assert not path.exists()
-    assert as_another(path, others) == "held"
+    assert lock_in_another_process(path, other_shared) == "locked"
     assert not path.exists()
 
 
-def test_many_who_share_and_end_together_leave_nothing(tmp_path):
-    path, command = tmp_path / "lock", [sys.executable, "-c", OTHER, str(tmp_path / "lock"), "True"]
-    with held(path, "", shared=True):
+def test_shared_owners_that_end_together_remove_the_file(tmp_path):
+    path, command = tmp_path / "lock", [sys.executable, "-c", LOCKING_PROCESS, str(tmp_path / "lock"), "True"]
+    with locked(path, "", shared=True):
         others = [subprocess.Popen(command, env=runs.environment(), stdout=subprocess.PIPE) for _ in range(6)]
-        assert [other.communicate(timeout=60)[0] for other in others] == [b"held\n"] * 6
+        assert [other.communicate(timeout=60)[0] for other in others] == [b"locked\n"] * 6
     assert not path.exists()
 
 
-def test_a_folder_that_is_not_there_is_told(tmp_path):
-    with pytest.raises(FileNotFoundError), held(tmp_path / "nowhere/lock", ""):
+def test_missing_folder_is_an_error(tmp_path):
+    with pytest.raises(FileNotFoundError), locked(tmp_path / "nowhere/lock", ""):
         pass

@@ -1,4 +1,4 @@
-"""A process that keeps what it frees does not fetch the same memory again and again."""
+"""A process with tuned malloc reuses freed memory without new page faults."""
 
 import subprocess
 import sys
@@ -7,11 +7,11 @@ import pytest
 
 from simplepose.utils import malloc
 
-FAULTS = """
+COUNT_PAGE_FAULTS = """
 import resource, sys
 import numpy as np
-from simplepose import freed_memory
-if sys.argv[1] == "keep" and not freed_memory.keep():
+from simplepose.utils import malloc
+if sys.argv[1] == "tune" and not malloc.tune_malloc():
     sys.exit(3)
 for _ in range(20):
     [np.ones(10 * 2**20, np.uint8) for _ in range(3)]
@@ -22,18 +22,18 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 
-def page_faults(how):
-    made = subprocess.run([sys.executable, "-c", FAULTS, how], capture_output=True, text=True)
-    if made.returncode == 3:
+def page_faults(mode):
+    result = subprocess.run([sys.executable, "-c", COUNT_PAGE_FAULTS, mode], capture_output=True, text=True)
+    if result.returncode == 3:
         pytest.skip("this C library has no mallopt")
-    return int(made.stdout)
+    return int(result.stdout)
 
 
-def test_kept_memory_is_not_fetched_again():
-    kept = page_faults("keep")
-    assert kept < 300 < page_faults("leave")
+def test_tuned_malloc_avoids_page_faults():
+    tuned = page_faults("tune")
+    assert tuned < 300 < page_faults("default")
 
 
-def test_other_systems_are_left_alone(monkeypatch):
+def test_other_systems_are_unchanged(monkeypatch):
     monkeypatch.setattr(sys, "platform", "win32")
-    assert malloc.keep() is False
+    assert malloc.tune_malloc() is False

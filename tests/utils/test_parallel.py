@@ -1,4 +1,4 @@
-"""The same work in several processes: every result once, errors told, and the caller's threads left alone."""
+"""Parallel map: each result once, errors reach the caller, and OpenCV's thread count is restored."""
 
 import os
 import time
@@ -21,34 +21,34 @@ def slow(number: int) -> int:
 
 
 @pytest.mark.parametrize("processes", [1, 2, 9])
-def test_every_task_is_done_once_by_one_thread(processes):
-    results = list(parallel.run(square, range(7), processes))
+def test_each_task_runs_once_with_one_opencv_thread(processes):
+    results = list(parallel.map_unordered(square, range(7), processes))
     assert sorted(result for result, _, _ in results) == [n * n for n in range(7)]
     assert {threads for _, _, threads in results} == {1}
     assert (os.getpid() in {pid for _, pid, _ in results}) == (processes == 1)
 
 
-def test_processes_share_the_work():
-    assert len(set(parallel.run(slow, range(12), 2))) == 2
+def test_all_workers_get_tasks():
+    assert len(set(parallel.map_unordered(slow, range(12), 2))) == 2
 
 
 @pytest.mark.parametrize("processes", [1, 2])
-def test_nothing_to_do(processes):
-    assert list(parallel.run(square, [], processes)) == []
+def test_no_tasks(processes):
+    assert list(parallel.map_unordered(square, [], processes)) == []
 
 
 @pytest.mark.parametrize("processes", [1, 2])
-def test_an_error_is_the_callers(processes):
+def test_errors_reach_the_caller(processes):
     with pytest.raises(ValueError, match="-1 is below 0"):
-        list(parallel.run(square, [1, 2, -1, 3], processes))
+        list(parallel.map_unordered(square, [1, 2, -1, 3], processes))
 
 
 @pytest.mark.parametrize("processes", [1, 2])
-def test_opencvs_threads_are_given_back_even_if_the_caller_leaves_early(processes):
+def test_opencv_threads_are_restored_even_if_the_caller_stops_early(processes):
     before = cv2.getNumThreads()
     cv2.setNumThreads(2)
     try:
-        results = parallel.run(square, range(50), processes)
+        results = parallel.map_unordered(square, range(50), processes)
         next(results)
         results.close()
         assert cv2.getNumThreads() == 2
@@ -56,5 +56,5 @@ def test_opencvs_threads_are_given_back_even_if_the_caller_leaves_early(processe
         cv2.setNumThreads(before)
 
 
-def test_there_is_a_core():
-    assert 1 <= parallel.cores() <= os.cpu_count()
+def test_available_cores_is_at_least_one():
+    assert 1 <= parallel.available_cores() <= os.cpu_count()

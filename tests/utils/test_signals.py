@@ -1,4 +1,4 @@
-"""Signals that end a run: in a safe place, and at once when asked for again."""
+"""Graceful shutdown: at a safe point on the first signal, immediately on the second."""
 
 import signal
 import time
@@ -6,12 +6,12 @@ import time
 import pytest
 
 from simplepose.utils import signals
-from simplepose.utils.signals import Ending
+from simplepose.utils.signals import GracefulShutdown
 
 
 @pytest.fixture(autouse=True)
-def handlers():
-    """A shell may have started the tests with SIGINT ignored."""
+def restore_handlers():
+    """Enable SIGINT, which a shell may have disabled, and check that each test restores the handlers."""
     before = [signal.signal(signal.SIGINT, signal.default_int_handler), signal.getsignal(signal.SIGTERM)]
     yield
     after = [signal.getsignal(number) for number in signals.SIGNALS]
@@ -20,7 +20,7 @@ def handlers():
 
 
 @pytest.mark.parametrize("number", signals.SIGNALS)
-def test_a_result_that_is_being_kept_is_kept_whole(number):
+def test_uninterrupted_call_completes_before_the_interrupt(number):
     kept = []
 
     def keep(result):
@@ -28,61 +28,61 @@ def test_a_result_that_is_being_kept_is_kept_whole(number):
             signal.raise_signal(number)
         kept.append(result)
 
-    with Ending() as end, pytest.raises(KeyboardInterrupt):
-        list(map(end.whole(keep), range(5)))
+    with GracefulShutdown() as shutdown, pytest.raises(KeyboardInterrupt):
+        list(map(shutdown.uninterrupted(keep), range(5)))
     assert kept == [0, 1, 2]
 
 
 @pytest.mark.parametrize("number", signals.SIGNALS)
-def test_between_two_results_it_ends_at_once(number):
-    with Ending(), pytest.raises(KeyboardInterrupt):
+def test_signal_interrupts_immediately_outside_of_uninterrupted_calls(number):
+    with GracefulShutdown(), pytest.raises(KeyboardInterrupt):
         signal.raise_signal(number)
 
 
-def test_files_that_are_being_closed_are_not_interrupted():
-    with Ending() as end:
-        end.finish()
+def test_defer_prevents_the_interrupt():
+    with GracefulShutdown() as shutdown:
+        shutdown.defer()
         signal.raise_signal(signal.SIGINT)
 
 
-def test_an_echo_is_none_and_who_asks_again_does_not_wait(monkeypatch):
+def test_echo_is_ignored_and_a_later_signal_interrupts_immediately(monkeypatch):
     def keep(_):
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGTERM)
-        monkeypatch.setattr(signals, "ECHO_SECONDS", -1.0)
+        monkeypatch.setattr(signals, "ECHO_WINDOW_S", -1.0)
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
 
-    with Ending() as end:
-        end.whole(keep)(0)
+    with GracefulShutdown() as shutdown:
+        shutdown.uninterrupted(keep)(0)
 
 
-def test_who_waits_is_asked_and_not_interrupted():
-    with Ending(waits=True) as end:
-        assert not end.asked
+def test_deferred_shutdown_only_sets_requested():
+    with GracefulShutdown(deferred=True) as shutdown:
+        assert not shutdown.requested
         signal.raise_signal(signal.SIGTERM)
         signal.raise_signal(signal.SIGINT)  # the echo
-        assert end.asked
+        assert shutdown.requested
 
 
 @pytest.mark.parametrize("number", signals.SIGNALS)
-@pytest.mark.parametrize("waits", [True, False])
-def test_the_second_signal_acts_as_usual(monkeypatch, number, waits):
-    usual = []
-    before = signal.signal(number, lambda number, _: usual.append(number))
-    with Ending(waits) as end:
-        end.finish()
+@pytest.mark.parametrize("deferred", [True, False])
+def test_second_signal_has_its_usual_effect(monkeypatch, number, deferred):
+    default_calls = []
+    before = signal.signal(number, lambda number, _: default_calls.append(number))
+    with GracefulShutdown(deferred) as shutdown:
+        shutdown.defer()
         signal.raise_signal(signal.SIGTERM)
-        assert not usual
-        later = time.monotonic() + 2 * signals.ECHO_SECONDS
+        assert not default_calls
+        later = time.monotonic() + 2 * signals.ECHO_WINDOW_S
         monkeypatch.setattr(signals.time, "monotonic", lambda: later)
         signal.raise_signal(number)
-        assert usual == [number]
+        assert default_calls == [number]
     signal.signal(number, before)
 
 
-def test_what_is_ignored_stays_so():
+def test_ignored_signals_stay_ignored():
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with Ending():
+    with GracefulShutdown():
         signal.raise_signal(signal.SIGINT)
     assert signal.signal(signal.SIGINT, signal.default_int_handler) == signal.SIG_IGN

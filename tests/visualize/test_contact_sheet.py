@@ -1,4 +1,4 @@
-"""The contact sheet: any number of images of any sizes on one."""
+"""Contact sheet: any number of images of any sizes."""
 
 from itertools import pairwise
 
@@ -19,25 +19,25 @@ COLORS = [(200, 30, 30), (30, 200, 30), (30, 30, 200), (200, 200, 30), (30, 200,
 ROW = ROW_HEIGHT + CAPTION_HEIGHT + MARGIN
 
 
-def plain(height: int, width: int, color=COLORS[0]) -> np.ndarray:
+def solid_image(height: int, width: int, color=COLORS[0]) -> np.ndarray:
     return np.full((height, width, 3), color, np.uint8)
 
 
 def box(sheet: np.ndarray, color) -> tuple[int, int, int, int]:
-    """Top, left, bottom and right of the pixels of a color; fails where they are no filled rectangle."""
+    """Return top, left, bottom and right of the pixels of a color; fails unless they fill a rectangle."""
     rows, columns = np.nonzero((np.abs(sheet.astype(int) - color) <= 1).all(2))
     top, left, bottom, right = rows.min(), columns.min(), rows.max() + 1, columns.max() + 1
     assert len(rows) == (bottom - top) * (right - left)
     return int(top), int(left), int(bottom), int(right)
 
 
-def test_no_images_are_refused():
+def test_no_images_are_rejected():
     with pytest.raises(ValueError, match="contact sheet: expected at least 1 image, got 0"):
         contact_sheet([], [])
 
 
 def test_one_image_makes_a_small_sheet():
-    sheet = contact_sheet([plain(ROW_HEIGHT, 300)], ["1 person"])
+    sheet = contact_sheet([solid_image(ROW_HEIGHT, 300)], ["1 person"])
     assert sheet.dtype == np.uint8
     assert sheet.shape == (MARGIN + ROW, MARGIN + 300 + MARGIN, 3)
     assert box(sheet, COLORS[0]) == (MARGIN, MARGIN, MARGIN + ROW_HEIGHT, MARGIN + 300)
@@ -47,7 +47,7 @@ def test_one_image_makes_a_small_sheet():
         assert (border == BACKGROUND).all()
 
 
-def test_what_is_shown_is_the_image(rng):
+def test_images_are_copied_unchanged(rng):
     image = cv2.GaussianBlur(rng.integers(0, 256, (ROW_HEIGHT, 400, 3), dtype=np.uint8), (9, 9), 3)
     before = image.copy()
     sheet = contact_sheet([image], [""])
@@ -55,9 +55,9 @@ def test_what_is_shown_is_the_image(rng):
     assert (image == before).all()
 
 
-def test_many_images_are_in_their_order_in_rows_of_equal_height():
+def test_images_are_in_order_in_rows_of_equal_height():
     sizes = [(480, 640), (600, 500), (90, 120), (720, 1280), (300, 300), (50, 40)]
-    images = [plain(*size, color) for size, color in zip(sizes, COLORS, strict=True)]
+    images = [solid_image(*size, color) for size, color in zip(sizes, COLORS, strict=True)]
     sheet = contact_sheet(iter(images), [f"{number} people" for number in range(len(images))])
     assert sheet.shape[1] <= SHEET_WIDTH
     boxes = [box(sheet, color) for color in COLORS]
@@ -65,21 +65,21 @@ def test_many_images_are_in_their_order_in_rows_of_equal_height():
     for (height, width), (top, left, bottom, right) in zip(sizes, boxes, strict=True):
         assert bottom - top == ROW_HEIGHT
         assert (right - left) / (bottom - top) == pytest.approx(width / height, rel=0.01)
-    places = [(top, left) for top, left, _, _ in boxes]
-    assert places == sorted(places)
+    positions = [(top, left) for top, left, _, _ in boxes]
+    assert positions == sorted(positions)
     for (top, _, _, right), (next_top, next_left, _, _) in pairwise(boxes):
         assert next_left - right >= MARGIN or next_top - top == ROW
 
 
 def test_a_hundred_images_fill_rows():
-    sheet = contact_sheet((plain(30, 40) for _ in range(100)), ["1 person"] * 100)
+    sheet = contact_sheet((solid_image(30, 40) for _ in range(100)), ["1 person"] * 100)
     assert sheet.shape[1] <= SHEET_WIDTH
     assert sheet.shape[0] == MARGIN + 34 * ROW  # three images of 480 pixels in a row
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 5000), (5000, 1), (2, 3), (4000, 6000)])
 def test_images_of_any_size_fit(size):
-    sheet = contact_sheet([plain(*size), plain(480, 640, COLORS[1])], ["0 people", "1 person"])
+    sheet = contact_sheet([solid_image(*size), solid_image(480, 640, COLORS[1])], ["0 people", "1 person"])
     assert sheet.shape[1] <= SHEET_WIDTH
     assert sheet.shape[0] in (MARGIN + ROW, MARGIN + 2 * ROW)
     top, left, bottom, right = box(sheet, COLORS[0])
@@ -90,7 +90,7 @@ def test_images_of_any_size_fit(size):
 
 
 def test_a_caption_stays_in_its_cell():
-    images = [plain(ROW_HEIGHT, 200), plain(ROW_HEIGHT, 200, COLORS[1])]
+    images = [solid_image(ROW_HEIGHT, 200), solid_image(ROW_HEIGHT, 200, COLORS[1])]
     sheet = contact_sheet(images, ["a very long caption " * 20, ""])
     right = box(sheet, COLORS[0])[3]
     assert (sheet[:, right : right + MARGIN] == BACKGROUND).all()
@@ -99,7 +99,7 @@ def test_a_caption_stays_in_its_cell():
 
 @pytest.mark.parametrize("caption", ["café", "\udce9", "写真", "two\nlines", ""])
 def test_any_text_is_a_caption(caption):
-    contact_sheet([plain(20, 20)], [caption])
+    contact_sheet([solid_image(20, 20)], [caption])
 
 
 @pytest.mark.parametrize(
@@ -112,13 +112,13 @@ def test_any_text_is_a_caption(caption):
         (np.zeros((0, 5, 3), np.uint8), r"uint8 \(0, 5, 3\)"),
     ],
 )
-def test_grayscale_and_other_arrays_are_refused(image, got):
+def test_invalid_images_are_rejected(image, got):
     with pytest.raises(ValueError, match=f"expected images of H x W x 3 uint8 in BGR, .* got {got}"):
-        contact_sheet([plain(4, 4), image], ["", ""])
+        contact_sheet([solid_image(4, 4), image], ["", ""])
 
 
 @pytest.mark.parametrize("captions", [[], ["one"], ["one", "two", "three"]])
-def test_each_image_has_a_caption(captions):
-    message = f"expected 2 captions, one an image, got {len(captions)}"
+def test_number_of_captions_must_match(captions):
+    message = f"expected 2 captions, one per image, got {len(captions)}"
     with pytest.raises(ValueError, match=message):
-        contact_sheet([plain(4, 4), plain(4, 4)], captions)
+        contact_sheet([solid_image(4, 4), solid_image(4, 4)], captions)

@@ -1,4 +1,4 @@
-"""Parts of a run: whatever was killed, and whoever goes on, each picture that was asked for is there once."""
+"""Shards of a run: after kills and with any number of processes, each requested image is there once."""
 
 import io
 import subprocess
@@ -12,14 +12,14 @@ import result_readers
 from simplepose.frames import BadFrame, Frame
 from simplepose.people import People
 from simplepose.writers import jsonl, open_writers
-from simplepose.writers.shards import Parts
+from simplepose.writers.shards import Shards
 
-HOLDER = """
+LOCK_SCRIPT = """
 import sys
 from pathlib import Path
-from simplepose.utils.file_lock import hold
-held = hold(Path(sys.argv[1]), "held")
-print("holds", flush=True)
+from simplepose.utils.file_lock import acquire_lock
+lock = acquire_lock(Path(sys.argv[1]), "held")
+print("locked", flush=True)
 sys.stdin.read()
 """
 
@@ -29,129 +29,129 @@ def folder(tmp_path):
     return tmp_path / "parts"
 
 
-def do(parts, numbers, failing=()):
-    """Write a record of each."""
-    with parts.writer() as lines:
+def write_records(shards, numbers, failing=()):
+    """Write one record per image."""
+    with shards.open_writer() as lines:
         for number in numbers:
             if number in failing:
-                lines.skip(BadFrame(number, f"{number}.jpg", f"no luck with {number}"))
+                lines.skip(BadFrame(number, f"{number}.jpg", f"failed on {number}"))
             else:
-                lines.write(Frame(number, f"{number}.jpg", np.zeros((4, 6, 3), np.uint8)), People.nobody(17))
+                lines.write(Frame(number, f"{number}.jpg", np.zeros((4, 6, 3), np.uint8)), People.empty(17))
 
 
-def results(folder):
+def results_opener(folder):
     return lambda: open_writers(["jsonl", "csv"], folder.parent / "out")
 
 
-def written(folder):
+def written_numbers(folder):
     return [record.number for record in jsonl.read(folder.parent / "out/people.jsonl")]
 
 
-def test_more_processes_and_fewer_go_on_in_order(folder):
-    """First two, of which one was slow; then one; then three."""
-    first = [Parts(folder, "run"), Parts(folder, "run", 1)]
-    do(first[0], range(0, 20, 2))
-    do(first[1], [1, 3])
+def test_run_resumes_with_more_or_fewer_processes(folder):
+    """First two processes, one of them slow; then one; then three."""
+    first = [Shards(folder, "run"), Shards(folder, "run", 1)]
+    write_records(first[0], range(0, 20, 2))
+    write_records(first[1], [1, 3])
     (folder / "part-1.jsonl").open("ab").write(b'{"frame": 5')
-    for parts in first:
-        parts.close()
-    alone = Parts(folder, "run")
-    assert alone.done() == dict.fromkeys([*range(0, 20, 2), 1, 3])
-    do(alone, [5, 7])
-    alone.close()
-    last = [Parts(folder, "run", rank) for rank in range(3)]
-    for parts, numbers in zip(last, ([9, 15], [11, 17], [13, 19]), strict=True):
-        assert parts.finish(range(20), results(folder)) is None
-        do(parts, numbers)
-    assert last[1].finish(range(20), results(folder)) == dict.fromkeys(range(20))
-    assert written(folder) == list(range(20))
+    for shards in first:
+        shards.close()
+    single = Shards(folder, "run")
+    assert single.completed() == dict.fromkeys([*range(0, 20, 2), 1, 3])
+    write_records(single, [5, 7])
+    single.close()
+    last = [Shards(folder, "run", rank) for rank in range(3)]
+    for shards, numbers in zip(last, ([9, 15], [11, 17], [13, 19]), strict=True):
+        assert shards.finish(range(20), results_opener(folder)) is None
+        write_records(shards, numbers)
+    assert last[1].finish(range(20), results_opener(folder)) == dict.fromkeys(range(20))
+    assert written_numbers(folder) == list(range(20))
     assert not folder.exists()
-    assert last[0].finish(range(20), results(folder)) is None
+    assert last[0].finish(range(20), results_opener(folder)) is None
 
 
-def test_only_what_is_asked_for_is_waited_for_and_written(folder):
-    """Numbers of an earlier run with another --start are neither counted nor among the results."""
-    parts = Parts(folder, "run")
-    do(parts, range(10))
-    parts.close()
-    parts = Parts(folder, "run")
-    do(parts, [10, 12])
-    assert parts.finish(range(8, 16, 2), results(folder)) is None
-    parts.close()
-    parts = Parts(folder, "run")
-    do(parts, [14])
-    assert set(parts.finish(range(8, 16, 2), results(folder))) == {8, 10, 12, 14}
-    assert written(folder) == [8, 10, 12, 14]
+def test_only_requested_images_are_required_and_written(folder):
+    """Images of an earlier run with another --start are neither required nor in the results."""
+    shards = Shards(folder, "run")
+    write_records(shards, range(10))
+    shards.close()
+    shards = Shards(folder, "run")
+    write_records(shards, [10, 12])
+    assert shards.finish(range(8, 16, 2), results_opener(folder)) is None
+    shards.close()
+    shards = Shards(folder, "run")
+    write_records(shards, [14])
+    assert set(shards.finish(range(8, 16, 2), results_opener(folder))) == {8, 10, 12, 14}
+    assert written_numbers(folder) == [8, 10, 12, 14]
 
 
-def test_what_failed_is_tried_again_and_told_by_who_makes_the_results(folder):
-    parts = Parts(folder, "run")
-    do(parts, range(6), failing=(2, 4))
-    parts.close()
-    parts = Parts(folder, "run")
-    assert set(parts.done()) == {0, 1, 3, 5}
-    do(parts, [2, 4], failing=(4,))
-    made = parts.finish(range(6), results(folder))
-    assert {number: why for number, why in made.items() if why} == {4: "no luck with 4"}
+def test_failed_images_are_retried_and_reported_by_finish(folder):
+    shards = Shards(folder, "run")
+    write_records(shards, range(6), failing=(2, 4))
+    shards.close()
+    shards = Shards(folder, "run")
+    assert set(shards.completed()) == {0, 1, 3, 5}
+    write_records(shards, [2, 4], failing=(4,))
+    merged = shards.finish(range(6), results_opener(folder))
+    assert {number: error for number, error in merged.items() if error} == {4: "failed on 4"}
     assert len(result_readers.csv_table(folder.parent / "out")) == 6
 
 
-def test_what_another_run_left_goes_and_what_is_not_ours_stays(folder):
+def test_shards_of_another_run_are_deleted_and_other_files_stay(folder):
     folder.mkdir()
-    (folder / "wheel.jpg").write_bytes(b"somebody's picture of a part")
-    parts = Parts(folder, "one run")
-    do(parts, [0, 1])
-    parts.close()
-    parts = Parts(folder, "another")
-    assert parts.replaced
-    assert parts.done() == {}
-    do(parts, [0])
-    assert parts.finish([0], results(folder)) is not None
+    (folder / "wheel.jpg").write_bytes(b"an image of the user")
+    shards = Shards(folder, "one run")
+    write_records(shards, [0, 1])
+    shards.close()
+    shards = Shards(folder, "another")
+    assert shards.replaced_other_run
+    assert shards.completed() == {}
+    write_records(shards, [0])
+    assert shards.finish([0], results_opener(folder)) is not None
     assert [path.name for path in folder.iterdir()] == ["wheel.jpg"]
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="nothing is held there")
+@pytest.mark.skipif(sys.platform == "win32", reason="no file locks on Windows")
 @pytest.mark.parametrize("rank", [0, 3])
 @pytest.mark.parametrize("run", ["run", "another"])
-def test_who_still_works_here_is_not_robbed(folder, rank, run):
-    parts = Parts(folder, "run")
-    do(parts, [0, 1])
-    parts.close()
+def test_locked_shards_are_not_deleted(folder, rank, run):
+    shards = Shards(folder, "run")
+    write_records(shards, [0, 1])
+    shards.close()
     with subprocess.Popen(
-        [sys.executable, "-c", HOLDER, str(folder / f"rank-{rank}")],
+        [sys.executable, "-c", LOCK_SCRIPT, str(folder / f"rank-{rank}")],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-    ) as holder:
-        assert holder.stdout.readline() == b"holds\n"
-        with pytest.raises(ValueError, match="another process works here now"):
-            Parts(folder, run)
+    ) as locker:
+        assert locker.stdout.readline() == b"locked\n"
+        with pytest.raises(ValueError, match="in use by another process"):
+            Shards(folder, run)
         assert len(list(jsonl.read(folder / "part-0.jsonl"))) == 2
-        holder.stdin.close()
-    assert len(Parts(folder, "run").done()) == 2
+        locker.stdin.close()
+    assert len(Shards(folder, "run").completed()) == 2
 
 
-def test_processes_that_see_different_pictures_are_told(folder):
-    Parts(folder, "run")
-    with pytest.raises(ValueError, match="process 1 sees other pictures"):
-        Parts(folder, "another", 1)
+def test_processes_with_different_images_are_rejected(folder):
+    Shards(folder, "run")
+    with pytest.raises(ValueError, match="process 1 has other images"):
+        Shards(folder, "another", 1)
 
 
-def test_results_that_cannot_be_whole_leave_those_of_before(folder):
+def test_failed_merge_leaves_old_results(folder):
     out = folder.parent / "out"
-    with open_writers(["coco"], out) as before:
-        before.skip(BadFrame(0, "0.jpg", "of an earlier run"))
-    kept = {path.name: path.read_bytes() for path in out.iterdir()}
-    parts = Parts(folder, "run")
-    do(parts, [0, 1])
-    (folder / "part-7.jsonl").write_text("no record\n" * 2)
+    with open_writers(["coco"], out) as earlier:
+        earlier.skip(BadFrame(0, "0.jpg", "of an earlier run"))
+    old = {path.name: path.read_bytes() for path in out.iterdir()}
+    shards = Shards(folder, "run")
+    write_records(shards, [0, 1])
+    (folder / "part-7.jsonl").write_text("not a record\n" * 2)
 
     with pytest.raises(ValueError, match=r"part-7.jsonl, line 1"):
-        parts.merge([0, 1], lambda: open_writers(["coco"], out))
-    assert {path.name: path.read_bytes() for path in out.iterdir()} == kept
+        shards.merge([0, 1], lambda: open_writers(["coco"], out))
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == old
 
 
-class Growing(io.RawIOBase):
-    """A file that ends for a moment, where another process is about to go on."""
+class GrowingFile(io.RawIOBase):
+    """A file that ends for a moment while another process is appending to it."""
 
     def __init__(self, *pieces):
         self.pieces = list(pieces)
@@ -159,15 +159,15 @@ class Growing(io.RawIOBase):
     def readable(self):
         return True
 
-    def readinto(self, room):
+    def readinto(self, buffer):
         piece = self.pieces.pop(0) if self.pieces else b""
-        room[: len(piece)] = piece
+        buffer[: len(piece)] = piece
         return len(piece)
 
 
-def test_a_line_that_is_being_written_is_none_yet(monkeypatch):
+def test_line_that_is_being_written_is_ignored(monkeypatch):
     line = b'{"frame": %d, "file_name": "a.jpg", "error": "x"}\n'
-    for kept in (1, 12, 30):
-        file = Growing(line % 0 + (line % 1)[:kept], b"", (line % 1)[kept:])
+    for length in (1, 12, 30):
+        file = GrowingFile(line % 0 + (line % 1)[:length], b"", (line % 1)[length:])
         monkeypatch.setattr(Path, "open", lambda *_, file=file: io.BufferedReader(file))
         assert [record.number for record in jsonl.read("people.jsonl")] == [0]

@@ -1,4 +1,4 @@
-"""COCO images and annotations -> one HDF5 file of training samples.
+"""Prepare one HDF5 file of training samples from COCO images and annotations.
 
 Several processes write parts, which are kept when the command is interrupted, and are joined at the end. The
 parts are in a folder beside the file:
@@ -26,66 +26,66 @@ import h5py
 from simplepose.data.coco import (
     BOX_WITHOUT_AREA,
     JOINT_OUTSIDE,
-    AnnotatedPicture,
+    AnnotatedImage,
     mark_unlabeled,
-    persons_of,
+    parse_persons,
     read_annotations,
 )
-from simplepose.data.coco_images import prepare_picture
+from simplepose.data.coco_images import prepare_image
 from simplepose.data.hdf5 import writer
-from simplepose.data.hdf5.layout import DAMAGE, VERSION, OwnSamples, Store
-from simplepose.data.hdf5.writer import Header
-from simplepose.data.record import PictureFault, Remark
-from simplepose.data.split import held_out
+from simplepose.data.hdf5.layout import DAMAGE_ERRORS, VERSION, NativeSamples, Store
+from simplepose.data.hdf5.writer import FileHeader
+from simplepose.data.record import Issue, UnusableImageError
+from simplepose.data.split import held_out_ids
 from simplepose.skeleton import COCO
 from simplepose.utils import parallel
 
-PATIENCE = 10.0
-"""Seconds that the processes of a killed preparation are waited for."""
+# How long to wait for the processes of a killed preparation to end, seconds.
+LOCK_TIMEOUT_S = 10.0
 
 
 class PartialFolder:
-    """The folder of the file that is being made at `path`, and the right to make it until `close`.
+    """The folder of parts of the file `path`, locked until `close`.
 
     Args:
-        path: of the file; its folder is made if need be.
-        plan: the fingerprint of what is asked for.
+        path: of the file to write; its folder is created if needed.
+        fingerprint: of the request.
 
     Attributes:
-        replaced: whether parts of another plan were there, and are gone.
+        discarded_parts: whether parts of another request existed, and were removed.
 
     Raises:
         ValueError: `path` is a folder.
-        BlockingIOError: another process makes the file.
-        OSError: the folder cannot be written to.
+        BlockingIOError: another process writes the file.
+        OSError: the folder is not writable.
     """
 
-    def __init__(self, path: Path, plan: str) -> None:
+    def __init__(self, path: Path, fingerprint: str) -> None:
         if path.is_dir():
-            raise ValueError(f"{path} is a folder; the name of a file to write is expected")
+            raise ValueError(f"{path}: expected the name of a file to write, got a folder")
         self.path, self.folder = path, path.with_name(f"{path.name}.partial")
-        self._lock = _lock(self.folder / "lock", f"another process makes {path}")
-        self._plan = self.folder / plan
-        others = [child for child in self.folder.iterdir() if child.is_dir() and child != self._plan]
-        self.replaced = bool(others)
+        self._lock = _acquire_lock(self.folder / "lock", f"another process writes {path}")
+        self._parts_folder = self.folder / fingerprint
+        others = [child for child in self.folder.iterdir() if child.is_dir() and child != self._parts_folder]
+        self.discarded_parts = bool(others)
         for other in others:
             shutil.rmtree(other)
-        self._plan.mkdir(exist_ok=True)
+        self._parts_folder.mkdir(exist_ok=True)
 
-    def part(self, number: int) -> Path:
-        """The path of a part, which is there once it is done."""
-        return self._plan / f"{number:05d}.h5"
+    def part_path(self, number: int) -> Path:
+        """The path of a part; it exists if the part is finished."""
+        return self._parts_folder / f"{number:05d}.h5"
 
     @property
-    def joined(self) -> Path:
-        """Where the parts are joined."""
-        return self._plan / "joined.h5"
+    def joined_path(self) -> Path:
+        """The path of the joined file, before `finish`."""
+        return self._parts_folder / "joined.h5"
 
     def finish(self) -> None:
-        """Put what is joined in its place, whole and on the disk, and remove the folder."""
-        with open(self.joined, "rb+") as file:
+        """Flush the joined file to the disk, move it to `path`, and remove the folder."""
+        with open(self.joined_path, "rb+") as file:
             os.fsync(file.fileno())
-        os.replace(self.joined, self.path)
+        os.replace(self.joined_path, self.path)
         self.discard()
 
     def discard(self) -> None:
@@ -93,24 +93,28 @@ class PartialFolder:
         shutil.rmtree(self.folder)
 
     def close(self) -> None:
-        """Let others make the file."""
+        """Release the lock."""
         os.close(self._lock)
 
 
 def write_part(path: Path, content: bytes) -> None:
-    """Write a part, whole or not at all if the process is killed.
+    """Write a part atomically: complete, or not at all if the process is killed.
 
-    The disk is not waited for, which would take longer the more others write; what a crash of the machine
-    costs is noticed when the part is looked at again.
+    It does not wait for the disk, which would take longer the more processes write. A crash of the machine
+    can truncate a part; this is detected when the part is reused.
     """
     new = path.with_suffix(".new")
     new.write_bytes(content)
     os.replace(new, path)
 
 
-def _lock(path: Path, otherwise: str) -> int:
-    """The descriptor of a file that this process and those forked from it hold alone."""
-    end = time.monotonic() + PATIENCE
+def _acquire_lock(path: Path, fault: str) -> int:
+    """Lock a file for this process and its forks; return its descriptor.
+
+    Raises:
+        BlockingIOError: another process holds the lock after LOCK_TIMEOUT_S.
+    """
+    deadline = time.monotonic() + LOCK_TIMEOUT_S
     while True:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
@@ -118,40 +122,42 @@ def _lock(path: Path, otherwise: str) -> int:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if os.path.samestat(os.fstat(descriptor), path.stat()):
                 return descriptor
-        except FileNotFoundError:  # whoever held it has removed the folder meanwhile
+        except FileNotFoundError:  # the previous owner has removed the folder meanwhile
             pass
         except BlockingIOError as error:
-            if time.monotonic() > end:
+            if time.monotonic() > deadline:
                 os.close(descriptor)
-                raise BlockingIOError(f"{otherwise}; wait for its end, or end it") from error
+                raise BlockingIOError(f"{fault}; wait until it ends, or stop it") from error
         os.close(descriptor)
         time.sleep(0.1)
 
 
+# Kinds of issues of images that are skipped though nothing is wrong with them.
 NO_MAIN_PERSON = "no main person"
 HELD_OUT = "held out"
-AS_RULED = (NO_MAIN_PERSON, HELD_OUT)
-"""Kinds of remarks on pictures that are left out though nothing is wrong with them."""
-MENDED = (JOINT_OUTSIDE, BOX_WITHOUT_AREA)
-"""Kinds of remarks on pictures that are not left out. All other kinds are of faults."""
+EXPECTED_SKIP_KINDS = (NO_MAIN_PERSON, HELD_OUT)
 
-PICTURES_A_PART = 32
+# Kinds of issues of images that are not skipped; the last is what earlier releases wrote. All other kinds are
+# faults.
+REPAIRED_KINDS = (JOINT_OUTSIDE, BOX_WITHOUT_AREA, "joints outside the picture")
+
+IMAGES_PER_PART = 32
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What is asked for.
+class PreparationPlan:
+    """The request for a file.
 
     Attributes:
-        annotations: COCO's json, or another of its form.
-        folders: where its pictures are looked for, in this order.
-        output: the file to make.
+        annotations: COCO's json, or one in its format.
+        folders: searched for the images, in this order.
+        output: the file to write.
         joints: the names of the annotated joints.
-        store: how the pictures are kept.
-        negatives: whether pictures without a single annotation of a person give a sample.
-        split: which pictures are held out, see `split.held_out`; none if empty.
-        only_held_out: the held out pictures are asked for, and not the others.
-        unlabeled: results of a network on these pictures; people in it whom nobody annotated are left out of
+        store: how the images are stored.
+        negatives: whether images without any annotation of a person give a sample.
+        split: which images are held out, see `split.held_out_ids`; none if empty.
+        only_held_out: use the held-out images instead of the others.
+        unlabeled: results of a network on these images; detected people without an annotation are ignored by
             the loss, see `coco.mark_unlabeled`.
     """
 
@@ -167,78 +173,91 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Part:
-    """One part that is done: of so many pictures that were asked for, and whether it was there before."""
+class PreparedPart:
+    """One finished part.
 
-    pictures: int
-    samples: int
-    remarks: tuple[Remark, ...]
-    was_there: bool
+    Attributes:
+        num_images: requested images of the part.
+        num_samples: samples in it.
+        issues: of its images.
+        reused: whether an interrupted run finished it before.
+    """
+
+    num_images: int
+    num_samples: int
+    issues: tuple[Issue, ...]
+    reused: bool
 
 
 @dataclass(frozen=True)
-class _Task:
+class _PartTask:
     path: Path
-    plan: Plan
-    header: Header
-    pictures: Sequence[AnnotatedPicture]
+    plan: PreparationPlan
+    header: FileHeader
+    images: Sequence[AnnotatedImage]
 
 
 class Preparation:
-    """The making of one file; use as a context manager. What is done stays when the block is left early, and
-    the same plan goes on from there, to the same file.
+    """The preparation of one file; use it as a context manager.
+
+    Finished parts are kept when the block exits early. The same plan then continues, and gives the same file.
 
     Attributes:
-        listed: how many pictures the json lists.
-        pictures: those that are asked for.
-        begun_anew: whether parts of another plan were there, and are gone.
-        unlabeled: people that `Plan.unlabeled` added as regions left out of the loss.
+        num_listed: number of images in the json.
+        images: the requested ones.
+        restarted: whether parts of another plan existed, and were removed.
+        num_unlabeled: number of people that `PreparationPlan.unlabeled` added as regions the loss ignores.
 
     Raises:
-        FileNotFoundError, ValueError, OSError: as `read_annotations`, `held_out` and `PartialFolder`.
+        FileNotFoundError, ValueError, OSError: as `read_annotations`, `held_out_ids` and `PartialFolder`.
     """
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: PreparationPlan) -> None:
         self._plan = plan
-        listed, self.unlabeled = read_annotations(plan.annotations, plan.joints), 0
+        listed, self.num_unlabeled = read_annotations(plan.annotations, plan.joints), 0
         if plan.unlabeled is not None:
-            listed, self.unlabeled = mark_unlabeled(listed, plan.unlabeled)
-        held = held_out(plan.split, [picture.image_id for picture in listed]) if plan.split else set()
-        self.listed = len(listed)
-        self.pictures = [p for p in listed if (p.image_id in held) == plan.only_held_out]
-        asked_for = {picture.image_id for picture in self.pictures}
-        self._others = [Remark(p.image_id, HELD_OUT) for p in listed if p.image_id not in asked_for]
-        self._header = Header(plan.joints, plan.annotations.name, plan.store)
-        self._folder = PartialFolder(plan.output, _fingerprint(plan, sorted(asked_for)))
-        self.begun_anew = self._folder.replaced
+            listed, self.num_unlabeled = mark_unlabeled(listed, plan.unlabeled)
+        held_out = held_out_ids(plan.split, [image.image_id for image in listed]) if plan.split else set()
+        self.num_listed = len(listed)
+        self.images = [image for image in listed if (image.image_id in held_out) == plan.only_held_out]
+        requested = {image.image_id for image in self.images}
+        self._held_out_issues = [Issue(p.image_id, HELD_OUT) for p in listed if p.image_id not in requested]
+        self._header = FileHeader(plan.joints, plan.annotations.name, plan.store)
+        self._folder = PartialFolder(plan.output, _fingerprint(plan, sorted(requested)))
+        self.restarted = self._folder.discarded_parts
 
-    def parts(self, processes: int) -> Generator[Part, None, None]:
-        """Make the parts that are not there; yields each as it is done, or found done.
+    def prepare_parts(self, processes: int) -> Generator[PreparedPart, None, None]:
+        """Prepare the missing parts; yields each part when it is finished, or found finished.
 
         Raises:
             OSError: the disk is full, or a process was killed.
         """
-        starts = range(0, len(self.pictures), PICTURES_A_PART)
+        starts = range(0, len(self.images), IMAGES_PER_PART)
         tasks = [
-            _Task(
-                self._folder.part(number),
+            _PartTask(
+                self._folder.part_path(number),
                 self._plan,
                 self._header,
-                self.pictures[start : start + PICTURES_A_PART],
+                self.images[start : start + IMAGES_PER_PART],
             )
             for number, start in enumerate(starts)
         ]
-        yield from parallel.run(_make, tasks, processes)
+        yield from parallel.map_unordered(_prepare_part, tasks, processes)
 
-    def join(self, processes: int) -> Iterator[int]:
-        """Join the parts, all of which are there; the file is in its place when no more bytes are told of."""
-        count = -(-len(self.pictures) // PICTURES_A_PART)
-        parts = [self._folder.part(number) for number in range(count)]
-        yield from writer.join(self._header, parts, self._folder.joined, self._others, processes)
+    def join_parts(self, processes: int) -> Iterator[int]:
+        """Join the parts, all of which must be finished.
+
+        Yields:
+            The number of bytes written, after each part. At the end, the file is in its place.
+        """
+        count = -(-len(self.images) // IMAGES_PER_PART)
+        parts = [self._folder.part_path(number) for number in range(count)]
+        joined = self._folder.joined_path
+        yield from writer.join_files(self._header, parts, joined, self._held_out_issues, processes)
         self._folder.finish()
 
     def discard(self) -> None:
-        """Remove what is done."""
+        """Remove all parts."""
         self._folder.discard()
 
     def __enter__(self) -> Preparation:
@@ -248,47 +267,49 @@ class Preparation:
         self._folder.close()
 
 
-def _fingerprint(plan: Plan, image_ids: list[int]) -> str:
-    """Differs where anything differs that the parts depend on."""
+def _fingerprint(plan: PreparationPlan, image_ids: list[int]) -> str:
+    """A hash of everything that the parts depend on."""
     annotations = hashlib.sha256(plan.annotations.read_bytes()).hexdigest()
     folders = [str(folder.resolve()) for folder in plan.folders]
-    rules = [VERSION, PICTURES_A_PART, plan.joints, plan.store, plan.negatives]
+    rules = [VERSION, IMAGES_PER_PART, plan.joints, plan.store, plan.negatives]
     if plan.unlabeled is not None:
         rules.append(hashlib.sha256(plan.unlabeled.read_bytes()).hexdigest())
     return hashlib.sha256(json.dumps([annotations, folders, rules, image_ids]).encode()).hexdigest()[:16]
 
 
-def _make(task: _Task) -> Part:
-    return _found(task) or _made(task)
+def _prepare_part(task: _PartTask) -> PreparedPart:
+    return _reuse_part(task) or _create_part(task)
 
 
-def _found(task: _Task) -> Part | None:
-    """A part that is there; None where there is none, or a crash of the machine left less of it."""
+def _reuse_part(task: _PartTask) -> PreparedPart | None:
+    """The existing part; None if it does not exist, or a crash of the machine damaged it."""
     if not task.path.exists():
         return None
     try:
         with h5py.File(task.path, "r") as file:
-            samples = OwnSamples(file)
-            remarks = samples.contents().remarks
-            return Part(len(task.pictures), len(samples), remarks, True) if samples.is_intact() else None
-    except DAMAGE:
+            samples = NativeSamples(file)
+            issues = samples.contents().issues
+            if not samples.is_intact():
+                return None
+            return PreparedPart(len(task.images), len(samples), issues, reused=True)
+    except DAMAGE_ERRORS:
         return None
 
 
-def _made(task: _Task) -> Part:
-    prepared, remarks = [], []
-    for picture in task.pictures:
+def _create_part(task: _PartTask) -> PreparedPart:
+    prepared, issues = [], []
+    for image in task.images:
         try:
-            persons = persons_of(picture, len(task.plan.joints))
-            ready = prepare_picture(picture, persons, task.plan.folders, task.plan.negatives)
-        except PictureFault as fault:
-            remarks.append(Remark(picture.image_id, fault.reason, fault.detail))
+            persons = parse_persons(image, len(task.plan.joints))
+            ready = prepare_image(image, persons, task.plan.folders, task.plan.negatives)
+        except UnusableImageError as error:
+            issues.append(Issue(image.image_id, error.reason, error.detail))
             continue
-        remarks += persons.remarks
+        issues += persons.issues
         if ready is None:
-            remarks.append(Remark(picture.image_id, NO_MAIN_PERSON))
+            issues.append(Issue(image.image_id, NO_MAIN_PERSON))
         else:
             prepared.append(ready)
-    write_part(task.path, writer.small_file(task.header, prepared, remarks))
-    samples = sum(len(picture.main_persons) for picture in prepared)
-    return Part(len(task.pictures), samples, tuple(remarks), was_there=False)
+    write_part(task.path, writer.build_file(task.header, prepared, issues))
+    num_samples = sum(len(image.main_persons) for image in prepared)
+    return PreparedPart(len(task.images), num_samples, tuple(issues), reused=False)

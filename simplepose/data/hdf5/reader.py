@@ -2,7 +2,7 @@
 
 Only this package knows the contents of such a file. The layout of the published code: group `dataset` has
 keys `%07d`, one sample each, a JSON text with `image` (a key of the other groups), `joints` (P, A, 3; main
-person first; v: 0 hidden, 1 visible, others absent), `objpos` (P, 2; box centers) and `scale_provided` (P;
+person first; v: 0 occluded, 1 visible, others absent), `objpos` (P, 2; box centers) and `scale_provided` (P;
 box heights divided by the crop's). Group `images` has COCO ids as keys, `%012d`; (H, W, 3) uint8 BGR. Group
 `masks` has the same keys; (H, W, 2) uint8: mask_miss, mask_all.
 """
@@ -19,20 +19,20 @@ from typing import Any, Protocol, TypeVar
 import h5py
 import numpy as np
 
-from simplepose.data.hdf5.layout import DAMAGE, VERSION, Contents, OwnSamples, is_ours
+from simplepose.data.hdf5.layout import DAMAGE_ERRORS, VERSION, FileContents, NativeSamples, is_native_layout
 from simplepose.data.record import Record
 from simplepose.skeleton import COCO
 
 
 class PublishedSamples:
-    """Reads the samples of an open file in the published layout.
+    """Read the samples of an open file in the published layout.
 
     Args:
         file: open for reading.
         crop: height of the crop that `scale_provided` refers to, pixels.
 
     Attributes:
-        joints: the names of the annotated joints: the layout keeps none, such files are of COCO.
+        joints: the names of the annotated joints. The layout does not store them; such files are of COCO.
     """
 
     joints = COCO.annotated
@@ -45,22 +45,22 @@ class PublishedSamples:
         return len(self._keys)
 
     @property
-    def pictures(self) -> np.ndarray:
-        """(N,) int64: the distinct picture ids."""
-        return self._picture_ids[0]
+    def image_ids(self) -> np.ndarray:
+        """(N,) int64: the distinct image ids."""
+        return self._ids_and_rows[0]
 
     @property
-    def sample_pictures(self) -> np.ndarray:
-        """(S,) int64: which of `pictures` each sample is of, as a position."""
-        return self._picture_ids[1]
+    def sample_image_rows(self) -> np.ndarray:
+        """(S,) int64: the index into `image_ids` of each sample's image."""
+        return self._ids_and_rows[1]
 
     def image_id(self, index: int) -> int:
-        """The id of sample `index`'s picture."""
-        return int(self._sample(index)["image"])
+        """The id of the image of sample `index`."""
+        return int(self._read_sample(index)["image"])
 
     def record(self, index: int) -> Record:
-        """Sample `index`."""
-        sample = self._sample(index)
+        """Read sample `index`."""
+        sample = self._read_sample(index)
         key = sample["image"]
         masks = self._file["masks"][key][()]
         x, y = np.asarray(sample["objpos"], np.float64).reshape(-1, 2)[0]
@@ -68,24 +68,27 @@ class PublishedSamples:
             image=self._file["images"][key][()],
             mask_miss=np.ascontiguousarray(masks[..., 0]),
             mask_all=np.ascontiguousarray(masks[..., 1]),
-            keypoints=_coco_keypoints(np.array(sample["joints"], np.float32)),
+            keypoints=_to_coco_keypoints(np.array(sample["joints"], np.float32)),
             center_xy=(float(x), float(y)),
             height=float(np.ravel(sample["scale_provided"])[0]) * self._crop,
             image_id=int(key),
         )
 
     @cached_property
-    def _picture_ids(self) -> tuple[np.ndarray, np.ndarray]:
+    def _ids_and_rows(self) -> tuple[np.ndarray, np.ndarray]:
         ids = np.array([self.image_id(index) for index in range(len(self))], np.int64)
-        pictures, positions = np.unique(ids, return_inverse=True)
-        return pictures, positions.astype(np.int64)
+        distinct, rows = np.unique(ids, return_inverse=True)
+        return distinct, rows.astype(np.int64)
 
-    def _sample(self, index: int) -> dict[str, Any]:
+    def _read_sample(self, index: int) -> dict[str, Any]:
         return json.loads(self._file["dataset"][self._keys[index]][()])
 
 
-def _coco_keypoints(joints: np.ndarray) -> np.ndarray:
-    """(P, A, 3) with the published v -> with COCO's; absent ones 0, 0, 0; people without a keypoint go."""
+def _to_coco_keypoints(joints: np.ndarray) -> np.ndarray:
+    """Convert the published v of (P, A, 3) joints to COCO's.
+
+    Absent joints become 0, 0, 0; people without a keypoint are removed.
+    """
     published_v = joints[..., 2]
     joints[..., 2] = np.select([published_v == 0, published_v == 1], [1, 2], 0)
     joints[joints[..., 2] == 0] = 0
@@ -93,18 +96,18 @@ def _coco_keypoints(joints: np.ndarray) -> np.ndarray:
 
 
 T = TypeVar("T")
-_PREPARE = "make it (again) with tools/prepare_coco.py"
-_CHECK = "tools/prepare_coco.py --check tells what else is"
+_PREPARE_HINT = "create it (again) with tools/prepare_coco.py"
+_CHECK_HINT = "tools/prepare_coco.py --check reports all damage"
 
 
-class BadRecord(ValueError):
+class DamagedRecordError(ValueError):
     """One sample of a file cannot be read, though the file as a whole can.
 
-    Attributes:
-        index: the sample's.
-        image_id: its picture's, None where not even that can be read.
+    A DataLoader recreates the error of a worker from its text alone; it then has the default attributes.
 
-    A loader makes the error of a worker anew from its text alone; it then knows neither.
+    Attributes:
+        index: of the sample.
+        image_id: of its image; None if it cannot be read.
     """
 
     def __init__(self, message: str, index: int = -1, image_id: int | None = None) -> None:
@@ -115,8 +118,8 @@ class BadRecord(ValueError):
         return str(self.args[0])
 
 
-class Samples(Protocol):
-    """The samples of an open file, as each layout reads them."""
+class SampleReader(Protocol):
+    """Reads the samples of an open file; one implementation for each layout."""
 
     def __len__(self) -> int: ...
 
@@ -125,145 +128,148 @@ class Samples(Protocol):
         """The names of the annotated joints."""
 
     @property
-    def pictures(self) -> np.ndarray:
-        """(N,) int64: the distinct picture ids."""
+    def image_ids(self) -> np.ndarray:
+        """(N,) int64: the distinct image ids."""
 
     @property
-    def sample_pictures(self) -> np.ndarray:
-        """(S,) int64: which of `pictures` each sample is of, as a position."""
+    def sample_image_rows(self) -> np.ndarray:
+        """(S,) int64: the index into `image_ids` of each sample's image."""
 
     def image_id(self, index: int) -> int:
-        """The id of sample `index`'s picture."""
+        """The id of the image of sample `index`."""
 
     def record(self, index: int) -> Record:
-        """Sample `index`."""
+        """Read sample `index`."""
 
 
 class SampleFile:
-    """The training samples of one file, in our layout or the published one: `len(file)`, `file[i] -> Record`.
+    """The training samples of one file, in either layout: `len(file)`, `file[i] -> Record`.
 
-    Only reading samples leaves the file open, and a process that finds it open from before a fork closes it
-    first, since HDF5 would hand out the descriptor that it shares with its parent. So a SampleFile may be
-    handed to a loader's workers, by fork or by pickle.
+    Only reading samples leaves the file open. A process that inherited the open file from a fork closes it
+    first, since HDF5 would share the descriptor with the parent process. So a SampleFile may be passed to the
+    workers of a loader, by fork or by pickle.
 
     Args:
         path: of the HDF5 file.
         published_crop: the crop height in pixels that `scale_provided` of a published file refers to: 512,
-            or 384 in a file made for the 384 x 384 phase. Files of ours need no such thing.
+            or 384 in a file made for the 384 x 384 phase. Files in the project's layout ignore it.
 
     Attributes:
         joints: the names of the annotated joints, in the order of the records' keypoints.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is cut off, not a file of samples, of another version, damaged, or holds no sample.
+        FileNotFoundError: the file does not exist.
+        ValueError: the file is truncated, not a file of samples, of another version, damaged, or has no
+            sample.
     """
 
     def __init__(self, path: str | Path, published_crop: int = 512) -> None:
         self.path, self.published_crop = Path(path), published_crop
         self._handle: h5py.File | None = None
-        self._samples: Samples | None = None
-        self._owner = 0
-        self._picture_ids: tuple[list[int], np.ndarray] | None = None
+        self._reader: SampleReader | None = None
+        self._owner_pid = 0
+        self._ids_and_rows: tuple[list[int], np.ndarray] | None = None
         if not self.path.is_file():
-            raise FileNotFoundError(f"no file of training samples at {self.path}; {_PREPARE}")
-        self._count, self.joints = self._ask(lambda samples: (len(samples), samples.joints))
+            raise FileNotFoundError(f"no file of training samples at {self.path}; {_PREPARE_HINT}")
+        self._count, self.joints = self._query(lambda reader: (len(reader), reader.joints))
         if self._count == 0:
-            raise ValueError(f"{self.path}: holds no sample; {_PREPARE}")
+            raise ValueError(f"{self.path}: has no samples; {_PREPARE_HINT}")
 
     def __len__(self) -> int:
         return self._count
 
     def __getitem__(self, index: int) -> Record:
-        """Sample `index`.
+        """Read sample `index`.
 
         Raises:
-            IndexError: there is none.
-            BadRecord: it is damaged.
-            ValueError: the file is not what it was.
+            IndexError: the index is out of range.
+            DamagedRecordError: the sample is damaged.
+            ValueError: the file was damaged since it was opened.
         """
         if not 0 <= index < self._count:
-            raise IndexError(f"{self.path}: sample {index} of {self._count}")
-        samples = self._opened_samples()
+            raise IndexError(f"{self.path}: sample index {index}, expected 0 to {self._count - 1}")
+        reader = self._open_reader()
         try:
-            return samples.record(index)
-        except DAMAGE as error:
-            image_id = _image_id(samples, index)
-            message = f"{self.path}: sample {index}, of picture {image_id}, is damaged ({error}); {_CHECK}"
-            raise BadRecord(message, index, image_id) from error
+            return reader.record(index)
+        except DAMAGE_ERRORS as error:
+            image_id = _try_image_id(reader, index)
+            message = f"{self.path}: sample {index}, of image {image_id}, is damaged ({error}); {_CHECK_HINT}"
+            raise DamagedRecordError(message, index, image_id) from error
 
     @property
-    def pictures(self) -> list[int]:
-        """The distinct picture ids."""
-        return self._read_picture_ids()[0]
+    def image_ids(self) -> list[int]:
+        """The distinct image ids."""
+        return self._read_ids_and_rows()[0]
 
     @property
-    def sample_pictures(self) -> np.ndarray:
-        """(samples,) int64: which of `pictures` each sample is of, as a position in that list."""
-        return self._read_picture_ids()[1]
+    def sample_image_rows(self) -> np.ndarray:
+        """(samples,) int64: the index into `image_ids` of each sample's image."""
+        return self._read_ids_and_rows()[1]
 
-    def contents(self) -> Contents | None:
-        """What the file holds in all, and what was left out of it; None in the published layout."""
-        return self._ask(lambda samples: samples.contents() if isinstance(samples, OwnSamples) else None)
+    def contents(self) -> FileContents | None:
+        """Summarize the file, with the issues of its preparation; None in the published layout."""
+        return self._query(lambda reader: reader.contents() if isinstance(reader, NativeSamples) else None)
 
     def close(self) -> None:
         """Close the file; reading a sample opens it again."""
         if self._handle is not None:
             self._handle.close()
-        self._handle = self._samples = None
+        self._handle = self._reader = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_handle": None, "_samples": None}
+        return {**self.__dict__, "_handle": None, "_reader": None}
 
-    def _read_picture_ids(self) -> tuple[list[int], np.ndarray]:
-        if self._picture_ids is None:
-            self._picture_ids = self._ask(lambda s: (s.pictures.tolist(), s.sample_pictures))
-        return self._picture_ids
+    def _read_ids_and_rows(self) -> tuple[list[int], np.ndarray]:
+        if self._ids_and_rows is None:
+            self._ids_and_rows = self._query(lambda r: (r.image_ids.tolist(), r.sample_image_rows))
+        return self._ids_and_rows
 
-    def _ask(self, what: Callable[[Samples], T]) -> T:
-        """An answer of the file, which is not left open."""
-        with self._opened() as file:
-            samples = self._recognise(file)
+    def _query(self, function: Callable[[SampleReader], T]) -> T:
+        """Open the file, call a function with its reader, close the file, and return the result."""
+        with self._open_file() as file:
+            reader = self._create_reader(file)
             try:
-                return what(samples)
-            except DAMAGE as error:
-                raise self._damaged(error) from error
+                return function(reader)
+            except DAMAGE_ERRORS as error:
+                raise self._damaged_error(error) from error
 
-    def _opened_samples(self) -> Samples:
-        if self._samples is None or self._owner != os.getpid():
+    def _open_reader(self) -> SampleReader:
+        if self._reader is None or self._owner_pid != os.getpid():
             self.close()
-            self._handle, self._owner = self._opened(), os.getpid()
-            self._samples = self._recognise(self._handle)
-        return self._samples
+            self._handle, self._owner_pid = self._open_file(), os.getpid()
+            self._reader = self._create_reader(self._handle)
+        return self._reader
 
-    def _opened(self) -> h5py.File:
+    def _open_file(self) -> h5py.File:
         try:
             return h5py.File(self.path, "r")
         except OSError as error:
-            raise ValueError(f"{self.path}: cut off, or no HDF5 file ({error}); {_PREPARE}") from error
+            raise ValueError(
+                f"{self.path}: truncated, or not an HDF5 file ({error}); {_PREPARE_HINT}"
+            ) from error
 
-    def _recognise(self, file: h5py.File) -> Samples:
-        """The layout's reader, or a ValueError that says what the file is instead."""
+    def _create_reader(self, file: h5py.File) -> SampleReader:
+        """Create the reader of the file's layout. Raises ValueError if the file has neither layout."""
         try:
-            if is_ours(file):
+            if is_native_layout(file):
                 version = file.attrs.get("version")
                 if version == VERSION:
-                    return OwnSamples(file)
-                fault = f"version {version} of the layout; this program reads version {VERSION}"
+                    return NativeSamples(file)
+                fault = f"expected version {VERSION} of the layout, got version {version}"
             elif {"dataset", "images", "masks"} <= set(file):
                 return PublishedSamples(file, self.published_crop)
             else:
                 fault = "an HDF5 file, but not of training samples"
-        except DAMAGE as error:
-            raise self._damaged(error) from error
-        raise ValueError(f"{self.path}: {fault}; {_PREPARE}")
+        except DAMAGE_ERRORS as error:
+            raise self._damaged_error(error) from error
+        raise ValueError(f"{self.path}: {fault}; {_PREPARE_HINT}")
 
-    def _damaged(self, error: Exception) -> ValueError:
-        return ValueError(f"{self.path}: damaged ({error}); {_PREPARE}")
+    def _damaged_error(self, error: Exception) -> ValueError:
+        return ValueError(f"{self.path}: damaged ({error}); {_PREPARE_HINT}")
 
 
-def _image_id(samples: Samples, index: int) -> int | None:
+def _try_image_id(reader: SampleReader, index: int) -> int | None:
     try:
-        return samples.image_id(index)
-    except DAMAGE:
+        return reader.image_id(index)
+    except DAMAGE_ERRORS:
         return None

@@ -1,4 +1,4 @@
-// The Python door: reads what it is handed, lets other threads run, copies out.
+// Python bindings: convert the arguments, release the GIL, copy the results.
 
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
@@ -21,12 +21,12 @@ using Doubles = py::array_t<double, py::array::c_style>;
 Settings read_settings(const py::handle& settings) {
     const auto number = [&](const char* name) { return settings.attr(name).cast<double>(); };
     const auto count = [&](const char* name) { return settings.attr(name).cast<int>(); };
-    const bool published = settings.attr("rules").cast<std::string>() == "reference";
+    const bool use_reference = settings.attr("rules").cast<std::string>() == "reference";
     return {number("stride"),       number("peak_threshold"), count("max_peaks"),
             number("sure_peak"),    count("limb_samples"),    number("limb_threshold"),
             number("limb_support"), count("max_connections"), count("loose_joints"),
             number("loose_score"),  number("loose_reach"),    number("person_score"),
-            count("person_joints"), published ? Rules::reference : Rules::ours};
+            count("person_joints"), use_reference ? Rules::reference : Rules::ours};
 }
 
 std::vector<Limb> read_limbs(const Ints& limb_ends) {
@@ -42,7 +42,7 @@ std::vector<Map> read_maps(const Floats& maps) {
     return channels;
 }
 
-// (P, J, 3) x, y in pixels and score, and (P,) scores.
+// Returns (P, J, 3) x, y in input pixels and score, and (P,) scores.
 py::tuple write_poses(const std::vector<Pose>& poses, py::ssize_t joints) {
     const auto count = static_cast<py::ssize_t>(poses.size());
     Floats keypoints({count, joints, py::ssize_t{3}}), scores(count);
@@ -65,13 +65,13 @@ py::tuple group_arrays(const Floats& limb_maps, const Floats& keypoint_maps, con
     const std::vector<Map> limb_channels = read_maps(limb_maps), keypoint_channels = read_maps(keypoint_maps);
     std::vector<Pose> poses;
     {
-        const py::gil_scoped_release others_may_run;
+        const py::gil_scoped_release release_gil;
         poses = group(limb_channels, keypoint_channels, limbs, settings);
     }
     return write_poses(poses, keypoint_maps.shape(0));
 }
 
-// (N, 3) x, y in cells and score, joint after joint, and (J,) how many each joint has.
+// Returns (N, 3) x, y in cells and score, joint after joint, and (J,) number of peaks of each joint.
 py::tuple write_peaks(const Peaks& peaks) {
     Ints counts(static_cast<py::ssize_t>(peaks.size()));
     std::vector<Peak> all;
@@ -109,14 +109,14 @@ py::tuple peaks_of_maps(const Floats& keypoint_maps, const py::object& settings_
     const std::vector<Map> channels = read_maps(keypoint_maps);
     Peaks peaks;
     {
-        const py::gil_scoped_release others_may_run;
+        const py::gil_scoped_release release_gil;
         Scratch scratch;
         for (const Map& map : channels) peaks.push_back(find_peaks(map, settings, scratch));
     }
     return write_peaks(peaks);
 }
 
-// cells: (N, 3) joint, y, x; near: (N, 13) the values around each, as `Top` has them.
+// cells: (N, 3) joint, y, x; near: (N, 13) the values around each cell, in the order of `Top::near`.
 py::tuple peaks_of_tops(const Ints& cells, const Floats& near, int joints, int height, int width,
                         const py::object& settings_object) {
     const Settings settings = read_settings(settings_object);
@@ -128,14 +128,14 @@ py::tuple peaks_of_tops(const Ints& cells, const Floats& near, int joints, int h
     }
     Peaks peaks;
     {
-        const py::gil_scoped_release others_may_run;
+        const py::gil_scoped_release release_gil;
         Scratch scratch;
         peaks = find_peaks(tops, height, width, settings, scratch);
     }
     return write_peaks(peaks);
 }
 
-// peaks, counts: as write_peaks has them. ends: (M, 3) limb, and of its two joints' peaks the from-th and to-th;
+// peaks, counts: as write_peaks returns them; ends: (M, 3) limb, index of its first and of its second joint's peak;
 // scores: (M,).
 py::tuple assemble_arrays(const Doubles& peak_rows, const Ints& counts, const Ints& ends, const Doubles& scores,
                           const Ints& limb_ends, const py::object& settings_object) {
@@ -145,7 +145,7 @@ py::tuple assemble_arrays(const Doubles& peak_rows, const Ints& counts, const In
     const Connections connections = read_connections(ends, scores, limbs.size());
     std::vector<Pose> poses;
     {
-        const py::gil_scoped_release others_may_run;
+        const py::gil_scoped_release release_gil;
         poses = assemble_poses(peaks, limbs, connections, settings);
     }
     return write_poses(poses, counts.size());

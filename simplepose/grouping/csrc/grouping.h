@@ -1,31 +1,32 @@
-// From maps to people: group, or its steps find_peaks, connect_limb and assemble_poses (assemble_people:
-// merge_groups, gather_loose, scores).
+// Grouping of maps into people: group(), or its steps find_peaks, connect_limb and assemble_poses
+// (assemble_people: merge_groups, attach_unassigned, scores).
 //
-// The steps' positions are in cells, x to the right and y down, the centre of a map's first cell at 0, 0.
-// Arithmetic is in double and in one fixed order, so that the answer is the same everywhere.
+// Positions in the steps are in cells, x to the right and y down; the center of a map's first cell is 0, 0.
+// Arithmetic is in double and in a fixed order, so that results are the same on all machines.
 #pragma once
 
 #include <vector>
 
 namespace simplepose {
 
-// One channel: height x width cells, row after row. What is not finite reads as 0, between cells too.
+// One channel: height x width cells in row-major order. Values that are not finite are read as 0.
 struct Map {
     const float* cells;
     int height;
     int width;
 
     double at(int x, int y) const;
-    double interpolated(double x, double y) const;  // bilinear; beyond the border, the border's value
+    double interpolated(double x, double y) const;  // bilinear, clamped at the border
 };
 
 struct Limb {
     int from, to;  // joints
 };
 
-enum class Rules { ours, reference };  // reference: the published ones (reference.h)
+enum class Rules { ours, reference };  // reference: the published rules (reference.h)
 
-// simplepose.config.Grouping says what each means and may be (nothing is checked here); the defaults are the same.
+// See simplepose.config.GroupingSettings for the meaning and the range of each field; they are not checked here.
+// The defaults are the same.
 struct Settings {
     double stride = 4;
     double peak_threshold = 0.1;
@@ -44,12 +45,12 @@ struct Settings {
 };
 
 struct Keypoint {
-    double x, y;   // pixels of the picture: cell k's centre is at k * stride + stride / 2 - 0.5
-    double score;  // above 0, at most 1; 0, and so are x and y, where the joint was not found
+    double x, y;   // input pixels: the center of cell k is at k * stride + stride / 2 - 0.5
+    double score;  // in (0, 1]; score, x and y are 0 if the joint was not found
 };
 
 struct Pose {
-    std::vector<Keypoint> keypoints;  // of each joint
+    std::vector<Keypoint> keypoints;  // one per joint
     double score;
 };
 
@@ -57,17 +58,16 @@ struct Cell {
     int x, y;
 };
 
-// All room that grows with the maps, used where neighbouring cells are equally high. Who groups many pictures
-// keeps one (a thread), so that it is not allocated anew each time; what is in it between two calls means nothing.
+// The only memory that grows with the size of the maps, used for plateaus. To group many images, reuse one object
+// per thread and avoid new allocations. Its content has no meaning between calls.
 struct Scratch {
-    std::vector<char> seen;
+    std::vector<char> visited;
     std::vector<Cell> plateau;
-    std::vector<float> cells;  // used by tops.h
+    std::vector<float> cells;  // used by tops.cpp
 };
 
-// The people of one picture, best first, from a map of each limb and of each joint (of the skeleton's network
-// joints, in their order). Throws std::invalid_argument where limbs and maps do not fit together, and
-// where a limb is none: it joins two different joints.
+// Finds the people of one image, best first, from one map per limb and one map per network joint of the skeleton.
+// Throws std::invalid_argument if limbs and maps do not match, or if a limb does not connect two different joints.
 std::vector<Pose> group(const std::vector<Map>& limb_maps, const std::vector<Map>& keypoint_maps,
                         const std::vector<Limb>& limbs, const Settings& settings, Scratch& scratch);
 
@@ -79,50 +79,49 @@ inline std::vector<Pose> group(const std::vector<Map>& limb_maps, const std::vec
 
 struct Peak {
     double x, y;
-    double score;  // the map's value there
+    double score;  // the map's value at the peak
 };
 
-using Peaks = std::vector<std::vector<Peak>>;  // of each joint, best first
+using Peaks = std::vector<std::vector<Peak>>;  // for each joint, best first
 
-// A limb that may lie between two peaks.
+// A candidate limb between two peaks.
 struct Connection {
     int from, to;  // indices among the peaks of the limb's two joints
     double score;  // above 0
 };
 
-using Connections = std::vector<std::vector<Connection>>;  // of each limb, in no order
+using Connections = std::vector<std::vector<Connection>>;  // for each limb, in any order
 
-using Members = std::vector<int>;  // of each joint: an index among its peaks, or -1
+using Members = std::vector<int>;  // for each joint: an index of its peaks, or -1
 
-bool share_a_joint(const Members& a, const Members& b);
-void take_in(Members& group, Members& other);  // `other` is empty then
+bool have_common_joint(const Members& a, const Members& b);
+void absorb(Members& group, Members& other);  // moves the members of `other` to `group`
 
 struct Person {
     Members peaks;
-    double score;  // mean over all joints and limbs; one that is missing counts 0
+    double score;  // mean over all joints and limbs, 0 for missing ones
 };
 
 std::vector<Peak> find_peaks(const Map& map, const Settings& settings, Scratch& scratch);
 
-// The same, where the cells that reach the threshold and that nothing beside them exceeds are known already,
-// row after row.
+// Refines given local maxima: all cells that reach the threshold and have no higher neighbor, in row-major order.
 std::vector<Peak> place_peaks(const Map& map, const std::vector<Cell>& tops, const Settings& settings,
                               Scratch& scratch);
 
 std::vector<Connection> connect_limb(const Map& map, const std::vector<Peak>& from,
                                      const std::vector<Peak>& to, const Settings& settings);
 
-// Groups of peaks, no two of one joint, that limbs hold together; a peak without limbs is one of its own.
+// Merges peaks that limbs connect into groups with at most one peak per joint; a peak without limbs is a group.
 std::vector<Members> merge_groups(const Peaks& peaks, const std::vector<Limb>& limbs,
                                   const Connections& connections);
 
-// Gives small groups to larger ones near them that lack their joints.
-void gather_loose(const Peaks& peaks, const Settings& settings, std::vector<Members>& groups);
+// Attaches small groups of unassigned joints to nearby larger groups that lack these joints.
+void attach_unassigned(const Peaks& peaks, const Settings& settings, std::vector<Members>& groups);
 
 std::vector<Person> assemble_people(const Peaks& peaks, const std::vector<Limb>& limbs,
                                     const Connections& connections, const Settings& settings);
 
-// What group does once peaks and connections are found. Throws std::invalid_argument where they do not fit together.
+// The last step of group(), after peaks and connections. Throws std::invalid_argument if they do not match.
 std::vector<Pose> assemble_poses(const Peaks& peaks, const std::vector<Limb>& limbs, const Connections& connections,
                                  const Settings& settings);
 

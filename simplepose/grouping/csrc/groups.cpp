@@ -1,4 +1,4 @@
-// Groups: peaks, no two of the same joint, that limbs hold together.
+// Groups: peaks that limbs connect, at most one per joint.
 
 #include <algorithm>
 #include <map>
@@ -9,32 +9,32 @@
 
 namespace simplepose {
 
-bool share_a_joint(const Members& a, const Members& b) {
+bool have_common_joint(const Members& a, const Members& b) {
     for (size_t joint = 0; joint < a.size(); ++joint)
         if (a[joint] >= 0 && b[joint] >= 0) return true;
     return false;
 }
 
-void take_in(Members& group, Members& other) {
+void absorb(Members& group, Members& other) {
     for (size_t joint = 0; joint < group.size(); ++joint) group[joint] = std::max(group[joint], other[joint]);
     other.clear();
 }
 
 namespace {
 
-// Two groups and the sum of the scores of all limbs between them.
+// Two groups with the sum of the scores of all limbs between them.
 struct Link {
     double strength;
     int low, high;  // low < high
 
-    bool operator<(const Link& other) const {  // the queue's top: the strongest, then the lowest numbers
+    bool operator<(const Link& other) const {  // top of the queue: the strongest, then the lowest indices
         return std::tie(strength, other.low, other.high) < std::tie(other.strength, low, high);
     }
 };
 
-// At first each peak is a group of its own; the two that are linked most strongly become one, again
-// and again, unless they hold the same joint twice. All limbs between two groups vote together, so
-// that one false limb is outvoted, whatever the order in which the limbs are listed.
+// Greedy merging: each peak starts as a group. Repeatedly, the two groups with the strongest link are merged, unless
+// both have the same joint. All limbs between two groups vote together, so that one false limb is outvoted,
+// independent of the order of the limbs.
 class Groups {
 public:
     explicit Groups(const Peaks& peaks) {
@@ -56,15 +56,15 @@ public:
         while (!queue_.empty()) {
             const Link top = queue_.top();
             queue_.pop();
-            // A link only grows: what it was once comes after what it is, when it is gone already.
+            // Links only grow: outdated entries come after the current one, when the link is already removed.
             if (links_[top.low].erase(top.high) == 0) continue;
             links_[top.high].erase(top.low);
-            if (!share_a_joint(members_[top.low], members_[top.high])) merge(top.low, top.high);
+            if (!have_common_joint(members_[top.low], members_[top.high])) merge(top.low, top.high);
         }
     }
 
-    // What is left of them.
-    std::vector<Members> take() {
+    // Returns the groups that were not merged into others.
+    std::vector<Members> release() {
         members_.erase(std::remove(members_.begin(), members_.end(), Members{}), members_.end());
         return std::move(members_);
     }
@@ -77,7 +77,7 @@ private:
     }
 
     void merge(int low, int high) {
-        take_in(members_[low], members_[high]);
+        absorb(members_[low], members_[high]);
         for (const auto& [other, strength] : links_[high]) {
             links_[other].erase(high);
             strengthen(low, other, strength);
@@ -85,10 +85,10 @@ private:
         links_[high].clear();
     }
 
-    std::vector<int> first_;                    // of each joint: the group of its first peak
-    std::vector<Members> members_;              // of each group; empty once it is part of another
-    std::vector<std::map<int, double>> links_;  // of each group: others, and how strongly
-    std::priority_queue<Link> queue_;           // every link there ever was
+    std::vector<int> first_;                    // for each joint: the group of its first peak
+    std::vector<Members> members_;              // for each group; empty after a merge into another
+    std::vector<std::map<int, double>> links_;  // for each group: linked groups and strengths
+    std::priority_queue<Link> queue_;           // all links, including outdated ones
 };
 
 }  // namespace
@@ -99,7 +99,7 @@ std::vector<Members> merge_groups(const Peaks& peaks, const std::vector<Limb>& l
     for (size_t k = 0; k < limbs.size(); ++k)
         for (const Connection& connection : connections[k]) groups.link(limbs[k], connection);
     groups.merge_all();
-    return groups.take();
+    return groups.release();
 }
 
 }  // namespace simplepose

@@ -1,4 +1,4 @@
-// Limbs: which peaks of two joints a limb map may connect.
+// Connections: the pairs of peaks of two joints that a limb map supports.
 
 #include <algorithm>
 #include <cmath>
@@ -25,55 +25,55 @@ double Map::interpolated(double x, double y) const {
 
 namespace {
 
-// Limbs longer than half the maps' height lose score, as in the published rule.
+// A negative score for limbs longer than half the maps' height, as in the published rules.
 double length_penalty(double length, int height) { return std::min(0.5 * height / length - 1, 0.0); }
 
-// A limb is no surer than its weaker end: a faint peak beside a true one lies on the same limb map.
-double sureness(const Peak& from, const Peak& to, const Settings& settings) {
+// The confidence of a limb from its weaker end: a weak false peak near a true one has the same limb map.
+double confidence(const Peak& from, const Peak& to, const Settings& settings) {
     return std::min(std::min(from.score, to.score) / settings.sure_peak, 1.0);
 }
 
-// The best `most` connections of a limb, added in the order of their ends.
-class Best {
+// Keeps the best `max_count` connections of a limb, which are added in the order of their ends.
+class BestConnections {
 public:
-    explicit Best(int most) : most_(static_cast<size_t>(most)) {}
+    explicit BestConnections(int max_count) : max_count_(static_cast<size_t>(max_count)) {}
 
-    // A score that is not above this is not among the best.
-    double floor() const { return heap_.size() < most_ ? 0.0 : heap_.front().score; }
+    // A connection must have a score above this.
+    double floor() const { return heap_.size() < max_count_ ? 0.0 : heap_.front().score; }
 
     void add(const Connection& connection) {
-        if (heap_.size() == most_) {
-            std::pop_heap(heap_.begin(), heap_.end(), better);
+        if (heap_.size() == max_count_) {
+            std::pop_heap(heap_.begin(), heap_.end(), is_better);
             heap_.pop_back();
         }
         heap_.push_back(connection);
-        std::push_heap(heap_.begin(), heap_.end(), better);
+        std::push_heap(heap_.begin(), heap_.end(), is_better);
     }
 
-    std::vector<Connection> take() { return std::move(heap_); }
+    std::vector<Connection> release() { return std::move(heap_); }
 
 private:
-    static bool better(const Connection& a, const Connection& b) {  // a heap's top is the worst
+    static bool is_better(const Connection& a, const Connection& b) {  // the top of the heap is the worst
         return std::tie(b.score, a.from, a.to) < std::tie(a.score, b.from, b.to);
     }
 
-    size_t most_;
+    size_t max_count_;
     std::vector<Connection> heap_;
 };
 
-// The place of the n-th sample to look at: from the middle outwards, where a limb that is none soon shows it.
+// The index of the n-th sample to read, from the middle outward: false limbs are rejected sooner in this order.
 int middle_out(int n, int samples) { return (samples - 1) / 2 + (n % 2 ? (n + 1) / 2 : -(n / 2)); }
 
-// The score of the limb between two peaks, or `floor` if it is not above that. Along a limb the map's values
-// count at most 1, and the limb is as strong as the map is all along it, however bright a part may be: the value that
-// a share of `limb_support` of the samples reach. `values` is room for the samples.
+// Computes the score of the limb between two peaks, or `floor` if the score is not above it. The support of a limb
+// is the value that a fraction `limb_support` of its samples reach, so that a bright part is not sufficient. Map
+// values above 1 count as 1. `values` is a buffer for the samples.
 double score_limb(const Map& map, const Peak& from, const Peak& to, const Settings& settings, double floor,
                   std::vector<double>& values) {
     const double across = to.x - from.x, down = to.y - from.y;
     const double length = std::sqrt(across * across + down * down);
     if (length == 0) return floor;
-    const double sure = sureness(from, to, settings), penalty = length_penalty(length, map.height);
-    const auto score = [&](double value) { return sure * value + penalty; };
+    const double weight = confidence(from, to, settings), penalty = length_penalty(length, map.height);
+    const auto score = [&](double value) { return weight * value + penalty; };
     if (score(1) <= floor) return floor;
 
     const int samples = std::clamp(static_cast<int>(std::lround(length)) + 1, 2, settings.limb_samples);
@@ -95,7 +95,7 @@ double score_limb(const Map& map, const Peak& from, const Peak& to, const Settin
 
 std::vector<Connection> connect_limb(const Map& map, const std::vector<Peak>& from,
                                      const std::vector<Peak>& to, const Settings& settings) {
-    Best best(settings.max_connections);
+    BestConnections best(settings.max_connections);
     std::vector<double> values;
     for (int i = 0; i < static_cast<int>(from.size()); ++i) {
         for (int j = 0; j < static_cast<int>(to.size()); ++j) {
@@ -104,7 +104,7 @@ std::vector<Connection> connect_limb(const Map& map, const std::vector<Peak>& fr
             if (score > floor) best.add({i, j, score});
         }
     }
-    return best.take();
+    return best.release();
 }
 
 }  // namespace simplepose

@@ -1,4 +1,4 @@
-// Loose groups: a few joints whose limbs the network did not see, given to the person that they lie at.
+// Unassigned joints: small groups without detected limbs to a person, attached to the person near them.
 
 #include <algorithm>
 #include <cmath>
@@ -9,7 +9,7 @@
 namespace simplepose {
 namespace {
 
-// What of a group counts here: its peaks' places, and the box around them.
+// The peaks of a group and their bounding box.
 struct Outline {
     std::vector<const Peak*> peaks;
     double left, top, right, bottom;
@@ -36,7 +36,7 @@ struct Outline {
     double extent() const { return std::hypot(right - left, bottom - top); }
 };
 
-double gap(const Outline& a, const Outline& b) {
+double box_distance(const Outline& a, const Outline& b) {
     const double x = std::max({a.left - b.right, b.left - a.right, 0.0});
     const double y = std::max({a.top - b.bottom, b.top - a.bottom, 0.0});
     return std::hypot(x, y);
@@ -49,44 +49,46 @@ double distance(const Outline& a, const Outline& b) {
     return nearest;
 }
 
-struct Offer {
-    double distance;  // as a share of the person's extent
-    int loose, person;
+// A possible attachment of a small group to a person.
+struct Attachment {
+    double distance;  // relative to the person's extent
+    int small, person;
 
-    bool operator<(const Offer& other) const {
-        return std::tie(distance, loose, person) < std::tie(other.distance, other.loose, other.person);
+    bool operator<(const Attachment& other) const {
+        return std::tie(distance, small, person) < std::tie(other.distance, other.small, other.person);
     }
 };
 
-std::vector<Offer> offers(const std::vector<Outline>& outlines, const Settings& settings) {
-    std::vector<Offer> found;
-    std::vector<char> may_be_given;
+std::vector<Attachment> find_attachments(const std::vector<Outline>& outlines, const Settings& settings) {
+    std::vector<Attachment> attachments;
+    std::vector<char> is_small;
     for (const Outline& outline : outlines)
-        may_be_given.push_back(outline.peaks.size() <= static_cast<size_t>(settings.loose_joints) &&
-                               outline.mean_score() >= settings.loose_score);
+        is_small.push_back(outline.peaks.size() <= static_cast<size_t>(settings.loose_joints) &&
+                           outline.mean_score() >= settings.loose_score);
     for (size_t person = 0; person < outlines.size(); ++person) {
-        const double extent = outlines[person].extent(), reach = settings.loose_reach * extent;
-        if (outlines[person].peaks.size() < 2 || reach == 0) continue;
-        for (size_t loose = 0; loose < outlines.size(); ++loose) {
-            if (!may_be_given[loose] || outlines[loose].peaks.size() >= outlines[person].peaks.size()) continue;
-            if (gap(outlines[loose], outlines[person]) > reach) continue;
-            const double away = distance(outlines[loose], outlines[person]);
-            if (away <= reach) found.push_back({away / extent, static_cast<int>(loose), static_cast<int>(person)});
+        const double extent = outlines[person].extent(), max_distance = settings.loose_reach * extent;
+        if (outlines[person].peaks.size() < 2 || max_distance == 0) continue;
+        for (size_t small = 0; small < outlines.size(); ++small) {
+            if (!is_small[small] || outlines[small].peaks.size() >= outlines[person].peaks.size()) continue;
+            if (box_distance(outlines[small], outlines[person]) > max_distance) continue;
+            const double nearest = distance(outlines[small], outlines[person]);
+            if (nearest > max_distance) continue;
+            attachments.push_back({nearest / extent, static_cast<int>(small), static_cast<int>(person)});
         }
     }
-    std::sort(found.begin(), found.end());
-    return found;
+    std::sort(attachments.begin(), attachments.end());
+    return attachments;
 }
 
 }  // namespace
 
-void gather_loose(const Peaks& peaks, const Settings& settings, std::vector<Members>& groups) {
+void attach_unassigned(const Peaks& peaks, const Settings& settings, std::vector<Members>& groups) {
     std::vector<Outline> outlines;
     for (const Members& members : groups) outlines.emplace_back(peaks, members);
-    for (const Offer& offer : offers(outlines, settings)) {
-        Members &loose = groups[offer.loose], &person = groups[offer.person];
-        if (loose.empty() || person.empty() || share_a_joint(loose, person)) continue;
-        take_in(person, loose);
+    for (const Attachment& attachment : find_attachments(outlines, settings)) {
+        Members &small = groups[attachment.small], &person = groups[attachment.person];
+        if (small.empty() || person.empty() || have_common_joint(small, person)) continue;
+        absorb(person, small);
     }
     groups.erase(std::remove(groups.begin(), groups.end(), Members{}), groups.end());
 }

@@ -1,4 +1,4 @@
-// Joints: the local maxima of a keypoint map, placed between its cells.
+// Peaks: the local maxima of a heatmap, refined to subcell positions.
 
 #include <algorithm>
 #include <cmath>
@@ -15,11 +15,11 @@ double Map::at(int x, int y) const {
 
 namespace {
 
-constexpr double LOG_FLOOR = 1e-3;  // logarithms are taken of values no smaller than this share of the peak
+constexpr double LOG_FLOOR = 1e-3;  // smallest value for logarithms, relative to the peak
 
-// The offset of the top from cell `position` of `size` along one axis; `value(i)` reads the map at cell i.
-// A Gaussian's logarithm is a parabola, so the top of the one through three cells' logarithms is exact for
-// a joint that was drawn as a Gaussian. At the border these are the three cells nearest to it.
+// Computes the offset of the peak from cell `position` along an axis of `size` cells; `value(i)` reads cell i.
+// A Gaussian's logarithm is a parabola. The vertex of the parabola through the logarithms of three cells is
+// therefore exact for a Gaussian. At the border these are the three outermost cells.
 template <typename Value>
 double offset_along(int position, int size, Value value) {
     if (size < 3) return 0.0;
@@ -27,44 +27,44 @@ double offset_along(int position, int size, Value value) {
     const double floor = LOG_FLOOR * value(position);
     const auto log_at = [&](int i) { return std::log(std::max(value(i), floor)); };
     const double left = log_at(middle - 1), right = log_at(middle + 1);
-    const double bend = left - 2 * log_at(middle) + right;
-    if (bend >= 0) return 0.0;
-    return std::clamp(middle + 0.5 * (left - right) / bend - position, -0.5, 0.5);
+    const double curvature = left - 2 * log_at(middle) + right;
+    if (curvature >= 0) return 0.0;
+    return std::clamp(middle + 0.5 * (left - right) / curvature - position, -0.5, 0.5);
 }
 
-Peak refined(const Map& map, Cell cell) {
+Peak refine(const Map& map, Cell cell) {
     const double dx = offset_along(cell.x, map.width, [&](int x) { return map.at(x, cell.y); });
     const double dy = offset_along(cell.y, map.height, [&](int y) { return map.at(cell.x, y); });
     return {cell.x + dx, cell.y + dy, map.at(cell.x, cell.y)};
 }
 
-// Calls visit(neighbour) for the up to eight cells around `cell`.
+// Calls visit(neighbor) for the up to eight cells around `cell`.
 template <typename Visit>
-void around(const Map& map, Cell cell, Visit visit) {
+void for_each_neighbor(const Map& map, Cell cell, Visit visit) {
     for (int y = std::max(cell.y - 1, 0); y <= std::min(cell.y + 1, map.height - 1); ++y)
         for (int x = std::max(cell.x - 1, 0); x <= std::min(cell.x + 1, map.width - 1); ++x)
             if (x != cell.x || y != cell.y) visit(Cell{x, y});
 }
 
-// A peak whose place between the cells is still to be found, unless it is a plateau's.
-struct Candidate {
+// A peak that is not refined yet, or the refined peak of a plateau.
+struct PeakCandidate {
     Peak peak;
-    int order;  // of finding
-    bool placed;
+    int order;  // order of discovery
+    bool is_refined;
 
-    bool operator<(const Candidate& other) const {  // the better one is less: a heap's top is the worst
+    bool operator<(const PeakCandidate& other) const {  // better is less: the top of the heap is the worst
         return std::tie(other.peak.score, order) < std::tie(peak.score, other.order);
     }
 };
 
-// The best `most` candidates of all that were added.
-class Best {
+// Keeps the best `max_count` candidates.
+class BestPeaks {
 public:
-    explicit Best(int most) : most_(static_cast<size_t>(most)) {}
+    explicit BestPeaks(int max_count) : max_count_(static_cast<size_t>(max_count)) {}
 
-    void add(const Peak& peak, bool placed) {
-        const Candidate candidate{peak, added_++, placed};
-        if (heap_.size() == most_) {
+    void add(const Peak& peak, bool is_refined) {
+        const PeakCandidate candidate{peak, num_added_++, is_refined};
+        if (heap_.size() == max_count_) {
             if (!(candidate < heap_.front())) return;
             std::pop_heap(heap_.begin(), heap_.end());
             heap_.pop_back();
@@ -73,42 +73,42 @@ public:
         std::push_heap(heap_.begin(), heap_.end());
     }
 
-    std::vector<Peak> placed_on(const Map& map) {
+    std::vector<Peak> refine_all(const Map& map) {
         std::sort_heap(heap_.begin(), heap_.end());
         std::vector<Peak> peaks;
-        for (const auto& [peak, order, placed] : heap_)
-            peaks.push_back(placed ? peak : refined(map, {static_cast<int>(peak.x), static_cast<int>(peak.y)}));
+        for (const auto& [peak, order, is_refined] : heap_)
+            peaks.push_back(is_refined ? peak : refine(map, {static_cast<int>(peak.x), static_cast<int>(peak.y)}));
         return peaks;
     }
 
 private:
-    size_t most_;
-    int added_ = 0;
-    std::vector<Candidate> heap_;
+    size_t max_count_;
+    int num_added_ = 0;
+    std::vector<PeakCandidate> heap_;
 };
 
-// Adds the peak of the plateau that `start` lies on, the mean of its refined cells, unless something
-// higher touches it. Its cells are marked as seen.
-void add_plateau(const Map& map, Cell start, Scratch& scratch, Best& best) {
-    const auto mark = [&](Cell cell) -> char& {
-        return scratch.seen[static_cast<size_t>(cell.y) * map.width + cell.x];
+// Adds the peak of the plateau around `start`, the mean of its refined cells, unless the plateau has a higher
+// neighbor. Marks its cells as visited.
+void add_plateau(const Map& map, Cell start, Scratch& scratch, BestPeaks& best) {
+    const auto visited_flag = [&](Cell cell) -> char& {
+        return scratch.visited[static_cast<size_t>(cell.y) * map.width + cell.x];
     };
-    if (mark(start)) return;
+    if (visited_flag(start)) return;
     const double level = map.at(start.x, start.y);
     bool highest = true;
     auto& plateau = scratch.plateau;
     plateau.assign(1, start);
-    mark(start) = 1;
+    visited_flag(start) = 1;
     Peak sum{0, 0, level};
     for (size_t i = 0; i < plateau.size(); ++i) {
-        const Peak part = refined(map, plateau[i]);
+        const Peak part = refine(map, plateau[i]);
         sum.x += part.x;
         sum.y += part.y;
-        around(map, plateau[i], [&](Cell cell) {
+        for_each_neighbor(map, plateau[i], [&](Cell cell) {
             const double value = map.at(cell.x, cell.y);
             if (value > level) highest = false;
-            if (value == level && !mark(cell)) {
-                mark(cell) = 1;
+            if (value == level && !visited_flag(cell)) {
+                visited_flag(cell) = 1;
                 plateau.push_back(cell);
             }
         });
@@ -117,22 +117,22 @@ void add_plateau(const Map& map, Cell start, Scratch& scratch, Best& best) {
     if (highest) best.add({sum.x / count, sum.y / count, level}, true);
 }
 
-// Adds what `cell`, which reaches the threshold, is the top of, if of anything.
-void add_cell(const Map& map, Cell cell, Scratch& scratch, Best& best) {
+// Adds the peak of `cell`, which reaches the threshold, or of its plateau, if it is a local maximum.
+void add_cell(const Map& map, Cell cell, Scratch& scratch, BestPeaks& best) {
     const double value = map.at(cell.x, cell.y);
-    int higher = 0, level = 0;
-    around(map, cell, [&](Cell other) {
-        const double there = map.at(other.x, other.y);
-        higher += there > value;
-        level += there == value;
+    int higher = 0, equal = 0;
+    for_each_neighbor(map, cell, [&](Cell other) {
+        const double neighbor = map.at(other.x, other.y);
+        higher += neighbor > value;
+        equal += neighbor == value;
     });
     if (higher) return;
-    if (!level) return best.add({1.0 * cell.x, 1.0 * cell.y, value}, false);
-    if (scratch.seen.empty()) scratch.seen.assign(static_cast<size_t>(map.height) * map.width, 0);
+    if (!equal) return best.add({1.0 * cell.x, 1.0 * cell.y, value}, false);
+    if (scratch.visited.empty()) scratch.visited.assign(static_cast<size_t>(map.height) * map.width, 0);
     add_plateau(map, cell, scratch, best);
 }
 
-constexpr int BLOCK = 16;  // cells that are looked at together: most maps are nearly empty
+constexpr int BLOCK = 16;  // cells that are tested together: most maps are nearly empty
 
 bool any_reaches(const float* cells, int count, float threshold) {
     int reached = 0;
@@ -143,8 +143,8 @@ bool any_reaches(const float* cells, int count, float threshold) {
 }  // namespace
 
 std::vector<Peak> find_peaks(const Map& map, const Settings& settings, Scratch& scratch) {
-    scratch.seen.clear();
-    Best best(settings.max_peaks);
+    scratch.visited.clear();
+    BestPeaks best(settings.max_peaks);
     const float threshold = static_cast<float>(settings.peak_threshold);
     for (int y = 0; y < map.height; ++y) {
         const float* row = map.cells + static_cast<long>(y) * map.width;
@@ -155,15 +155,15 @@ std::vector<Peak> find_peaks(const Map& map, const Settings& settings, Scratch& 
                 if (row[x] >= threshold && std::isfinite(row[x])) add_cell(map, {x, y}, scratch, best);
         }
     }
-    return best.placed_on(map);
+    return best.refine_all(map);
 }
 
-std::vector<Peak> place_peaks(const Map& map, const std::vector<Cell>& tops, const Settings& settings,
+std::vector<Peak> place_peaks(const Map& map, const std::vector<Cell>& maxima, const Settings& settings,
                               Scratch& scratch) {
-    scratch.seen.clear();
-    Best best(settings.max_peaks);
-    for (const Cell& cell : tops) add_cell(map, cell, scratch, best);
-    return best.placed_on(map);
+    scratch.visited.clear();
+    BestPeaks best(settings.max_peaks);
+    for (const Cell& cell : maxima) add_cell(map, cell, scratch, best);
+    return best.refine_all(map);
 }
 
 }  // namespace simplepose

@@ -1,4 +1,4 @@
-// People: the groups that are worth showing, with their scores.
+// People: the groups that pass the thresholds, with their scores.
 
 #include <algorithm>
 
@@ -18,7 +18,7 @@ double limb_score(const Limb& limb, const std::vector<Connection>& connections, 
 std::vector<Person> assemble_people(const Peaks& peaks, const std::vector<Limb>& limbs,
                                     const Connections& connections, const Settings& settings) {
     std::vector<Members> groups = merge_groups(peaks, limbs, connections);
-    gather_loose(peaks, settings, groups);
+    attach_unassigned(peaks, settings, groups);
 
     std::vector<Person> people;
     for (const Members& members : groups) {

@@ -1,4 +1,4 @@
-// Poses: the whole way from maps to people, in pixels of the picture.
+// Poses: the complete grouping from maps to people, in input pixels.
 
 #include <algorithm>
 #include <stdexcept>
@@ -10,31 +10,31 @@
 namespace simplepose {
 namespace {
 
-[[noreturn]] void refuse(const std::string& message) { throw std::invalid_argument(message); }
+[[noreturn]] void fail(const std::string& message) { throw std::invalid_argument(message); }
 
 void check_limbs(const std::vector<Limb>& limbs, size_t joint_count) {
     const auto joints = static_cast<int>(joint_count);
     for (const Limb& limb : limbs)
         if (std::min(limb.from, limb.to) < 0 || std::max(limb.from, limb.to) >= joints || limb.from == limb.to)
-            refuse("limbs between two of joints 0 to " + std::to_string(joints - 1) + " expected, got one from " +
-                   std::to_string(limb.from) + " to " + std::to_string(limb.to));
+            fail("limbs: expected two different joints from 0 to " + std::to_string(joints - 1) + ", got a limb from " +
+                 std::to_string(limb.from) + " to " + std::to_string(limb.to));
 }
 
 void check_maps(const std::vector<Map>& limb_maps, const std::vector<Map>& keypoint_maps,
                 const std::vector<Limb>& limbs) {
     if (limb_maps.size() != limbs.size())
-        refuse("a map of each limb expected, got " + std::to_string(limb_maps.size()) + " maps of " +
-               std::to_string(limbs.size()) + " limbs");
+        fail("limb maps: expected one map per limb (" + std::to_string(limbs.size()) + "), got " +
+             std::to_string(limb_maps.size()));
     check_limbs(limbs, keypoint_maps.size());
     for (const auto* maps : {&limb_maps, &keypoint_maps})
         for (const Map& map : *maps)
             if (std::min(map.height, map.width) < 1 || map.height != keypoint_maps[0].height ||
                 map.width != keypoint_maps[0].width)
-                refuse("maps of one size, at least 1 x 1, expected, got one of " + std::to_string(map.height) + " x " +
-                       std::to_string(map.width));
+                fail("maps: expected equal sizes of at least 1 x 1, got a map of " + std::to_string(map.height) +
+                     " x " + std::to_string(map.width));
 }
 
-bool joins(const Connection& connection, const std::vector<Peak>& from, const std::vector<Peak>& to) {
+bool has_valid_ends(const Connection& connection, const std::vector<Peak>& from, const std::vector<Peak>& to) {
     return connection.from >= 0 && connection.from < static_cast<int>(from.size()) && connection.to >= 0 &&
            connection.to < static_cast<int>(to.size());
 }
@@ -42,17 +42,17 @@ bool joins(const Connection& connection, const std::vector<Peak>& from, const st
 void check_connections(const Peaks& peaks, const std::vector<Limb>& limbs, const Connections& connections) {
     check_limbs(limbs, peaks.size());
     if (connections.size() != limbs.size())
-        refuse("connections of each limb expected, got those of " + std::to_string(connections.size()) + " of " +
-               std::to_string(limbs.size()) + " limbs");
+        fail("connections: expected a list per limb (" + std::to_string(limbs.size()) + "), got " +
+             std::to_string(connections.size()));
     for (size_t k = 0; k < limbs.size(); ++k)
         for (const Connection& connection : connections[k])
-            if (!joins(connection, peaks[limbs[k].from], peaks[limbs[k].to]))
-                refuse("connections between peaks of limb " + std::to_string(k) + " expected, got one from " +
-                       std::to_string(connection.from) + " to " + std::to_string(connection.to));
+            if (!has_valid_ends(connection, peaks[limbs[k].from], peaks[limbs[k].to]))
+                fail("limb " + std::to_string(k) + ": expected connections between existing peaks, got one from " +
+                     std::to_string(connection.from) + " to " + std::to_string(connection.to));
 }
 
-Keypoint in_picture(const Peak& peak, double stride) {
-    const double first = stride / 2 - 0.5;  // where the centre of the first cell lies
+Keypoint to_input_pixels(const Peak& peak, double stride) {
+    const double first = stride / 2 - 0.5;  // the center of the first cell
     return {peak.x * stride + first, peak.y * stride + first, std::min(peak.score, 1.0)};
 }
 
@@ -67,7 +67,7 @@ std::vector<Pose> assemble_poses(const Peaks& peaks, const std::vector<Limb>& li
         poses.push_back({std::vector<Keypoint>(peaks.size()), person.score});
         for (size_t joint = 0; joint < peaks.size(); ++joint)
             if (person.peaks[joint] >= 0)
-                poses.back().keypoints[joint] = in_picture(peaks[joint][person.peaks[joint]], settings.stride);
+                poses.back().keypoints[joint] = to_input_pixels(peaks[joint][person.peaks[joint]], settings.stride);
     }
     return poses;
 }
@@ -75,12 +75,12 @@ std::vector<Pose> assemble_poses(const Peaks& peaks, const std::vector<Limb>& li
 std::vector<Pose> group(const std::vector<Map>& limb_maps, const std::vector<Map>& keypoint_maps,
                         const std::vector<Limb>& limbs, const Settings& settings, Scratch& scratch) {
     check_maps(limb_maps, keypoint_maps, limbs);
-    const bool published = settings.rules == Rules::reference;
-    const auto connect = published ? reference::connect_limb : connect_limb;
+    const bool use_reference = settings.rules == Rules::reference;
+    const auto connect = use_reference ? reference::connect_limb : connect_limb;
 
     Peaks peaks;
     for (const Map& map : keypoint_maps)
-        peaks.push_back(published ? reference::find_peaks(map, settings) : find_peaks(map, settings, scratch));
+        peaks.push_back(use_reference ? reference::find_peaks(map, settings) : find_peaks(map, settings, scratch));
     Connections connections;
     for (size_t k = 0; k < limbs.size(); ++k)
         connections.push_back(connect(limb_maps[k], peaks[limbs[k].from], peaks[limbs[k].to], settings));

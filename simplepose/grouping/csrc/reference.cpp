@@ -1,4 +1,4 @@
-// The published peaks and limbs, on pixels of the enlarged maps.
+// The published peaks and connections, on pixels of the upsampled maps.
 
 #include "reference.h"
 
@@ -9,25 +9,25 @@
 namespace simplepose::reference {
 namespace {
 
-constexpr double SHARPNESS = -0.75;  // of the cubic kernel: OpenCV's, which the published code enlarges with
+constexpr double SHARPNESS = -0.75;  // of the cubic kernel, as in OpenCV, which the published code uses
 constexpr int TAPS = 4;
-constexpr int RADIUS = 2;  // of the box that a peak is refined in
-constexpr double HALF_CELL = TIMES / 2.0 - 0.5;
+constexpr int RADIUS = 2;  // of the box for the refinement of a peak
+constexpr double HALF_CELL = SCALE / 2.0 - 0.5;
 
 constexpr double cubic(double distance) {
     const double d = distance < 0 ? -distance : distance, a = SHARPNESS;
     return d <= 1 ? ((a + 2) * d - (a + 3)) * d * d + 1 : ((a * d - 5 * a) * d + 8 * a) * d - 4 * a;
 }
 
-// The first of the four cells that a pixel is made of, counted from the pixel's own cell.
-constexpr int first_tap(int phase) { return phase < TIMES / 2 ? -2 : -1; }
+// The first of the four cells that a pixel depends on, relative to the pixel's own cell.
+constexpr int first_tap(int phase) { return phase < SCALE / 2 ? -2 : -1; }
 
-// The weights of the four cells, for each place of a pixel within its cell.
+// The weights of the four cells, for each position of a pixel within its cell.
 constexpr auto WEIGHTS = [] {
-    std::array<std::array<double, TAPS>, TIMES> weights{};
-    for (int phase = 0; phase < TIMES; ++phase)
+    std::array<std::array<double, TAPS>, SCALE> weights{};
+    for (int phase = 0; phase < SCALE; ++phase)
         for (int tap = 0; tap < TAPS; ++tap)
-            weights[phase][tap] = cubic(first_tap(phase) + tap - (phase - HALF_CELL) / TIMES);
+            weights[phase][tap] = cubic(first_tap(phase) + tap - (phase - HALF_CELL) / SCALE);
     return weights;
 }();
 
@@ -35,19 +35,19 @@ struct Pixel {
     int x, y;
 };
 
-// The map as the published code has it: the border's cells go on beyond the border.
-class Enlarged {
+// The upsampled map of the published code; cells beyond the border repeat the border.
+class UpsampledMap {
 public:
-    explicit Enlarged(const Map& map) : map_(map) {}
+    explicit UpsampledMap(const Map& map) : map_(map) {}
 
-    bool holds(Pixel pixel) const {
-        return pixel.x >= 0 && pixel.y >= 0 && pixel.x < TIMES * map_.width && pixel.y < TIMES * map_.height;
+    bool contains(Pixel pixel) const {
+        return pixel.x >= 0 && pixel.y >= 0 && pixel.x < SCALE * map_.width && pixel.y < SCALE * map_.height;
     }
 
     double at(Pixel pixel) const {
-        const auto &across = WEIGHTS[pixel.x % TIMES], &down = WEIGHTS[pixel.y % TIMES];
-        const int left = pixel.x / TIMES + first_tap(pixel.x % TIMES);
-        const int top = pixel.y / TIMES + first_tap(pixel.y % TIMES);
+        const auto &across = WEIGHTS[pixel.x % SCALE], &down = WEIGHTS[pixel.y % SCALE];
+        const int left = pixel.x / SCALE + first_tap(pixel.x % SCALE);
+        const int top = pixel.y / SCALE + first_tap(pixel.y % SCALE);
         double sum = 0;
         for (int j = 0; j < TAPS; ++j) {
             const int y = std::clamp(top + j, 0, map_.height - 1);
@@ -67,42 +67,42 @@ private:
     const Map& map_;
 };
 
-bool is_peak(const Enlarged& enlarged, Pixel pixel, double value) {
+bool is_peak(const UpsampledMap& upsampled, Pixel pixel, double value) {
     for (int y = pixel.y - 1; y <= pixel.y + 1; ++y)
         for (int x = pixel.x - 1; x <= pixel.x + 1; ++x)
-            if (enlarged.holds({x, y}) && enlarged.at({x, y}) > value) return false;
+            if (upsampled.contains({x, y}) && upsampled.at({x, y}) > value) return false;
     return true;
 }
 
-// Enlarged pixels that nothing beside them exceeds: equal neighbours are all peaks (published). A pixel that
-// reaches the threshold is looked for only in cells of half of it and more.
+// Finds the upsampled pixels without a higher neighbor: equal neighbors are all peaks (published). Only cells of at
+// least half the threshold are searched.
 std::vector<Peak> pixel_peaks(const Map& map, const Settings& settings) {
-    const Enlarged enlarged(map);
+    const UpsampledMap upsampled(map);
     std::vector<Peak> peaks;
-    const auto look_at = [&](Pixel pixel) {
-        const double value = enlarged.at(pixel);
-        if (value >= settings.peak_threshold && is_peak(enlarged, pixel, value))
+    const auto check_pixel = [&](Pixel pixel) {
+        const double value = upsampled.at(pixel);
+        if (value >= settings.peak_threshold && is_peak(upsampled, pixel, value))
             peaks.push_back({static_cast<double>(pixel.x), static_cast<double>(pixel.y), value});
     };
     for (int cell = 0; cell < map.width * map.height; ++cell) {
         const int x = cell % map.width, y = cell / map.width;
         if (map.at(x, y) < settings.peak_threshold / 2) continue;
-        for (int i = 0; i < TIMES * TIMES; ++i) look_at({TIMES * x + i % TIMES, TIMES * y + i / TIMES});
+        for (int i = 0; i < SCALE * SCALE; ++i) check_pixel({SCALE * x + i % SCALE, SCALE * y + i / SCALE});
     }
     return peaks;
 }
 
-// Moved to the centroid of the 5 x 5 box around it, with the box's mean for a score. Published faults, kept: the
-// offset down goes to x and the one across to y; where the box leaves the picture the peak stays as it is.
-// Not published: so it does where the box's sum is not positive, and it never leaves the box; only maps with
-// negative values have such boxes.
-Peak refined(const Enlarged& enlarged, const Peak& peak) {
+// Moves a peak to the centroid of the 5 x 5 box around it, with the box's mean as score. Faults of the published
+// code are kept: the vertical offset is added to x and the horizontal one to y, and a peak whose box crosses the
+// border is not refined. Not published: a peak whose box has no positive sum is not refined, and a peak never
+// leaves its box. Both only matter for maps with negative values.
+Peak refine(const UpsampledMap& upsampled, const Peak& peak) {
     const int x = static_cast<int>(peak.x), y = static_cast<int>(peak.y);
-    if (!enlarged.holds({x - RADIUS, y - RADIUS}) || !enlarged.holds({x + RADIUS, y + RADIUS})) return peak;
+    if (!upsampled.contains({x - RADIUS, y - RADIUS}) || !upsampled.contains({x + RADIUS, y + RADIUS})) return peak;
     double sum = 0, across = 0, down = 0;
     for (int dy = -RADIUS; dy <= RADIUS; ++dy) {
         for (int dx = -RADIUS; dx <= RADIUS; ++dx) {
-            const double value = enlarged.at({x + dx, y + dy});
+            const double value = upsampled.at({x + dx, y + dy});
             sum += value;
             across += value * dx;
             down += value * dy;
@@ -114,25 +114,25 @@ Peak refined(const Enlarged& enlarged, const Peak& peak) {
     return {x + offset(down), y + offset(across), sum / BOX};
 }
 
-double in_pixels(double cells) { return TIMES * cells + HALF_CELL; }
+double to_upsampled_pixels(double cells) { return SCALE * cells + HALF_CELL; }
 
-// The mean of the samples at the nearest pixels, less what a limb longer than half the picture loses; 0 where
-// too few samples exceed the threshold.
+// The mean of the samples at the nearest pixels minus the penalty for limbs longer than half the image; 0 if too few
+// samples exceed the threshold.
 double limb_score(const Map& map, const Peak& from, const Peak& to, double length, const Settings& settings) {
-    const Enlarged enlarged(map);
+    const UpsampledMap upsampled(map);
     const int samples = std::min(static_cast<int>(std::lround(length + 1)), settings.limb_samples);
     const double steps = std::max(samples - 1, 1);
     const double dx = (to.x - from.x) / steps, dy = (to.y - from.y) / steps;
     double sum = 0;
     int missing = 0;
     for (int i = 0; i < samples; ++i) {
-        const double x = in_pixels(from.x + i * dx), y = in_pixels(from.y + i * dy);
-        const double value = enlarged.at({static_cast<int>(std::lround(x)), static_cast<int>(std::lround(y))});
+        const double x = to_upsampled_pixels(from.x + i * dx), y = to_upsampled_pixels(from.y + i * dy);
+        const double value = upsampled.at({static_cast<int>(std::lround(x)), static_cast<int>(std::lround(y))});
         sum += value;
         missing += value <= settings.limb_threshold;
         if (samples - missing < settings.limb_support * samples) return 0;
     }
-    return sum / samples + std::min(0.5 * TIMES * map.height / length - 1, 0.0);
+    return sum / samples + std::min(0.5 * SCALE * map.height / length - 1, 0.0);
 }
 
 }  // namespace
@@ -142,19 +142,19 @@ std::vector<Peak> find_peaks(const Map& map, const Settings& settings) {
     std::stable_sort(peaks.begin(), peaks.end(), [](const Peak& a, const Peak& b) { return a.score > b.score; });
     if (peaks.size() > static_cast<size_t>(settings.max_peaks)) peaks.resize(settings.max_peaks);
     for (Peak& peak : peaks) {
-        peak = refined(Enlarged(map), peak);
-        peak.x = (peak.x - HALF_CELL) / TIMES;
-        peak.y = (peak.y - HALF_CELL) / TIMES;
+        peak = refine(UpsampledMap(map), peak);
+        peak.x = (peak.x - HALF_CELL) / SCALE;
+        peak.y = (peak.y - HALF_CELL) / SCALE;
     }
     return peaks;
 }
 
 std::vector<Connection> connect_limb(const Map& map, const std::vector<Peak>& from, const std::vector<Peak>& to,
                                      const Settings& settings) {
-    std::vector<std::pair<double, Connection>> candidates;  // by this, best first
+    std::vector<std::pair<double, Connection>> candidates;  // sorted by the first, best first
     for (size_t i = 0; i < from.size(); ++i) {
         for (size_t j = 0; j < to.size(); ++j) {
-            const double length = TIMES * std::hypot(to[j].x - from[i].x, to[j].y - from[i].y);
+            const double length = SCALE * std::hypot(to[j].x - from[i].x, to[j].y - from[i].y);
             if (length == 0) continue;
             const double score = limb_score(map, from[i], to[j], length, settings);
             const double rank = 0.5 * score + 0.25 * from[i].score + 0.25 * to[j].score;

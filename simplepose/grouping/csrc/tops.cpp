@@ -1,4 +1,4 @@
-// Maps put together again as far as their tops tell of them, and their peaks.
+// Partial maps from local maxima and their neighborhoods, and the peaks of these maps.
 
 #include "tops.h"
 
@@ -8,17 +8,17 @@
 namespace simplepose {
 namespace {
 
-// Higher than all that is known. Only what touches a plateau's cell that is no top is looked at without being
-// known, and such a cell is no top because something higher touches it.
+// Larger than all known values. Unknown cells are only read as neighbors of a plateau's cell that is not a local
+// maximum itself. Such a cell has a higher neighbor, so that the plateau is correctly rejected.
 constexpr float UNKNOWN = std::numeric_limits<float>::max();
 
-// Calls visit(number, cell) for the cells of a top that lie on the map.
+// Calls visit(number, cell) for the cells of a neighborhood that are inside the map.
 template <typename Visit>
-void each_near(const Top& top, const Map& map, Visit visit) {
+void for_each_neighbor(const Top& top, const Map& map, Visit visit) {
     int number = 0;
     for (int dy = -Top::REACH; dy <= Top::REACH; ++dy) {
-        const int reach = Top::REACH - std::abs(dy);
-        for (int dx = -reach; dx <= reach; ++dx, ++number) {
+        const int radius = Top::REACH - std::abs(dy);
+        for (int dx = -radius; dx <= radius; ++dx, ++number) {
             const Cell cell{top.cell.x + dx, top.cell.y + dy};
             if (cell.x >= 0 && cell.y >= 0 && cell.x < map.width && cell.y < map.height) visit(number, cell);
         }
@@ -31,18 +31,18 @@ Peaks find_peaks(const std::vector<std::vector<Top>>& tops, int height, int widt
                  Scratch& scratch) {
     scratch.cells.assign(static_cast<size_t>(height) * width, UNKNOWN);
     const Map map{scratch.cells.data(), height, width};
-    const auto put = [&](Cell cell, float value) {
+    const auto set_cell = [&](Cell cell, float value) {
         scratch.cells[static_cast<size_t>(cell.y) * width + cell.x] = value;
     };
     Peaks peaks;
-    for (const std::vector<Top>& of_joint : tops) {
-        std::vector<Cell> places;
-        for (const Top& top : of_joint) {
-            each_near(top, map, [&](int number, Cell cell) { put(cell, top.near[number]); });
-            places.push_back(top.cell);
+    for (const std::vector<Top>& joint_tops : tops) {
+        std::vector<Cell> maxima;
+        for (const Top& top : joint_tops) {
+            for_each_neighbor(top, map, [&](int number, Cell cell) { set_cell(cell, top.near[number]); });
+            maxima.push_back(top.cell);
         }
-        peaks.push_back(place_peaks(map, places, settings, scratch));
-        for (const Top& top : of_joint) each_near(top, map, [&](int, Cell cell) { put(cell, UNKNOWN); });
+        peaks.push_back(place_peaks(map, maxima, settings, scratch));
+        for (const Top& top : joint_tops) for_each_neighbor(top, map, [&](int, Cell cell) { set_cell(cell, UNKNOWN); });
     }
     return peaks;
 }

@@ -1,4 +1,4 @@
-"""Fused optimizers: the documented arguments and mathematics."""
+"""Fused optimizers with the documented arguments and updates."""
 
 import torch
 
@@ -42,5 +42,5 @@ class FusedAdam(torch.optim.AdamW):
         super().__init__(params, lr, betas, eps, weight_decay, amsgrad)
 
     def zero_grad(self):
-        """Takes no argument, other than torch's."""
+        """Clear the gradients; unlike torch's, it takes no argument."""
         super().zero_grad(set_to_none=True)

@@ -1,1 +1,1 @@
-"""NVIDIA's apex has a module of this name."""
+"""Stand-in for the module that identifies NVIDIA apex."""

@@ -1,6 +1,6 @@
-"""A TensorFlow.js graph model evaluated node by node, in plain NumPy: slow, and independent of the importer.
+"""Evaluate a TensorFlow.js graph model node by node in NumPy: slow, and independent of the importer.
 
-It reads the files itself and knows only the operations of MoveNet's encoder, as TensorFlow defines them.
+It reads the files itself and supports only the operations of MoveNet's encoder, as TensorFlow defines them.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 
-class SlowGraph:
-    """The graph of one model; `evaluate` gives any node's value for an image."""
+class SlowGraphModel:
+    """The graph of one model; `evaluate` computes the values of nodes for an image."""
 
     def __init__(self, path: Path) -> None:
         model = json.loads(path.read_text())
@@ -22,7 +22,7 @@ class SlowGraph:
         self.constants = _read_constants(path, model["weightsManifest"])
 
     def evaluate(self, image: np.ndarray, names: list[str]) -> list[np.ndarray]:
-        """(H, W, 3) RGB, 0 to 255 -> the named nodes' values, float64; an image's are (1, h, w, C)."""
+        """(H, W, 3) RGB in [0, 255] -> float64 values of the named nodes, (1, h, w, C) for images."""
         values: dict[str, np.ndarray] = {}
         return [self._value(name, image, values) for name in names]
 
@@ -54,14 +54,14 @@ def _read_constants(path: Path, manifest: list) -> dict[str, np.ndarray]:
 
 
 def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
-    """TensorFlow's SAME: what is added before and after, the smaller half before."""
+    """Compute TensorFlow's SAME padding before and after; the smaller half is before."""
     outputs = -(-size // stride)
     total = max((outputs - 1) * stride + kernel - size, 0)
     return total // 2, total - total // 2
 
 
 def _windows(attr: dict, x: np.ndarray, kernel: np.ndarray):
-    """For each place of a kernel: its weights, and what they are multiplied with, (1, h, w, C)."""
+    """Yield for each position in a kernel its weights and its inputs (1, h, w, C)."""
     padding = base64.b64decode(attr["padding"]["s"])
     assert padding == b"SAME" or (padding == b"VALID" and kernel.shape[:2] == (1, 1))  # the same for 1x1
     assert base64.b64decode(attr["data_format"]["s"]) == b"NHWC"
@@ -105,16 +105,16 @@ def _resize(attr: dict, x: np.ndarray, size: np.ndarray) -> np.ndarray:
     assert not attr["align_corners"]["b"]
     for axis, outputs in ((1, int(size[0])), (2, int(size[1]))):
         inputs = x.shape[axis]
-        places = (np.arange(outputs) + 0.5) * inputs / outputs - 0.5
-        before = np.floor(places).astype(int)
-        share = (places - before).reshape([-1 if i == axis else 1 for i in range(4)])
+        positions = (np.arange(outputs) + 0.5) * inputs / outputs - 0.5
+        before = np.floor(positions).astype(int)
+        fraction = (positions - before).reshape([-1 if i == axis else 1 for i in range(4)])
         first, second = (np.take(x, np.clip(p, 0, inputs - 1), axis) for p in (before, before + 1))
-        x = first * (1 - share) + second * share
+        x = first * (1 - fraction) + second * fraction
     return x
 
 
 def _slice(attr: dict, x: np.ndarray, begin: np.ndarray, end: np.ndarray, step: np.ndarray) -> np.ndarray:
-    """Of a vector."""
+    """Slice a vector."""
     masks = ("begin_mask", "end_mask", "ellipsis_mask", "new_axis_mask", "shrink_axis_mask")
     assert all(attr[mask]["i"] == "0" for mask in masks)
     return x[begin[0] : end[0] : step[0]]

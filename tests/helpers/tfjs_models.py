@@ -1,4 +1,4 @@
-"""TensorFlow.js graph models written for tests: a json, and the constants in one binary file or several."""
+"""Write TensorFlow.js graph models for tests: a JSON file and one or several binary files."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from simplepose.models import importers
 from simplepose.models.encoders import MobileNetV2
 
 
-def entry_of(name: str, array: np.ndarray) -> dict[str, Any]:
-    """What the manifest says of a constant; float16 arrays are said to be quantized float32."""
+def make_entry(name: str, array: np.ndarray) -> dict[str, Any]:
+    """Build a constant's manifest entry; float16 arrays become quantized float32."""
     entry = {"name": name, "shape": list(array.shape), "dtype": array.dtype.name}
     if array.dtype == np.float16:
         entry |= {"dtype": "float32", "quantization": {"dtype": "float16", "original_dtype": "float32"}}
@@ -23,18 +23,18 @@ def entry_of(name: str, array: np.ndarray) -> dict[str, Any]:
 
 
 def write(folder: Path, constants: Mapping[str, np.ndarray], cuts: Sequence[int] = ()) -> Path:
-    """Write model.json and its binary files, split at each byte of `cuts`; returns the json."""
+    """Write model.json and its binary files, split at each byte of `cuts`; return the JSON file's path."""
     content = b"".join(array.tobytes() for array in constants.values())
     bounds = [0, *cuts, len(content)]
     paths = [f"part{number}.bin" for number in range(len(bounds) - 1)]
     for name, begin, end in zip(paths, bounds[:-1], bounds[1:], strict=True):
         (folder / name).write_bytes(content[begin:end])
-    group = {"paths": paths, "weights": [entry_of(name, array) for name, array in constants.items()]}
+    group = {"paths": paths, "weights": [make_entry(name, array) for name, array in constants.items()]}
     return write_json(folder, [group])
 
 
 def write_json(folder: Path, manifest: Any) -> Path:
-    """Write model.json alone."""
+    """Write only model.json."""
     path = folder / "model.json"
     model = {"format": "graph-model", "modelTopology": {"node": []}, "weightsManifest": manifest}
     path.write_text(json.dumps(model))
@@ -42,17 +42,20 @@ def write_json(folder: Path, manifest: Any) -> Path:
 
 
 def movenet(rng: np.random.Generator) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Random constants under MoveNet's names as TensorFlow lays them out, and by ours as torch does."""
+    """Build random constants: by MoveNet's names for TensorFlow, and by `MobileNetV2`'s names for torch."""
     with torch.device("meta"):
-        shapes = {name: tuple(t.shape) for name, t in MobileNetV2(importers.MULTIPLIER).state_dict().items()}
-    theirs: dict[str, np.ndarray] = {"StatefulPartitionedCall/size": np.array([2, 2], np.int32)}
-    ours = {}
-    for name, constant in importers._tensor_names():
+        shapes = {
+            name: tuple(t.shape)
+            for name, t in MobileNetV2(importers.MOVENET_WIDTH_MULTIPLIER).state_dict().items()
+        }
+    constants: dict[str, np.ndarray] = {"StatefulPartitionedCall/size": np.array([2, 2], np.int32)}
+    state = {}
+    for name, constant in importers._map_tensor_names():
         array = rng.standard_normal(shapes[name], np.float32).astype(np.float16)
-        ours[name] = array.astype(np.float32)
+        state[name] = array.astype(np.float32)
         if array.ndim == 4:
             order = (2, 3, 0, 1) if "depthwise" in name else (2, 3, 1, 0)
-            array = array[:, ::-1] if name == "conv.weight" else array  # RGB there
+            array = array[:, ::-1] if name == "conv.weight" else array  # BGR -> RGB
             array = array.transpose(order)
-        theirs[constant] = array
-    return theirs, ours
+        constants[constant] = array
+    return constants, state

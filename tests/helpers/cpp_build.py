@@ -1,4 +1,4 @@
-"""Builds a C++ program of tests/csrc together with the grouping's kernels."""
+"""Build C++ programs of tests/csrc with the grouping's kernels."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from places import ROOT
+from repo_paths import ROOT
 
 CSRC = ROOT / "simplepose/grouping/csrc"
 
 
-def kernels() -> list[Path]:
-    """The sources that setup.py names."""
+def list_kernels() -> list[Path]:
+    """List the kernels' source files, from setup.py."""
     (names,) = re.findall(r"^KERNELS = \((.*?)\)", (ROOT / "setup.py").read_text(encoding="utf-8"), re.M)
     return [CSRC / f"{name}.cpp" for name in re.findall(r'"(\w+)"', names)]
 
 
 def build(name: str, folder: Path, *flags: str) -> Path:
-    """The program of tests/csrc/`name`*.cpp, warnings being errors; skips where there is no compiler."""
+    """Build the program of tests/csrc/`name`*.cpp, warnings are errors; skip the test without a compiler."""
     compiler = shutil.which(os.environ.get("CXX", "c++"))
     if compiler is None:
         pytest.skip("no C++ compiler found (set CXX to one)")
     program = folder / name
-    always = ["-std=c++17", "-O1", "-g", "-Wall", "-Wextra", "-Werror", f"-I{CSRC}"]
-    sources = [*(ROOT / "tests/csrc").glob(f"{name}*.cpp"), *kernels()]
+    common_flags = ["-std=c++17", "-O1", "-g", "-Wall", "-Wextra", "-Werror", f"-I{CSRC}"]
+    sources = [*(ROOT / "tests/csrc").glob(f"{name}*.cpp"), *list_kernels()]
     subprocess.run(
-        [compiler, *always, *flags, *map(str, sources), "-o", str(program)],
+        [compiler, *common_flags, *flags, *map(str, sources), "-o", str(program)],
         check=True,
         capture_output=True,
         text=True,

@@ -1,10 +1,10 @@
-"""Run by test_distributed in two processes: the second's first batch is poisoned, and both skip that step."""
+"""Run by test_distributed in two processes: the first loss of rank 1 is NaN; both ranks skip that step."""
 
 import sys
 
 import numpy as np
 import torch
-from places import CONFIGS
+from repo_paths import CONFIGS
 
 from simplepose import config, skeleton
 from simplepose.data.batch import collate
@@ -19,21 +19,21 @@ settings = config.load(CONFIGS / "smoke.yaml", overrides)
 samples = TrainingSamples(sys.argv[1], settings, skeleton.COCO)
 batch = collate([samples[(0, i)] for i in range(2)])
 
-with distributed.join(1) as world:
+with distributed.process_group(1) as world:
     torch.manual_seed(0)
     network = IMHN.from_settings(settings.model, skeleton.COCO.channels)
     trainer = Trainer(Model(network, settings, skeleton.COCO), torch.device("cpu"), world)
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    for poisoned in (True, False):
-        weights = torch.tensor(np.nan if poisoned and world.rank == 1 else 1.0)
+    for use_nan in (True, False):
+        weights = torch.tensor(np.nan if use_nan and world.rank == 1 else 1.0)
         trainer.loss.channel_weights *= weights
         trainer.step([batch], 1e-3)
-        if poisoned:
+        if use_nan:
             for name, tensor in network.state_dict().items():
                 assert torch.equal(tensor, before[name]), name
         trainer.loss.channel_weights.nan_to_num_(1.0)
-    reading = trainer.meter.read(world)
-    assert (reading.skipped, reading.skipped_in_a_row, reading.steps) == (1, 0, 1), reading
-    moved = sum(not torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
-    assert moved > len(before) / 2
-    print("skipped together")
+    metrics = trainer.meter.read(world)
+    assert (metrics.skipped, metrics.skipped_in_a_row, metrics.steps) == (1, 0, 1), metrics
+    changed = sum(not torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
+    assert changed > len(before) / 2
+    print("skipped on all ranks")

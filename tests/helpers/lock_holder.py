@@ -1,4 +1,4 @@
-"""Another process that writes to a folder, as far as its lock tells."""
+"""Another process that has the lock of an output folder."""
 
 import contextlib
 import subprocess
@@ -10,19 +10,19 @@ import runs
 
 SCRIPT = """
 import pathlib, sys
-from simplepose.cli import seeing
-with seeing.writing_to(pathlib.Path(sys.argv[1]), shared=sys.argv[2] == "True"):
-    print("holds", flush=True)
+from simplepose.cli import common
+with common.lock_output_folder(pathlib.Path(sys.argv[1]), shared=sys.argv[2] == "True"):
+    print("locked", flush=True)
     sys.stdin.read()
 """
 
 
 @contextlib.contextmanager
-def holding(folder: Path, shared: bool) -> Iterator[None]:
-    """Within its block the folder is taken: as by demo-video or, `shared`, as by a process of demo."""
+def hold_lock(folder: Path, shared: bool) -> Iterator[None]:
+    """Lock a folder in another process: exclusively like demo-video, or shared like a process of demo."""
     command = [sys.executable, "-c", SCRIPT, str(folder), str(shared)]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with subprocess.Popen(command, env=runs.environment(), **pipes) as other:
-        assert other.stdout.readline() == b"holds\n"
+        assert other.stdout.readline() == b"locked\n"
         yield
         other.stdin.close()

@@ -1,4 +1,4 @@
-"""Where the project's files lie, whatever directory the tests run in."""
+"""Paths of the repository, independent of the working directory."""
 
 from pathlib import Path
 

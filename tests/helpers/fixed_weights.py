@@ -1,4 +1,4 @@
-"""Weights and an input that any program can make again, which the reference outputs were computed with."""
+"""Reproducible weights and input image of the reference outputs."""
 
 import functools
 import json
@@ -7,26 +7,26 @@ import zlib
 
 import numpy as np
 import torch
-from places import ROOT
+from repo_paths import ROOT
 
 REFERENCE = ROOT / "tests/reference"
 
 
 @functools.cache
 def published_weights() -> dict[str, torch.Tensor]:
-    """The state of a published 4-stack checkpoint, filled by each entry's name."""
+    """Build the state of a published 4-stack checkpoint with values seeded by each entry's name."""
     entries = json.loads((REFERENCE / "imhn4_original_state.json").read_text())
-    return {name: torch.from_numpy(np.asarray(_fill(name, tuple(shape)))) for name, shape in entries}
+    return {name: torch.from_numpy(np.asarray(_build_values(name, tuple(shape)))) for name, shape in entries}
 
 
-def picture() -> torch.Tensor:
-    """(1, 3, 128, 192) float32."""
+def make_image() -> torch.Tensor:
+    """Build the input image, (1, 3, 128, 192) float32."""
     return torch.from_numpy(
         np.random.default_rng(0).uniform(0, 1, (1, 128, 192, 3)).astype(np.float32)
     ).permute(0, 3, 1, 2)
 
 
-def _fill(name: str, shape: tuple[int, ...]) -> np.ndarray:
+def _build_values(name: str, shape: tuple[int, ...]) -> np.ndarray:
     rng = np.random.default_rng(zlib.crc32(name.encode()))
     last = name.split(".")[-1]
     if last == "num_batches_tracked":

@@ -1,8 +1,8 @@
-"""The grouping once more, slowly and plainly: the oracle that the C++ is held against.
+"""A slow and simple implementation of the grouping, to test the C++ code against.
 
-Same rules, other code: plateaus are labelled over the whole map, and the strength between two
-groups is summed anew from all their connections at every step. Each of the `Steps` is a function of its own,
-so that benchmarks/grouping_ablation.py can put another in its place.
+It has the same rules but independent code: plateaus are labeled over the whole map, and the strength between
+two groups is summed from all their connections at every step. Each of the `Steps` is a separate function,
+so that benchmarks/grouping_ablation.py can replace it.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ LOG_FLOOR = 1e-3
 def find_peaks(
     map_: np.ndarray, settings: GroupingSettings, steps: Steps
 ) -> list[tuple[float, float, float]]:
-    """x, y in cells and score, best first."""
+    """Find the peaks of a map: x, y in cells and score, best first."""
     values = np.where(np.isfinite(map_), map_, 0).astype(np.float64)
-    seen, peaks = set(), []
+    visited, peaks = set(), []
     for y, x in np.argwhere(values >= np.float32(settings.peak_threshold)).tolist():
-        if (y, x) in seen:
+        if (y, x) in visited:
             continue
         plateau, highest = [(y, x)], True
-        seen.add((y, x))
+        visited.add((y, x))
         for cell in plateau:
-            for other in neighbours(cell, values.shape):
+            for other in neighbors(cell, values.shape):
                 highest = highest and values[other] <= values[cell]
-                if values[other] == values[cell] and other not in seen:
-                    seen.add(other)
+                if values[other] == values[cell] and other not in visited:
+                    visited.add(other)
                     plateau.append(other)
         if highest:
             places = [steps.place(values, cx, cy) for cy, cx in plateau]
@@ -46,14 +46,14 @@ def find_peaks(
     return sorted(peaks, key=lambda peak: -peak[2])[: settings.max_peaks]
 
 
-def neighbours(cell: tuple[int, int], shape: tuple[int, ...]) -> list[tuple[int, int]]:
+def neighbors(cell: tuple[int, int], shape: tuple[int, ...]) -> list[tuple[int, int]]:
     y, x = cell
     around = [(y + dy, x + dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if (dy, dx) != (0, 0)]
     return [(a, b) for a, b in around if 0 <= a < shape[0] and 0 <= b < shape[1]]
 
 
 def log_parabola(values: np.ndarray, x: int, y: int) -> tuple[float, float]:
-    """Where the top lies that is highest at cell x, y."""
+    """Refine the position of the peak at cell x, y with parabolas through logarithms."""
     return x + offset(values[y], x), y + offset(values[:, x], y)
 
 
@@ -62,8 +62,8 @@ def offset(line: np.ndarray, position: int) -> float:
         return 0.0
     middle = min(max(position, 1), len(line) - 2)
     floor = LOG_FLOOR * line[position]
-    left, centre, right = (math.log(max(float(v), floor)) for v in line[middle - 1 : middle + 2])
-    bend = left - 2 * centre + right
+    left, center, right = (math.log(max(float(v), floor)) for v in line[middle - 1 : middle + 2])
+    bend = left - 2 * center + right
     if bend >= 0:
         return 0.0
     return min(max(middle + 0.5 * (left - right) / bend - position, -0.5), 0.5)
@@ -81,13 +81,13 @@ def interpolated(map_: np.ndarray, x: float, y: float) -> float:
     return value if math.isfinite(value) else 0.0
 
 
-def one_a_cell(length: float, settings: GroupingSettings) -> int:
-    """How many samples lie on a limb."""
+def one_per_cell(length: float, settings: GroupingSettings) -> int:
+    """Return the number of samples of a limb: about one per cell."""
     return min(max(math.floor(length + 0.5) + 1, 2), settings.limb_samples)
 
 
-def reached_by_most(values: list[float], settings: GroupingSettings) -> float:
-    """A limb's score from its samples, but for its ends and length; 0 if they do not support it."""
+def compute_support_quantile(values: list[float], settings: GroupingSettings) -> float:
+    """Compute a limb's score from its samples, without its ends and length; 0 if they do not support it."""
     reached = sorted(values, reverse=True)[math.ceil(settings.limb_support * len(values)) - 1]
     return reached if reached > settings.limb_threshold else 0.0
 
@@ -95,7 +95,7 @@ def reached_by_most(values: list[float], settings: GroupingSettings) -> float:
 def connect(
     map_: np.ndarray, starts: list, ends: list, settings: GroupingSettings, steps: Steps
 ) -> list[tuple[int, int, float]]:
-    """(start, end, score) of the pairs of peaks that a limb may connect."""
+    """Find the pairs of peaks that a limb may connect: (start, end, score)."""
     found = []
     for i, (xa, ya, start_score) in enumerate(starts):
         for j, (xb, yb, end_score) in enumerate(ends):
@@ -114,11 +114,11 @@ def connect(
 
 
 def merge_by_votes(peaks: list, limb_ends: list, connections: list) -> list[dict]:
-    """{joint: peak} of each group that limbs hold together; single peaks too."""
+    """Merge peaks that limbs connect into groups {joint: peak}; single peaks are groups too."""
     numbers = [(joint, i) for joint, of_joint in enumerate(peaks) for i in range(len(of_joint))]
     groups = {n: {joint: i} for n, (joint, i) in enumerate(numbers)}
     home = {peak: n for n, peak in enumerate(numbers)}
-    links = links_of(limb_ends, connections)
+    links = list_links(limb_ends, connections)
     while True:
         strength: dict[tuple[int, int], float] = defaultdict(float)
         for start, end, score in links:
@@ -133,22 +133,22 @@ def merge_by_votes(peaks: list, limb_ends: list, connections: list) -> list[dict
         groups[low] |= groups.pop(high)
 
 
-def links_of(limb_ends: list, connections: list) -> list[tuple[tuple[int, int], tuple[int, int], float]]:
-    """((joint, peak), (joint, peak), score) of all limbs' connections."""
+def list_links(limb_ends: list, connections: list) -> list[tuple[tuple[int, int], tuple[int, int], float]]:
+    """List all limbs' connections as ((joint, peak), (joint, peak), score)."""
     each = zip(limb_ends, connections, strict=True)
     return [((a, i), (b, j), score) for (a, b), found in each for i, j, score in found]
 
 
-def mean_of_all(joint_scores: list[float], limb_scores: list[float], whole: int) -> float:
-    """A person's score; `whole` is how many joints and limbs a skeleton has."""
-    return (sum(joint_scores) + sum(limb_scores)) / whole
+def mean_of_all(joint_scores: list[float], limb_scores: list[float], total: int) -> float:
+    """Compute a person's score; `total` is the skeleton's number of joints and limbs."""
+    return (sum(joint_scores) + sum(limb_scores)) / total
 
 
 def assemble(
     peaks: list, limb_ends: list, connections: list, settings: GroupingSettings, steps: Steps
 ) -> list[tuple[dict, float]]:
-    """({joint: peak}, score) of each person, best first."""
-    links, people = links_of(limb_ends, connections), []
+    """Assemble people, best first, as ({joint: peak}, score)."""
+    links, people = list_links(limb_ends, connections), []
     for members in steps.gather(steps.merge(peaks, limb_ends, connections), peaks, settings):
         joints = [peaks[joint][i][2] for joint, i in sorted(members.items())]
         limbs = [score for (a, i), (b, j), score in links if members.get(a) == i and members.get(b) == j]
@@ -159,34 +159,36 @@ def assemble(
 
 
 def gather(groups: list[dict], peaks: list, settings: GroupingSettings) -> list[dict]:
-    """Small groups given to the nearest larger one that lacks their joints."""
+    """Attach small groups to the nearest larger group that lacks their joints."""
     places = [np.array([peaks[joint][i][:2] for joint, i in sorted(g.items())]) for g in groups]
     scores = [[peaks[joint][i][2] for joint, i in sorted(g.items())] for g in groups]
-    offers = []
-    for loose, person in itertools.permutations(range(len(groups)), 2):
+    attachments = []
+    for small_group, person in itertools.permutations(range(len(groups)), 2):
         diagonal = math.hypot(*np.ptp(places[person], axis=0))
-        small = len(groups[loose]) <= settings.loose_joints and len(groups[loose]) < len(groups[person])
-        small &= sum(scores[loose]) / len(scores[loose]) >= settings.loose_score
+        small = len(groups[small_group]) <= settings.loose_joints and len(groups[small_group]) < len(
+            groups[person]
+        )
+        small &= sum(scores[small_group]) / len(scores[small_group]) >= settings.loose_score
         if small and diagonal > 0 and settings.loose_reach > 0:
-            away = np.hypot(*(places[loose][:, None] - places[person][None]).transpose(2, 0, 1)).min()
-            if away <= settings.loose_reach * diagonal:
-                offers.append((away / diagonal, loose, person))
-    taken: set[int] = set()
-    for _, loose, person in sorted(offers):
-        if not {loose, person} & taken and not groups[loose].keys() & groups[person].keys():
-            groups[person] |= groups[loose]
-            taken.add(loose)
-    return [g for number, g in enumerate(groups) if number not in taken]
+            gap = np.hypot(*(places[small_group][:, None] - places[person][None]).transpose(2, 0, 1)).min()
+            if gap <= settings.loose_reach * diagonal:
+                attachments.append((gap / diagonal, small_group, person))
+    attached: set[int] = set()
+    for _, small_group, person in sorted(attachments):
+        if not {small_group, person} & attached and not groups[small_group].keys() & groups[person].keys():
+            groups[person] |= groups[small_group]
+            attached.add(small_group)
+    return [g for number, g in enumerate(groups) if number not in attached]
 
 
 @dataclass(frozen=True)
 class Steps:
-    """How each step is done: as in the C++, or otherwise."""
+    """The functions of the steps; the defaults are those of the C++ code."""
 
     place: Callable = log_parabola
-    samples: Callable = one_a_cell
+    samples: Callable = one_per_cell
     read: Callable = interpolated
-    support: Callable = reached_by_most
+    support: Callable = compute_support_quantile
     merge: Callable = merge_by_votes
     gather: Callable = gather
     score: Callable = mean_of_all
@@ -196,7 +198,7 @@ OURS = Steps()
 
 
 def group(maps: np.ndarray, skeleton: Skeleton, settings: GroupingSettings, steps: Steps = OURS) -> People:
-    """What `simplepose.grouping.group` answers."""
+    """Find people in maps, as `simplepose.grouping.group` does."""
     keypoint_maps, limb_maps = maps[skeleton.keypoint_channels], maps[skeleton.limb_channels]
     peaks = [find_peaks(m, settings, steps) for m in keypoint_maps]
     connections = [
@@ -208,13 +210,13 @@ def group(maps: np.ndarray, skeleton: Skeleton, settings: GroupingSettings, step
     for person, (members, _) in zip(keypoints, people, strict=True):
         for joint, index in members.items():
             x, y, score = peaks[joint][index]
-            centre = settings.stride / 2 - 0.5
-            person[joint] = x * settings.stride + centre, y * settings.stride + centre, min(score, 1)
+            center = settings.stride / 2 - 0.5
+            person[joint] = x * settings.stride + center, y * settings.stride + center, min(score, 1)
     return People(skeleton.to_annotated(keypoints), np.array([score for _, score in people]))
 
 
-def assert_same(found: People, expected: People) -> None:
-    """The same people and joints, positions to 1e-4 pixels."""
+def assert_same_people(found: People, expected: People) -> None:
+    """Assert the same people and keypoints, with positions equal to 1e-4 pixels."""
     assert found.keypoints.shape == expected.keypoints.shape
     np.testing.assert_array_equal(found.found, expected.found)
     np.testing.assert_allclose(found.keypoints, expected.keypoints, rtol=0, atol=1e-4)

@@ -1,4 +1,4 @@
-"""Drawn people whose annotations are of other joints than COCO's, each midway between some of COCO's."""
+"""Synthetic people with other annotated joints than COCO, each the midpoint of some of COCO's joints."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ import json
 from pathlib import Path
 
 import numpy as np
-from drawn_coco import write_drawn_coco
-from places import CONFIGS
+from repo_paths import CONFIGS
+from synthetic_coco import write_synthetic_coco
 
 from simplepose import skeleton
 from simplepose.skeleton import COCO, Skeleton
 
 CROWDPOSE = skeleton.load(str(CONFIGS / "skeletons/crowdpose.yaml"))
 
+# Its joints have no left and right, and none is a midpoint.
 POLE = Skeleton(
     name="pole",
     joints=("head", "chest", "hips", "knees", "feet"),
@@ -23,9 +24,8 @@ POLE = Skeleton(
     mirrored=(),
     bones=(("feet", "knees"), ("knees", "hips"), ("hips", "chest"), ("chest", "head")),
 )
-"""No joint has a left and a right, and none is a midpoint."""
 
-_MIDDLES = {
+_MIDPOINT_OF = {
     "head": "ear",
     "neck": "shoulder",
     "chest": "shoulder",
@@ -37,15 +37,15 @@ _MIDDLES = {
 }
 
 
-def write_drawn(
-    folder: Path, joints: tuple[str, ...], pictures: int = 4, named: bool = True
+def write_coco_with_joints(
+    folder: Path, joints: tuple[str, ...], num_images: int = 4, named: bool = True
 ) -> tuple[Path, Path]:
-    """As `write_drawn_coco`, with these annotated joints; `named`: by the json too."""
-    annotations, images = write_drawn_coco(folder, pictures)
+    """As `write_synthetic_coco`, with these annotated joints; `named`: the json lists their names."""
+    annotations, images = write_synthetic_coco(folder, num_images)
     content = json.loads(annotations.read_text())
     for person in content["annotations"]:
-        of_coco = np.array(person["keypoints"]).reshape(-1, 3)
-        keypoints = np.array([_midway(of_coco, joint) for joint in joints])
+        coco_keypoints = np.array(person["keypoints"]).reshape(-1, 3)
+        keypoints = np.array([_midpoint(coco_keypoints, joint) for joint in joints])
         person["keypoints"] = keypoints.ravel().tolist()
         person["num_keypoints"] = int((keypoints[:, 2] > 0).sum())
     content["categories"] = [{"id": 1, "name": "person", **({"keypoints": list(joints)} if named else {})}]
@@ -53,9 +53,9 @@ def write_drawn(
     return annotations, images
 
 
-def _midway(keypoints: np.ndarray, joint: str) -> np.ndarray:
-    """x, y, v of a joint: labelled where all that it lies between are."""
-    name = _MIDDLES.get(joint, joint)
+def _midpoint(keypoints: np.ndarray, joint: str) -> np.ndarray:
+    """x, y, v of a joint: labeled if all joints that it is the midpoint of are labeled."""
+    name = _MIDPOINT_OF.get(joint, joint)
     ends = [name] if name in COCO.annotated else [f"{side}_{name}" for side in ("left", "right")]
     rows = keypoints[[COCO.annotated.index(end) for end in ends]]
     return np.array([*rows[:, :2].mean(0), rows[:, 2].min()]) * rows[:, 2].all()
