@@ -22,26 +22,28 @@ from simplepose.utils.distributed import World
 
 
 def predict_coco_rows(
-    predictor: Predictor, pictures: Sequence[ImageFile], threads: int = 1, bar: bool = True
+    predictor: Predictor, images: Sequence[ImageFile], threads: int = 1, show_progress: bool = True
 ) -> tuple[list[dict[str, Any]], PipelineRun]:
     """Run a predictor over images in their stored orientation, in which they are annotated.
 
     Args:
         predictor: the model to run.
-        pictures: images to read; each row gets the `image_id` of its image.
+        images: image files to read; each row gets the `image_id` of its image.
         threads: threads that read, and threads of each stage other than the network.
-        bar: whether to show a progress bar.
+        show_progress: whether to show a progress bar.
 
     Returns:
         The rows in COCO's result format, and the run, which may have ended early.
     """
     rows: list[dict[str, Any]] = []
 
-    def keep(seen: FrameResult) -> None:
-        rows.extend(seen.people.to_coco_rows(pictures[seen.frame.number].image_id))
+    def collect(result: FrameResult) -> None:
+        rows.extend(result.people.to_coco_rows(images[result.frame.number].image_id))
 
-    source = ImageSource(pictures, SourceOptions(upright=False, readers=threads))
-    return rows, runner.run(Pipeline(predictor, threads=threads), source, keep, show_progress=bar)
+    source = ImageSource(images, SourceOptions(upright=False, readers=threads))
+    return rows, runner.run(
+        Pipeline(predictor, threads=threads), source, collect, show_progress=show_progress
+    )
 
 
 def build_ap_metric(
@@ -67,23 +69,27 @@ def build_ap_metric(
         return None
     if annotations is None or images is None:
         raise ValueError("train.ap_epochs: AP needs annotated images; give --ap-annotations and --ap-images")
-    truth = coco_eval.read_annotations(annotations, skeleton.load(settings.skeleton).annotated)
-    if not truth.anns:
+    ground_truth = coco_eval.read_annotations(annotations, skeleton.load(settings.skeleton).annotated)
+    if not ground_truth.anns:
         raise ValueError(f"{annotations}: expected annotations to compute AP, got none")
     arguments.require_image_folder(images)
-    listed = truth.dataset["images"][: settings.train.ap_pictures]
-    sources = [ImageFile(images / image["file_name"], image["file_name"], image["id"]) for image in listed]
+    image_entries = ground_truth.dataset["images"][: settings.train.ap_pictures]
+    files = [
+        ImageFile(images / entry["file_name"], entry["file_name"], entry["id"]) for entry in image_entries
+    ]
 
-    def measure(model: Model) -> tuple[float, float]:
+    def compute_ap(model: Model) -> tuple[float, float]:
         model.network.eval()
         predictor = Predictor(model, device, settings.train.precision, runtime="torch")
-        shared = sources[world.rank :: world.size]
-        found, run = predict_coco_rows(predictor, shared, bar=world.is_main)
+        own_files = files[world.rank :: world.size]
+        own_rows, run = predict_coco_rows(predictor, own_files, show_progress=world.is_main)
         run.raise_failure()
         if run.interrupted:
             raise KeyboardInterrupt  # AP of a part of the images is not comparable
-        rows = world.all_gather(found)
-        metrics = coco_eval.evaluate_rows(truth, rows, [s.image_id for s in sources], model.skeleton.sigmas)
+        rows = world.all_gather(own_rows)
+        metrics = coco_eval.evaluate_rows(
+            ground_truth, rows, [file.image_id for file in files], model.skeleton.sigmas
+        )
         return metrics["AP"], metrics["AP50"]
 
-    return measure
+    return compute_ap

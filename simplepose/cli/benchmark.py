@@ -241,7 +241,7 @@ def _format_heading(
 def _format_latency(timings: dict[str, Timing]) -> str:
     rows = ["\nlatency, one image at a time", f"{'stage':8}{'p50 ms':>10}{'p95 ms':>10}"]
     for name, timing in timings.items():
-        p50, p95 = (1e3 * timing.percentile(share) for share in (0.5, 0.95))
+        p50, p95 = (1e3 * timing.percentile(fraction) for fraction in (0.5, 0.95))
         rows.append(f"{name:8}{p50:10.2f}{p95:10.2f}")
     return "\n".join(rows)
 

@@ -50,7 +50,9 @@ def prepare_image(
 
 
 def build_masks(image: AnnotatedImage, persons: PersonAnnotations) -> tuple[np.ndarray, np.ndarray]:
-    """Build `mask_miss` and `mask_all`, as in `Record`. The published code rejects more than one crowd region.
+    """Build `mask_miss` and `mask_all`, as in `Record`.
+
+    The published code rejects more than one crowd region.
 
     Raises:
         UnusableImageError: a segmentation is malformed.

@@ -30,7 +30,8 @@ def overlay(
         image: (H, W, 3) uint8 BGR; it is not changed.
         heat: (h, w) float; clipped to [0, 1], NaN counts as 0.
         stride: of the map; its cell k is at stride * k + stride / 2 - 0.5 pixels of the model input.
-        to_image: (2, 3) matrix from model input pixels to image pixels (`inference.heatmaps.Maps.to_image`); None
+        to_image: (2, 3) matrix from model input pixels to image pixels (`inference.heatmaps.Maps.to_image`);
+        None
             if the image is the model input.
 
     Returns:

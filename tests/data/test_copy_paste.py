@@ -81,7 +81,8 @@ def test_without_a_cut_out_the_sample_is_unchanged(record):
 
 
 @pytest.mark.parametrize(
-    "how", [MIDDLE, PasteParams(0.0, 0.3, (0.4, 0.6), -20.0), PasteParams(0.0, 0.6, (0.6, 0.5), 15.0, True)]
+    "params",
+    [MIDDLE, PasteParams(0.0, 0.3, (0.4, 0.6), -20.0), PasteParams(0.0, 0.6, (0.6, 0.5), 15.0, True)],
 )
 def test_a_white_pixel_moves_with_its_keypoint(params):
     for annotated, point in ((5, (150, 110)), (9, (170, 130)), (16, (160, 95))):

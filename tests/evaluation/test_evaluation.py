@@ -173,7 +173,7 @@ def test_evaluate_writes_rows_and_metrics_and_prints_the_table(dataset, tmp_path
     assert set(rows[0]) == {"image_id", "category_id", "keypoints", "score"}
     output = capsys.readouterr().out
     assert coco_eval.format_table(scores) in output
-    assert f"5 pictures, {len(rows)} people" in output
+    assert f"5 images, {len(rows)} people" in output
 
 
 def test_results_may_be_empty(dataset, tmp_path, monkeypatch):

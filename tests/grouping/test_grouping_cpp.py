@@ -90,7 +90,7 @@ def test_example_reports_a_truncated_file(program: Path, tmp_path: Path, size: i
     path.write_bytes(path.read_bytes()[:size])
     done = run(program, path)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == f"{path}: the file ends before its last map; write it once more\n"
+    assert done.stderr == f"{path}: the file ends before its last map; write it again\n"
 
 
 @pytest.mark.parametrize(
@@ -98,9 +98,9 @@ def test_example_reports_a_truncated_file(program: Path, tmp_path: Path, size: i
     [
         ((1, 2, 1, 1, 0, 2, 0, 0, 0), "expected two different joints from 0 to 1, got a limb from 0 to 2"),
         ((1, 2, 1, 1, -1, 1, 0, 0, 0), "got a limb from -1 to 1"),
-        ((1, 2, 0, 1), "no file of maps"),
-        ((-1, 2, 1, 1), "no file of maps"),
-        ((1, 2, 2**31 - 1, 2**31 - 1), "no file of maps"),
+        ((1, 2, 0, 1), "not a file of maps"),
+        ((-1, 2, 1, 1), "not a file of maps"),
+        ((1, 2, 2**31 - 1, 2**31 - 1), "not a file of maps"),
     ],
 )
 def test_example_reports_an_invalid_file(
@@ -115,5 +115,5 @@ def test_example_reports_an_invalid_file(
 
 
 def test_example_reports_a_missing_argument_or_file(program: Path, tmp_path: Path) -> None:
-    assert "path of a file of maps expected" in run(program).stderr
+    assert "expected the path of a file of maps" in run(program).stderr
     assert f"{tmp_path / 'none'}: no such file" in run(program, tmp_path / "none").stderr

@@ -111,9 +111,9 @@ def test_best_peaks_are_kept_and_ties_keep_the_first(rng: np.random.Generator) -
     map_[1::6, 1::6] = rng.choice(LEVELS[2:], (10, 10))
     all_people = check_device_equals_cpu(map_[None], DOT)
     assert len(all_people) == 100
-    for most in (1, 7, 40, 100):
-        best = check_device_equals_cpu(map_[None], DOT, replace(LENIENT, max_peaks=most))
-        np.testing.assert_array_equal(best.keypoints, all_people.keypoints[:most])
+    for max_peaks in (1, 7, 40, 100):
+        best = check_device_equals_cpu(map_[None], DOT, replace(LENIENT, max_peaks=max_peaks))
+        np.testing.assert_array_equal(best.keypoints, all_people.keypoints[:max_peaks])
 
 
 # People.

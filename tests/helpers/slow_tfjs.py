@@ -77,7 +77,7 @@ def _windows(attr: dict, x: np.ndarray, kernel: np.ndarray):
 
 
 def _fused(attr: dict, x: np.ndarray, inputs: tuple[np.ndarray, ...]) -> np.ndarray:
-    """What is done to a convolution's outcome in the same node."""
+    """Apply the bias and activation that are fused into a convolution node."""
     rest = list(inputs)
     for operation in attr.get("fused_ops", {"list": {"s": []}})["list"]["s"]:
         x = {

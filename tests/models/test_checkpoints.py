@@ -97,7 +97,7 @@ def test_half_precision_loads_as_float32(small, tmp_path):
     ("change", "message"),
     [
         (lambda w: w.pop("posenet.pre.conv1.weight"), "1 missing: stem.conv.conv.weight"),
-        (lambda w: w.update({"posenet.odd": torch.ones(2)}), "1 extra: posenet.odd"),
+        (lambda w: w.update({"posenet.invalid": torch.ones(2)}), "1 extra: posenet.invalid"),
         (
             lambda w: w.update({"posenet.pre.bn1.bias": torch.ones(2)}),
             r"stem.conv.bn.bias is \(2,\), expected \(4,\)",
@@ -109,9 +109,9 @@ def test_mismatched_entries_are_listed(small, change, message):
     change(weights)
     with pytest.raises(ValueError, match=message) as error:
         checkpoints.load_state_strictly(
-            small.network, importers.from_published_state(weights, small.network), "odd.pth"
+            small.network, importers.from_published_state(weights, small.network), "invalid.pth"
         )
-    assert "odd.pth" in str(error.value)
+    assert "invalid.pth" in str(error.value)
 
 
 def test_checkpoint_of_another_network_is_an_error(small, tmp_path, capsys):
@@ -153,7 +153,7 @@ def test_truncated_file_is_an_error(small, published_file, tmp_path, suffix):
 
 @pytest.mark.parametrize("content", [b"", b"torn as well", b"\x80\x02", b"PK\x03\x04", bytes(range(256))])
 def test_bytes_that_are_not_a_checkpoint_are_an_error(tmp_path, content):
-    for name in ("odd.pth", "odd.safetensors"):
+    for name in ("invalid.pth", "invalid.safetensors"):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(ValueError, match=name):
             checkpoints.load(tmp_path / name)
@@ -174,9 +174,9 @@ def test_bytes_that_are_not_a_checkpoint_are_an_error(tmp_path, content):
     ],
 )
 def test_files_with_other_values_are_errors(tmp_path, value, message):
-    torch.save(value, tmp_path / "odd.pth")
-    with pytest.raises(ValueError, match=f"odd.pth: {message}"):
-        checkpoints.load(tmp_path / "odd.pth")
+    torch.save(value, tmp_path / "invalid.pth")
+    with pytest.raises(ValueError, match=f"invalid.pth: {message}"):
+        checkpoints.load(tmp_path / "invalid.pth")
 
 
 @pytest.mark.parametrize(
@@ -185,9 +185,9 @@ def test_files_with_other_values_are_errors(tmp_path, value, message):
 )
 def test_invalid_settings_or_skeleton_in_a_training_checkpoint_are_errors(small, tmp_path, name, value):
     values = {**Trainer(small, torch.device("cpu")).state(), name: value}
-    torch.save(values, tmp_path / "odd.pt")
-    with pytest.raises(ValueError, match=rf"odd\.pt.*{name}"):
-        checkpoints.load(tmp_path / "odd.pt")
+    torch.save(values, tmp_path / "invalid.pt")
+    with pytest.raises(ValueError, match=rf"invalid\.pt.*{name}"):
+        checkpoints.load(tmp_path / "invalid.pt")
 
 
 def save_training_checkpoint(small, path, **averages) -> dict[str, torch.Tensor]:
@@ -259,9 +259,9 @@ def test_convert_checkpoint_converts_the_requested_weights(small, tmp_path, caps
 @pytest.mark.parametrize("average", [3, {"state": {}}, {"state": 3, "updates": 1}])
 def test_malformed_average_is_an_error(small, tmp_path, average):
     values = {**Trainer(small, torch.device("cpu")).state(), "ema": average}
-    torch.save(values, tmp_path / "odd.pt")
-    with pytest.raises(ValueError, match=r"odd\.pt.* expected .*, got"):
-        checkpoints.load(tmp_path / "odd.pt")
+    torch.save(values, tmp_path / "invalid.pt")
+    with pytest.raises(ValueError, match=r"invalid\.pt.* expected .*, got"):
+        checkpoints.load(tmp_path / "invalid.pt")
 
 
 def test_unknown_settings_are_ignored_with_a_warning(small, tmp_path, monkeypatch, caplog):
@@ -278,15 +278,15 @@ def test_unknown_settings_are_ignored_with_a_warning(small, tmp_path, monkeypatc
 def test_weights_that_are_not_finite_are_not_saved(small, tmp_path, value):
     small.network.stem.conv.conv.weight.data[0] = value
     with pytest.raises(ValueError, match=r"float16, got NaN or infinity in 1 tensors: stem.conv.conv.weight"):
-        checkpoints.save_safetensors(tmp_path / "odd.safetensors", small, torch.float16)
+        checkpoints.save_safetensors(tmp_path / "invalid.safetensors", small, torch.float16)
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("value", [[1, 2], {"epoch": 3}])
 def test_file_without_weights_is_an_error(tmp_path, value):
-    torch.save(value, tmp_path / "odd.pth")
+    torch.save(value, tmp_path / "invalid.pth")
     with pytest.raises(ValueError, match="weights"):
-        checkpoints.load(tmp_path / "odd.pth")
+        checkpoints.load(tmp_path / "invalid.pth")
 
 
 def test_missing_file_and_unknown_target_suffix_are_errors(tmp_path, capsys):

@@ -155,21 +155,21 @@ def test_malformed_group_is_an_error(tmp_path, group):
 @pytest.mark.parametrize(
     "entry",
     [
-        "odd",
+        "invalid",
         {"shape": [1], "dtype": "float32"},
         {"name": 5, "shape": [1], "dtype": "float32"},
-        {"name": "odd", "dtype": "float32"},
-        {"name": "odd", "shape": [1]},
-        {"name": "odd", "shape": [1], "dtype": 7},
-        {"name": "odd", "shape": 1, "dtype": "float32"},
-        {"name": "odd", "shape": [-1], "dtype": "float32"},
-        {"name": "odd", "shape": [-1, -1], "dtype": "float32"},
-        {"name": "odd", "shape": [True], "dtype": "float32"},
-        {"name": "odd", "shape": [1.0], "dtype": "float32"},
-        {"name": "odd", "shape": [float("nan")], "dtype": "float32"},
-        {"name": "odd", "shape": [2**31, 0], "dtype": "float32"},
-        {"name": "odd", "shape": [1] * 65, "dtype": "float32"},
-        {"name": "odd", "shape": [1], "dtype": "float32", "quantization": None},
+        {"name": "invalid", "dtype": "float32"},
+        {"name": "invalid", "shape": [1]},
+        {"name": "invalid", "shape": [1], "dtype": 7},
+        {"name": "invalid", "shape": 1, "dtype": "float32"},
+        {"name": "invalid", "shape": [-1], "dtype": "float32"},
+        {"name": "invalid", "shape": [-1, -1], "dtype": "float32"},
+        {"name": "invalid", "shape": [True], "dtype": "float32"},
+        {"name": "invalid", "shape": [1.0], "dtype": "float32"},
+        {"name": "invalid", "shape": [float("nan")], "dtype": "float32"},
+        {"name": "invalid", "shape": [2**31, 0], "dtype": "float32"},
+        {"name": "invalid", "shape": [1] * 65, "dtype": "float32"},
+        {"name": "invalid", "shape": [1], "dtype": "float32", "quantization": None},
     ],
     ids=str,
 )
@@ -212,9 +212,9 @@ def test_shapes_beyond_the_file_are_errors_before_memory_is_allocated(tmp_path, 
 )
 def test_unsupported_dtypes_are_errors(tmp_path, dtype, more, message):
     (tmp_path / "x.bin").write_bytes(bytes(64))
-    entry = {"name": "odd", "shape": [8], "dtype": dtype, **({"quantization": more} if more else {})}
+    entry = {"name": "invalid", "shape": [8], "dtype": dtype, **({"quantization": more} if more else {})}
     path = tfjs_models.write_json(tmp_path, [{"paths": ["x.bin"], "weights": [entry]}])
-    with pytest.raises(ValueError, match=rf"model\.json: odd: .*{message}"):
+    with pytest.raises(ValueError, match=rf"model\.json: invalid: .*{message}"):
         read_graph_model(path)
 
 

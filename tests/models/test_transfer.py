@@ -85,7 +85,7 @@ def test_layer_with_a_mismatched_entry_is_not_loaded_in_part():
     state["stem.conv.bn.running_mean"] = torch.ones(1)
     del state["stem.residual2.middle.bn.num_batches_tracked"]
     before = snapshot(into)
-    report = transfer(into, state, "odd.pt")
+    report = transfer(into, state, "invalid.pt")
     assert report.missing == ("stem.residual2.middle.bn.num_batches_tracked",)
     for entry in (
         "heads.0.0.squeeze.reduce.bias",
@@ -109,8 +109,8 @@ def test_half_precision_weights_are_converted_to_float32():
 def test_network_without_matching_layers_is_an_error(state):
     into = build_network(0)
     before = snapshot(into)
-    with pytest.raises(ValueError, match=r"odd\.pt: no layer matches the network; expected ") as error:
-        transfer(into, state, "odd.pt")
+    with pytest.raises(ValueError, match=r"invalid\.pt: no layer matches the network; expected ") as error:
+        transfer(into, state, "invalid.pt")
     assert "expected stem.conv.conv.weight 8x3x7x7, got " in str(error.value)
     assert all(torch.equal(tensor, before[name]) for name, tensor in into.state_dict().items())
 

@@ -34,7 +34,7 @@ def sample_standing_figure(seed=0):
     for number in range(seed, seed + 1000):
         figure = poses.sample_figure(np.random.default_rng(number))
         upright, facing = figure.trunk[1, 1] < -0.97, figure.trunk[2, 2] < -0.9
-        if upright and facing and figure.head_axes[2, 2] < -0.9 and not figure.sits:
+        if upright and facing and figure.head_axes[2, 2] < -0.9 and not figure.seated:
             return replace(figure, stature=1.0)
     raise AssertionError("no standing figure found")
 
@@ -116,7 +116,7 @@ def test_keypoints_lie_on_the_limb_they_belong_to():
         ]
         sprite = render_sprite(body, (160.0, 160.0), 200.0, even)
         painted = np.zeros((320, 320, 3))
-        painted[sprite.rows, sprite.columns] = sprite.colors[..., :3] / 1.15
+        painted[sprite.rows, sprite.columns] = sprite.bgra[..., :3] / 1.15
         joints, shows = figure.coco_keypoints()
         for row in np.flatnonzero(shows & (np.abs(joints[:, :2]) < 0.75).all(1)):
             x, y = np.rint(joints[row, :2] * 200 + 160).astype(int)

@@ -139,7 +139,7 @@ def test_activation_checkpointing_gives_the_same_step_with_less_memory(samples_f
     assert {int(count) for count in tracked} == {1}
 
 
-@pytest.mark.parametrize("options", ["channels_last=false", "fused=false", "compile=true"])
+@pytest.mark.parametrize("setting", ["channels_last=false", "fused=false", "compile=true"])
 def test_other_implementations_give_the_same_step(samples_file, setting):
     plain, other = make_trainer(make_settings()), make_trainer(make_settings(f"train.{setting}"))
     batch = make_batch(plain.model.settings, samples_file)
@@ -160,7 +160,7 @@ def test_data_parallel_gives_the_same_step(samples_file):
     assert_close(parallel.network.state_dict(), plain.network.state_dict(), 1e-6)
 
 
-@pytest.mark.parametrize("options", ["recompute=true", "compile=true", "precision=bf16"])
+@pytest.mark.parametrize("setting", ["recompute=true", "compile=true", "precision=bf16"])
 def test_data_parallel_rejects_unsupported_settings(setting):
     with pytest.raises(
         ValueError, match=rf"does not support train\.{setting.removesuffix('=true')}; .*train_distributed"

@@ -32,16 +32,16 @@ def center(changed):
 
 
 def test_zero_map_returns_an_equal_copy(image):
-    shown = maps.overlay(image, np.zeros((23, 16)), 4)
-    assert np.array_equal(shown, image)
-    assert not np.shares_memory(shown, image)
+    overlaid = maps.overlay(image, np.zeros((23, 16)), 4)
+    assert np.array_equal(overlaid, image)
+    assert not np.shares_memory(overlaid, image)
 
 
 @pytest.mark.parametrize("stride", [1, 2, 4, 8])
 def test_heat_is_drawn_at_its_cell(stride):
     gray = np.full((23 * stride, 16 * stride, 3), 128, np.uint8)
-    shown = maps.overlay(gray, single_cell_map(9, 5), stride)
-    changed = np.abs(shown.astype(float) - 128).sum(2)
+    overlaid = maps.overlay(gray, single_cell_map(9, 5), stride)
+    changed = np.abs(overlaid.astype(float) - 128).sum(2)
     offset = stride / 2 - 0.5
     assert center(changed) == (pytest.approx(5 * stride + offset), pytest.approx(9 * stride + offset))
 
@@ -49,9 +49,9 @@ def test_heat_is_drawn_at_its_cell(stride):
 def test_heat_is_transformed_to_the_image():
     gray = np.full((180, 122, 3), 128, np.uint8)
     to_image = geometry.resizing((90, 61), (180, 122))
-    shown = maps.overlay(gray, single_cell_map(9, 5), 4, to_image)
+    overlaid = maps.overlay(gray, single_cell_map(9, 5), 4, to_image)
     x, y = geometry.apply_to_points(to_image, np.array([5 * 4 + 1.5, 9 * 4 + 1.5]))
-    changed = np.abs(shown.astype(float) - 128).sum(2)
+    changed = np.abs(overlaid.astype(float) - 128).sum(2)
     assert center(changed) == (pytest.approx(x, abs=0.01), pytest.approx(y, abs=0.01))
 
 
@@ -82,20 +82,20 @@ def test_max_over_channels():
 
 def test_tile_grid_arranges_tiles_in_rows():
     tiles = [[np.full((3, 5, 3), 10 * row + column, np.uint8) for column in range(4)] for row in range(2)]
-    shown = maps.tile_grid(tiles, gap=2)
-    assert shown.shape == (2 * 3 + 2, 4 * 5 + 3 * 2, 3)
-    assert [[int(shown[5 * row, 7 * column, 0]) for column in range(4)] for row in range(2)] == [
+    overlaid = maps.tile_grid(tiles, gap=2)
+    assert overlaid.shape == (2 * 3 + 2, 4 * 5 + 3 * 2, 3)
+    assert [[int(overlaid[5 * row, 7 * column, 0]) for column in range(4)] for row in range(2)] == [
         [0, 1, 2, 3],
         [10, 11, 12, 13],
     ]
-    assert (shown[3:5] == 128).all()
+    assert (overlaid[3:5] == 128).all()
 
 
-def differs_from_input(shown, image, row, column):
+def differs_from_input(overlaid, image, row, column):
     """Return whether a tile differs from the input's tile below the title."""
-    tile_h, tile_w = (shown.shape[0] - 4) // 2, (shown.shape[1] - 12) // 4
+    tile_h, tile_w = (overlaid.shape[0] - 4) // 2, (overlaid.shape[1] - 12) // 4
     top, left = row * (tile_h + 4), column * (tile_w + 4)
-    tiles = [shown[y + 30 : y + tile_h, x : x + tile_w] for y, x in ((top, left), (0, 0))]
+    tiles = [overlaid[y + 30 : y + tile_h, x : x + tile_w] for y, x in ((top, left), (0, 0))]
     return not np.array_equal(*tiles)
 
 
@@ -109,17 +109,17 @@ def test_comparison_draws_each_map_in_its_tile(rng, size_hw):
             single = empty.copy()
             single[channel, 15, 9] = 1
             target_and_predicted = (single, empty) if row == 0 else (empty, single)
-            shown = maps.draw_comparison(image, *target_and_predicted, People.empty(17), 4)
-            assert [(r, c) for r in (0, 1) for c in range(4) if differs_from_input(shown, image, r, c)] == [
-                (row, column)
-            ]
+            overlaid = maps.draw_comparison(image, *target_and_predicted, People.empty(17), 4)
+            assert [
+                (r, c) for r in (0, 1) for c in range(4) if differs_from_input(overlaid, image, r, c)
+            ] == [(row, column)]
 
 
 def test_large_images_are_downscaled(image):
     large = np.zeros((1024, 512, 3), np.uint8)
     stacked = np.zeros((COCO.channels, 256, 128), np.float32)
-    shown = maps.draw_comparison(large, stacked, stacked, People.empty(17), 4, tile_height=100)
-    assert shown.shape == (2 * 100 + 4, 4 * 50 + 3 * 4, 3)
+    overlaid = maps.draw_comparison(large, stacked, stacked, People.empty(17), 4, tile_height=100)
+    assert overlaid.shape == (2 * 100 + 4, 4 * 50 + 3 * 4, 3)
     tiny = maps.draw_comparison(large[:8, :4], stacked[:, :2, :1], stacked[:, :2, :1], People.empty(17), 4)
     assert tiny.shape == (20, 28, 3)
 

@@ -18,7 +18,7 @@ LOCK_SCRIPT = """
 import sys
 from pathlib import Path
 from simplepose.utils.file_lock import acquire_lock
-lock = acquire_lock(Path(sys.argv[1]), "held")
+lock = acquire_lock(Path(sys.argv[1]), "locked")
 print("locked", flush=True)
 sys.stdin.read()
 """
