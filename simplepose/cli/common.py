@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import get_args
 
@@ -27,7 +28,7 @@ from simplepose.models.layers import DTYPES
 from simplepose.people import People
 from simplepose.skeleton import Skeleton
 from simplepose.utils import atomic
-from simplepose.utils.file_lock import locked
+from simplepose.utils.file_lock import acquire_lock, locked
 from simplepose.utils.parallel import available_cores
 from simplepose.visualize import maps
 from simplepose.visualize.drawing import draw_people
@@ -135,12 +136,13 @@ def add_output_options(parser: argparse.ArgumentParser) -> None:
     add("--profile", type=output_file, metavar="FILE.json", help="write the time of each stage")
 
 
-def lock_output_folder(folder: Path, shared: bool = False) -> AbstractContextManager[None]:
+@contextmanager
+def lock_output_folder(folder: Path, rank: int | None = None) -> Iterator[None]:
     """Create a folder for results and lock it against other runs.
 
     Args:
         folder: the output folder.
-        shared: allow other processes that also lock it as shared.
+        rank: of this process in a run of several, which use the folder together; None: a run of one process.
 
     Raises:
         ValueError: another process writes to the folder.
@@ -150,7 +152,11 @@ def lock_output_folder(folder: Path, shared: bool = False) -> AbstractContextMan
     in_use = (
         f"{folder}: another process is writing to this folder; wait until it ends, or use another --output"
     )
-    return locked(folder / "lock", in_use, shared)
+    with locked(folder / (f"lock-{rank}" if rank else "lock"), in_use):
+        if rank is None:
+            for path in folder.glob("lock-*"):
+                acquire_lock(path, in_use).release()
+        yield
 
 
 def build_painter(args: argparse.Namespace, skeleton: Skeleton, stride: float) -> DrawFunction | None:

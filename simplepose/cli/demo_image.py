@@ -130,7 +130,7 @@ def _open_shards(
     for turn in (world.is_main, not world.is_main):  # the main process removes stale files first
         with world.raise_on_all_ranks():
             if turn:
-                stack.enter_context(common.lock_output_folder(args.output, shared=True))
+                stack.enter_context(common.lock_output_folder(args.output, world.rank))
                 shards = Shards(args.output / "parts", fingerprint, world.rank, predictor.skeleton)
                 stack.callback(shards.close)
     assert shards is not None

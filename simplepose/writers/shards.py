@@ -9,10 +9,10 @@ from __future__ import annotations
 import contextlib
 import heapq
 import json
-import math
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
-from typing import IO
+
+from filelock import BaseFileLock
 
 from simplepose.skeleton import COCO, Skeleton
 from simplepose.utils import atomic
@@ -111,13 +111,13 @@ class Shards:
 
     def close(self) -> None:
         """Release this rank, so that another process can use it."""
-        self._lock.close()
+        self._lock.release()
 
     def _start_or_resume(self, fingerprint: bytes) -> None:
         """As rank 0, require that no other process uses the folder, and resume its run or delete it."""
         for path in self._folder.glob("rank-*"):
             if path.name != f"rank-{self._rank}":
-                acquire_lock(path, self._locked_message).close()
+                acquire_lock(path, self._locked_message).release()
         with self._exclusive_lock():
             run_file = self._folder / RUN_FILE
             previous = run_file.read_bytes() if run_file.exists() else None
@@ -155,8 +155,9 @@ class Shards:
             _delete([self._folder / RUN_FILE, *self._paths(), *lock_files])
             self._folder.rmdir()
 
-    def _exclusive_lock(self) -> IO[bytes]:
-        return acquire_lock(self._folder / "lock", self._locked_message, math.inf)  # merging may take long
+    def _exclusive_lock(self) -> BaseFileLock:
+        # -1: wait without limit, as merging may take long
+        return acquire_lock(self._folder / "lock", self._locked_message, timeout_s=-1)
 
     def _paths(self) -> list[Path]:
         return sorted(self._folder.glob("part-*.jsonl"))

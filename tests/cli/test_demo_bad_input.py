@@ -81,13 +81,13 @@ def test_text_truncated_and_empty_files_are_skipped_among_valid_ones(run, out, t
     for fraction in (0.1, 0.5, 0.99):
         (folder / f"cut{fraction}.jpg").write_bytes(intact[: int(len(intact) * fraction)])
     assert run(demo_image, folder) == 1
-    output = capsys.readouterr()
+    captured = capsys.readouterr()
     assert {image["file_name"] for image in images(out) if "error" in image} == {
         *("text.jpg", "empty.png", "cut0.1.jpg", "cut0.5.jpg", "cut0.99.jpg")
     }
-    assert output.err.count("skipped ") == 5
-    assert f"skipped {folder / 'text.jpg'}: 12 bytes are not an image" in output.err
-    assert "5 images could not be read" in output.out
+    assert captured.err.count("skipped ") == 5
+    assert f"skipped {folder / 'text.jpg'}: 12 bytes are not an image" in captured.err
+    assert "5 images could not be read" in captured.out
     assert drawn(out) == ["000000000001.jpg", "000000000002.jpg", "000000000003.jpg"]
     assert records(out) == {8}
 
@@ -181,9 +181,9 @@ def test_file_names_that_are_not_utf8(run, out, tmp_path, capsys):
     assert (output / f"{NOT_UTF8}.jpg").is_file()
     assert [image["file_name"] for image in images(output)] == ["bad_caf\\xe9.jpg", "caf\\xe9.jpg"]
     assert records(output) == {2}
-    output = capsys.readouterr()
-    assert "bad_caf\\udce9.jpg" in output.err
-    assert "results are in" in output.out
+    captured = capsys.readouterr()
+    assert "bad_caf\\udce9.jpg" in captured.err
+    assert "results are in" in captured.out
     video = make_video(tmp_path / "plain.mp4", 2).rename(folder / f"{NOT_UTF8}.mp4")
     assert run(demo_video, "--source", video) == 0
     (drawn_video,) = out.glob("*.mp4")
@@ -214,9 +214,9 @@ def test_an_output_folder_without_write_permission_is_an_error(run, read_only_fo
         (demo_video, ["--source", read_only_folder / "clip.mp4"]),
     ):
         assert run(command, *arguments, output=output) == 2
-        output = capsys.readouterr().err
-        assert "Permission denied" in output
-        assert str(output) in output
+        err = capsys.readouterr().err
+        assert "Permission denied" in err
+        assert str(output) in err
     assert sorted(path.name for path in read_only_folder.iterdir()) == ["a.png", "clip.mp4"]
 
 

@@ -11,7 +11,7 @@ import runs
 SCRIPT = """
 import pathlib, sys
 from simplepose.cli import common
-with common.lock_output_folder(pathlib.Path(sys.argv[1]), shared=sys.argv[2] == "True"):
+with common.lock_output_folder(pathlib.Path(sys.argv[1]), rank=1 if sys.argv[2] == "True" else None):
     print("locked", flush=True)
     sys.stdin.read()
 """
@@ -19,7 +19,7 @@ with common.lock_output_folder(pathlib.Path(sys.argv[1]), shared=sys.argv[2] == 
 
 @contextlib.contextmanager
 def hold_lock(folder: Path, shared: bool) -> Iterator[None]:
-    """Lock a folder in another process: exclusively like demo-video, or shared like a process of demo."""
+    """Lock a folder in another process: like demo-video or, `shared`, like another process of demo."""
     command = [sys.executable, "-c", SCRIPT, str(folder), str(shared)]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with subprocess.Popen(command, env=runs.environment(), **pipes) as other:

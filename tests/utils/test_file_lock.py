@@ -1,50 +1,67 @@
-"""File locks: exclusive or shared, and the lock file is removed at the end."""
+"""File locks: one owner at a time, and the lock file is removed at the end."""
 
 import subprocess
 import sys
+import time
 
 import pytest
 import runs
 
-from simplepose.utils.file_lock import locked
+from simplepose.utils.file_lock import acquire_lock, locked
 
 LOCKING_PROCESS = """
 import pathlib, sys
-from simplepose.utils.file_lock import locked
+from simplepose.utils.file_lock import acquire_lock
 try:
-    with locked(pathlib.Path(sys.argv[1]), "in use", sys.argv[2] == "True"):
-        print("locked")
+    lock = acquire_lock(pathlib.Path(sys.argv[1]), "in use", float(sys.argv[2]))
+    print("locked", flush=True)
+    if sys.argv[3:]:
+        sys.stdin.read()
+    else:
+        lock.release()
 except ValueError as error:
     print(error)
 """
 
 
-def lock_in_another_process(path, shared):
-    command = [sys.executable, "-c", LOCKING_PROCESS, str(path), str(shared)]
-    result = subprocess.run(command, env=runs.environment(), capture_output=True, text=True, check=True)
-    return result.stdout.strip()
+def locking_process(path, timeout_s=0.0, wait=False):
+    command = [sys.executable, "-c", LOCKING_PROCESS, str(path), str(timeout_s), *(["wait"] if wait else [])]
+    return subprocess.Popen(
+        command, env=runs.environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
 
 
-@pytest.mark.parametrize("own_shared", [False, True])
-@pytest.mark.parametrize("other_shared", [False, True])
-def test_only_shared_locks_coexist(tmp_path, own_shared, other_shared):
+def lock_in_another_process(path):
+    return locking_process(path).communicate(timeout=60)[0].strip()
+
+
+def test_a_lock_has_one_owner(tmp_path):
     path = tmp_path / "lock"
-    with locked(path, "", shared=own_shared):
-        expected = "locked" if own_shared and other_shared else "in use"
-        assert lock_in_another_process(path, other_shared) == expected
-        assert lock_in_another_process(path, False) == "in use"  # also after another shared owner has ended
+    with locked(path, ""):
+        assert lock_in_another_process(path) == "in use"
         assert path.exists()
     assert not path.exists()
-    assert lock_in_another_process(path, other_shared) == "locked"
-    assert not path.exists()
+    assert lock_in_another_process(path) == "locked"
 
 
-def test_shared_owners_that_end_together_remove_the_file(tmp_path):
-    path, command = tmp_path / "lock", [sys.executable, "-c", LOCKING_PROCESS, str(tmp_path / "lock"), "True"]
-    with locked(path, "", shared=True):
-        others = [subprocess.Popen(command, env=runs.environment(), stdout=subprocess.PIPE) for _ in range(6)]
-        assert [other.communicate(timeout=60)[0] for other in others] == [b"locked\n"] * 6
-    assert not path.exists()
+def test_a_killed_owner_has_released_the_lock(tmp_path):
+    path = tmp_path / "lock"
+    with locking_process(path, wait=True) as other:
+        assert other.stdout.readline() == "locked\n"
+        with pytest.raises(ValueError, match="in use"):
+            acquire_lock(path, "in use")
+        other.kill()
+    acquire_lock(path, "in use").release()
+
+
+def test_a_waiting_process_gets_the_lock_although_its_owner_removed_the_file(tmp_path):
+    path = tmp_path / "lock"
+    with locked(path, ""):
+        other = locking_process(path, timeout_s=60)
+        time.sleep(0.5)
+    assert other.communicate(timeout=60)[0] == "locked\n"
+    with locked(path, ""):
+        assert lock_in_another_process(path) == "in use"
 
 
 def test_missing_folder_is_an_error(tmp_path):

@@ -10,18 +10,18 @@ NAME.h5.partial/PLAN/joined.h5   so that parts of another request are never reus
 
 from __future__ import annotations
 
-import fcntl
+import contextlib
 import hashlib
 import json
 import os
 import shutil
-import time
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
 import h5py
+from filelock import BaseFileLock
 
 from simplepose.data.coco import (
     BOX_WITHOUT_AREA,
@@ -39,6 +39,7 @@ from simplepose.data.record import Issue, UnusableImageError
 from simplepose.data.split import held_out_ids
 from simplepose.skeleton import COCO
 from simplepose.utils import parallel
+from simplepose.utils.file_lock import acquire_lock
 
 # How long to wait for the processes of a killed preparation to end, seconds.
 LOCK_TIMEOUT_S = 10.0
@@ -55,8 +56,7 @@ class PartialFolder:
         discarded_parts: whether parts of another request existed, and were removed.
 
     Raises:
-        ValueError: `path` is a folder.
-        BlockingIOError: another process writes the file.
+        ValueError: `path` is a folder, or another process writes the file.
         OSError: the folder is not writable.
     """
 
@@ -64,7 +64,7 @@ class PartialFolder:
         if path.is_dir():
             raise ValueError(f"{path}: expected the name of a file to write, got a folder")
         self.path, self.folder = path, path.with_name(f"{path.name}.partial")
-        self._lock = _acquire_lock(self.folder / "lock", f"another process writes {path}")
+        self._lock = self._acquire_lock()
         self._parts_folder = self.folder / fingerprint
         others = [child for child in self.folder.iterdir() if child.is_dir() and child != self._parts_folder]
         self.discarded_parts = bool(others)
@@ -94,7 +94,16 @@ class PartialFolder:
 
     def close(self) -> None:
         """Release the lock."""
-        os.close(self._lock)
+        self._lock.release()
+
+    def _acquire_lock(self) -> BaseFileLock:
+        message = f"another process writes {self.path}; wait until it ends, or stop it"
+        while True:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with contextlib.suppress(FileNotFoundError):  # the previous owner has just removed the folder
+                lock = acquire_lock(self.folder / "lock", message, LOCK_TIMEOUT_S)
+                if self.folder.is_dir():
+                    return lock
 
 
 def write_part(path: Path, content: bytes) -> None:
@@ -106,30 +115,6 @@ def write_part(path: Path, content: bytes) -> None:
     new = path.with_suffix(".new")
     new.write_bytes(content)
     os.replace(new, path)
-
-
-def _acquire_lock(path: Path, fault: str) -> int:
-    """Lock a file for this process and its forks; return its descriptor.
-
-    Raises:
-        BlockingIOError: another process holds the lock after LOCK_TIMEOUT_S.
-    """
-    deadline = time.monotonic() + LOCK_TIMEOUT_S
-    while True:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.path.samestat(os.fstat(descriptor), path.stat()):
-                return descriptor
-        except FileNotFoundError:  # the previous owner has removed the folder meanwhile
-            pass
-        except BlockingIOError as error:
-            if time.monotonic() > deadline:
-                os.close(descriptor)
-                raise BlockingIOError(f"{fault}; wait until it ends, or stop it") from error
-        os.close(descriptor)
-        time.sleep(0.1)
 
 
 # Kinds of issues of images that are skipped though nothing is wrong with them.
