@@ -45,7 +45,7 @@ setup(
         *("torch>=2.6", "numpy>=1.26", "opencv-python>=4.8", "pycocotools>=2.0.8"),
         *("h5py>=3.10", "PyYAML>=6.0", "tqdm>=4.66", "safetensors>=0.4.3", "matplotlib>=3.8"),
         "scipy>=1.11",
-        "filelock>=3.14",
+        "filelock>=3.12",
     ],
     extras_require={
         "tensorboard": ["tensorboard>=2.17"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import os
 from collections.abc import Callable, Sequence
@@ -17,7 +18,6 @@ from simplepose.cli import EXIT_INTERRUPTED, arguments
 from simplepose.cli.ap import build_ap_metric
 from simplepose.config import Settings
 from simplepose.data.dataset import TrainingSamples
-from simplepose.data.hdf5.reader import DamagedRecordError
 from simplepose.inference import predictor
 from simplepose.models import checkpoints
 from simplepose.models.checkpoints import Model
@@ -118,6 +118,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(args: argparse.Namespace, world: World, device: torch.device, data_parallel: bool = False) -> int:
     """Train in this process of the run; returns the exit status."""
+    with contextlib.ExitStack() as stack:
+        return _run(args, world, device, data_parallel, stack)
+
+
+def _run(
+    args: argparse.Namespace,
+    world: World,
+    device: torch.device,
+    data_parallel: bool,
+    stack: contextlib.ExitStack,
+) -> int:
+    """Train; `stack` closes the run folder and the reporter."""
     logging.basicConfig(level=logging.INFO if world.is_main else logging.WARNING, format="%(message)s")
     settings = config.load(args.config, args.set)
     body = skeleton.load(settings.skeleton)
@@ -128,6 +140,8 @@ def run(args: argparse.Namespace, world: World, device: torch.device, data_paral
             validation_samples, build_ap_metric(args.ap_annotations, args.ap_images, settings, device, world)
         )
         folder = RunFolder(args.output, args.resume) if world.is_main else None
+        if folder is not None:
+            stack.callback(folder.close)
         newest = folder.find_newest_checkpoint() if folder else None
     newest = world.broadcast(newest)
     with world.raise_on_all_ranks():
@@ -139,12 +153,8 @@ def run(args: argparse.Namespace, world: World, device: torch.device, data_paral
         with world.raise_on_all_ranks():
             _resume(trainer, newest)
     reporter = _build_reporter(folder, trainer, settings, body, device)
-    try:
-        finished = train(trainer, samples, folder, reporter, validation)
-    except DamagedRecordError as error:  # from a worker, it includes the traceback as text
-        raise ValueError(str(error).split("DamagedRecordError: ")[-1].strip()) from error
-    finally:
-        reporter.close()
+    stack.callback(reporter.close)
+    finished = train(trainer, samples, folder, reporter, validation)
     _report_damage(world, [part for part in (samples, validation_samples) if part is not None])
     return _finish(folder, trainer, finished)
 

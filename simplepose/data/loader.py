@@ -16,11 +16,12 @@ import cv2
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, get_worker_info
+from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from simplepose.config import Settings
 from simplepose.data.batch import Batch, collate, copy_samples, pad_joints
 from simplepose.data.dataset import SampleKey, TrainingSamples
+from simplepose.data.hdf5.reader import DamagedRecordError
 from simplepose.data.sample import Sample
 from simplepose.utils import malloc
 
@@ -100,12 +101,12 @@ class BatchLoader:
         self._buffer = (
             SharedBatchBuffer(samples.settings, train.batch_size, train.workers) if train.workers else None
         )
-        self._batches: DataLoader[Sample] = DataLoader(
-            samples,
+        self._batches: DataLoader[Sample | DamagedRecordError] = DataLoader(
+            _SamplesOrErrors(samples),
             batch_size=train.batch_size,
             sampler=keys,
             num_workers=train.workers,
-            collate_fn=self._buffer.write if self._buffer else collate,
+            collate_fn=self._collate,
             prefetch_factor=PREFETCH_BATCHES if self._buffer else None,
             multiprocessing_context=_worker_context() if self._buffer else None,
             persistent_workers=self._buffer is not None,
@@ -113,12 +114,43 @@ class BatchLoader:
         )
 
     def __iter__(self) -> Iterator[Batch]:
-        """Yield batches, in pinned memory if a GPU is available."""
+        """Yield batches, in pinned memory if a GPU is available.
+
+        Raises:
+            DamagedRecordError: as `TrainingSamples`, also where a worker met it.
+        """
         for loaded in self._batches:
+            if isinstance(loaded, DamagedRecordError):
+                raise loaded
             yield self._buffer.read(loaded) if self._buffer else Batch(*map(copy_pinned, loaded))
 
     def __len__(self) -> int:
         return len(self._batches)
+
+    def _collate(
+        self, items: Sequence[Sample | DamagedRecordError]
+    ) -> BatchSlot | Batch | DamagedRecordError:
+        """Collate samples, or return the first error among them."""
+        samples = [item for item in items if not isinstance(item, DamagedRecordError)]
+        if len(samples) < len(items):
+            return next(item for item in items if isinstance(item, DamagedRecordError))
+        return self._buffer.write(samples) if self._buffer else collate(samples)
+
+
+class _SamplesOrErrors(Dataset["Sample | DamagedRecordError"]):
+    """Samples; damage is an error that is returned, as a worker's exception would lose its attributes."""
+
+    def __init__(self, samples: TrainingSamples) -> None:
+        self._samples = samples
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def __getitem__(self, key: SampleKey) -> Sample | DamagedRecordError:
+        try:
+            return self._samples[key]
+        except DamagedRecordError as error:
+            return error
 
 
 def copy_pinned(tensor: Tensor) -> Tensor:

@@ -54,6 +54,10 @@ class RunFolder:
         for partial in self.path.glob("*.partial"):  # left by a kill
             partial.unlink()
 
+    def close(self) -> None:
+        """Release the lock, so that another process can use the folder."""
+        self._lock.release()
+
     @property
     def journal(self) -> Path:
         """Path of the journal."""

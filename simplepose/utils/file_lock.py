@@ -26,7 +26,7 @@ def acquire_lock(path: Path, message: str, timeout_s: float = 0.0) -> BaseFileLo
     """
     if not path.parent.is_dir():
         raise FileNotFoundError(f"{path.parent}: no such folder")
-    lock = FileLock(path, timeout=timeout_s, thread_local=False, is_singleton=True)  # one lock a process
+    lock = FileLock(path, timeout=timeout_s, thread_local=False)
     try:
         lock.acquire(poll_interval=0.02)
     except Timeout as error:

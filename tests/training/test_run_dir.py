@@ -109,6 +109,7 @@ def test_folder_with_a_run_is_an_error_without_resume(tmp_path):
     (folder.path / "checkpoint_00000002.pt.partial").write_bytes(b"half")
     with pytest.raises(ValueError, match="already contains a run"):
         RunFolder(tmp_path / "a/b", False)
+    folder.close()
     assert RunFolder(tmp_path / "a/b", True).load_newest_checkpoint()["progress"]["step"] == 1
     assert {path.name for path in folder.path.iterdir()} == {"checkpoint_00000001.pt", "lock"}
 
@@ -196,6 +197,7 @@ def test_best_network_is_saved_with_its_score(folder):
     assert not folder.save_best(model(2), "AP", 0.3, step=20)
     assert not folder.save_best(model(2), "AP", math.nan, step=30)
     assert bias(folder.best) == 1
+    folder.close()
     reopened = RunFolder(folder.path, True)
     assert reopened.save_best(model(3), "AP", 0.4, step=40)
     assert bias(reopened.best) == 3

@@ -103,8 +103,6 @@ _CHECK_HINT = "tools/prepare_coco.py --check reports all damage"
 class DamagedRecordError(ValueError):
     """One sample of a file cannot be read, though the file as a whole can.
 
-    A DataLoader recreates the error of a worker from its text alone; it then has the default attributes.
-
     Attributes:
         index: of the sample.
         image_id: of its image; None if it cannot be read.
