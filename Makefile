@@ -17,7 +17,7 @@ test: lint
 lint: $(INSTALLED)
 	$(PYTHON) -m ruff check
 	$(PYTHON) -m ruff format --check
-	$(PYTHON) -m mypy simplepose
+	$(PYTHON) -m mypy simplepose tools
 
 bench: $(INSTALLED)
 	for script in benchmarks/*.py; do $(PYTHON) $$script || exit 1; done

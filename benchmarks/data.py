@@ -68,7 +68,7 @@ def prepare_files(args: argparse.Namespace, folder: Path) -> list[Path]:
         return args.samples
     annotations, images = args.annotations, args.images
     if annotations is None:
-        scenes = (draw_scene(np.random.default_rng(n), (480, 640), 4) for n in range(args.pictures))
+        scenes = (draw_scene(np.random.default_rng(n), (480, 640), 4) for n in range(args.num_images))
         annotations, images = coco_export.write_coco(folder, scenes), folder / coco_export.IMAGES_FOLDER
     paths = []
     for store in ("raw", "compressed"):
@@ -179,7 +179,9 @@ def main() -> None:
     parser.add_argument("--annotations", type=Path)
     parser.add_argument("--images", type=Path)
     parser.add_argument("--samples", type=Path, nargs="+")
-    parser.add_argument("--pictures", type=int, default=100, help="synthetic images, if no files are given")
+    parser.add_argument(
+        "--num-images", "--pictures", type=int, default=100, help="of synthetic scenes, without files"
+    )
     parser.add_argument("--count", type=int, default=800, help="samples a round")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument(

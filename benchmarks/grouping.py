@@ -1,8 +1,8 @@
-"""Time of the grouping by number of people, and of its slow Python twin in the same run.
+"""Time of the grouping by number of people, and of the same algorithm in plain Python, in one run.
 
     OMP_NUM_THREADS=1 python benchmarks/grouping.py [REFERENCE_FOLDER] [--scenes 40]
 
-The grouping runs on one core. Times are medians over scenes, the best of 5 runs each. The twin
+The grouping runs on one core. Times are medians over scenes, the best of 5 runs each. The file
 (tests/helpers/slow_grouping.py) implements the same rules in plain Python, so the ratio hardly depends on the
 machine. Maps are 50 x 128 x 160: the targets of synthetic people, or the scenes of the folder with the
 numbers of the published implementation. Only then are the published times (from another machine) printed.
@@ -77,7 +77,7 @@ def main() -> None:
         cpp_times[people].append(measure_ms(lambda m=maps: group(m, COCO), 5))
         python_times[people].append(measure_ms(lambda m=maps: slow_grouping.group(m, COCO, Settings()), 1))
 
-    print("people   C++, ms   twin, ms   twin / C++" + "   published, ms" * bool(args.reference))
+    print("people   C++, ms Python, ms Python / C++" + "   published, ms" * bool(args.reference))
     for people in sorted(cpp_times):
         fast, slow = statistics.median(cpp_times[people]), statistics.median(python_times[people])
         published = f"{PUBLISHED_MS[people]:16d}" if args.reference else ""

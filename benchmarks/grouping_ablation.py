@@ -5,8 +5,8 @@
 All rows are measured on the first scenes, up to 100, on which the settings were chosen; the defaults and the
 reference rules also on as many scenes from 100 on. The time is the median over scenes on one core, the best
 of 3 runs each. The alternative steps (grouping_alternatives.py) exist only in Python and replace steps of the
-slow twin (tests/helpers/slow_grouping.py), so their time is not comparable and printed as "-". Without the
-folder of reference numbers, which is not published, nothing is measured.
+plain Python version (tests/helpers/slow_grouping.py), so their time is not comparable and printed as "-".
+Without the folder of reference numbers, which is not published, nothing is measured.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ REFERENCE = Settings(rules="reference")
 FIRST_HELD_OUT = 100  # first scene that was not used for tuning
 CHANGES: dict[str, list[Any]] = {
     "peak_threshold": [0.05, 0.15, 0.2],
-    "sure_peak": [0.01, 0.3, 0.8],
+    "confident_peak": [0.01, 0.3, 0.8],
     "limb_samples": [5, 10, 40],
     "limb_threshold": [0.05, 0.2],
     "limb_support": [0.6, 0.7, 0.9, 1.0],
-    "loose_joints": [0, 1, 2, 5],
-    "loose_score": [0.0, 0.15, 0.35],
-    "loose_reach": [0.3, 0.8],
-    "person_score": [0.0, 0.6, 0.8],
-    "person_joints": [1, 3, 4],
+    "max_unassigned_keypoints": [0, 1, 2, 5],
+    "min_unassigned_score": [0.0, 0.15, 0.35],
+    "unassigned_reach": [0.3, 0.8],
+    "min_person_score": [0.0, 0.6, 0.8],
+    "min_person_keypoints": [1, 3, 4],
 }
 
 Scene = tuple[np.ndarray, np.ndarray]  # maps, (P, 17, 3) true people

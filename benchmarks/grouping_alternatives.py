@@ -31,8 +31,8 @@ def _top(line: np.ndarray, position: int) -> float:
     if len(line) < 3:
         return 0.0
     middle = min(max(position, 1), len(line) - 2)
-    left, centre, right = line[middle - 1 : middle + 2].tolist()
-    bend = left - 2 * centre + right
+    left, center, right = line[middle - 1 : middle + 2].tolist()
+    bend = left - 2 * center + right
     return min(max(middle + 0.5 * (left - right) / bend - position, -0.5), 0.5) if bend < 0 else 0.0
 
 
@@ -136,7 +136,7 @@ def merge_limb_by_limb(peaks: list, limb_ends: list, connections: list) -> Group
     """
     people: list[
         dict[int, tuple[int, float]]
-    ] = []  # joint: its peak, and the score of the limb that brought it
+    ] = []  # joint: its peak, and the score of the limb that added it
     for (a, b), found in zip(limb_ends, connections, strict=True):
         for i, j, score in _select_exclusive(found):
             ends = {a: (i, score), b: (j, score)}

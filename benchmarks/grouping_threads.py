@@ -1,6 +1,6 @@
 """Speedup of two threads that group different images over one thread, in one run.
 
-    OMP_NUM_THREADS=1 python benchmarks/grouping_threads.py [--pictures 96] [--rounds 9]
+    OMP_NUM_THREADS=1 python benchmarks/grouping_threads.py [--num-images 96] [--rounds 9]
 
 Each round groups the same images in one thread and then in two. Printed are the medians over rounds and their
 ratio. The scenes are the synthetic ones of benchmarks/grouping.py with 1 to 30 people each.
@@ -31,10 +31,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--pictures", type=int, default=96)
+    parser.add_argument("--num-images", "--pictures", type=int, default=96)
     parser.add_argument("--rounds", type=int, default=9)
     args = parser.parse_args()
-    all_maps = [maps for _, maps in synthetic_maps(args.pictures)]
+    all_maps = [maps for _, maps in synthetic_maps(args.num_images)]
     with ThreadPoolExecutor(1) as one, ThreadPoolExecutor(2) as two:
         rounds = [
             (measure_seconds(one, all_maps), measure_seconds(two, all_maps)) for _ in range(args.rounds)

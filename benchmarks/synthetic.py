@@ -1,6 +1,6 @@
 """Synthetic people: images per second on one core, and the share of each step.
 
-    OMP_NUM_THREADS=1 python benchmarks/synthetic.py [--people 5] [--size 512 512] [--pictures 100]
+    OMP_NUM_THREADS=1 python benchmarks/synthetic.py [--people 5] [--size 512 512] [--num-images 100]
 
 OpenCV runs on one thread. The same run measures decoding the same images from JPEG (quality 95), the cost of
 an image that was rendered before. Values are medians over rounds. A separate round gives the shares, because
@@ -52,24 +52,26 @@ def main() -> None:
     )
     parser.add_argument("--people", type=int, default=5)
     parser.add_argument("--size", type=int, nargs=2, default=(512, 512), metavar=("HEIGHT", "WIDTH"))
-    parser.add_argument("--pictures", type=int, default=100)
+    parser.add_argument("--num-images", "--pictures", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=5)
     args = parser.parse_args()
     cv2.setNumThreads(1)
     encoded = [
         cv2.imencode(".jpg", draw(number, args), [cv2.IMWRITE_JPEG_QUALITY, 95])[1]
-        for number in range(args.pictures)
+        for number in range(args.num_images)
     ]
     drawing, decoding = [], []
     for _ in range(args.rounds):
-        drawing.append(measure_seconds(lambda number: draw(number, args), args.pictures))
-        decoding.append(measure_seconds(lambda n: cv2.imdecode(encoded[n], cv2.IMREAD_COLOR), args.pictures))
-    rendered, decoded = (args.pictures / statistics.median(times) for times in (drawing, decoding))
+        drawing.append(measure_seconds(lambda number: draw(number, args), args.num_images))
+        decoding.append(
+            measure_seconds(lambda n: cv2.imdecode(encoded[n], cv2.IMREAD_COLOR), args.num_images)
+        )
+    rendered, decoded = (args.num_images / statistics.median(times) for times in (drawing, decoding))
     print(f"{args.size[0]} x {args.size[1]}, {args.people} people: {rendered:.1f} images rendered per second")
     print(f"decoding them from JPEG: {decoded:.0f} per second, {decoded / rendered:.1f} times as fast")
     seconds_by_stage: dict[str, float] = defaultdict(float)
     with measure_stages(STAGES, seconds_by_stage):
-        for number in range(args.pictures):
+        for number in range(args.num_images):
             draw(number, args, figure=poses.sample_figure, backdrop=backdrops.draw_backdrop)
     for name, share in sorted(seconds_by_stage.items(), key=lambda item: -item[1]):
         print(f"{name:30}{100 * share / sum(seconds_by_stage.values()):5.1f} %")

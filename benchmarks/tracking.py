@@ -44,7 +44,7 @@ class Greedy:
 
     def __call__(self, people: People, _: np.ndarray) -> People:
         self.frame += 1
-        oldest_frame = self.frame - self.settings.lost_frames - 1
+        oldest_frame = self.frame - self.settings.max_lost_frames - 1
         self.poses = {id_: pose for id_, pose in self.poses.items() if pose[1] >= oldest_frame}
         ids_in_memory = list(self.poses)
         poses = np.array([self.poses[id_][0] for id_ in ids_in_memory]).reshape(
@@ -57,10 +57,10 @@ class Greedy:
         ids = np.full(len(people), NO_ID)
         for person in np.argsort(-people.scores, kind="stable"):
             best = int(similarities[:, person].argmax()) if len(ids_in_memory) else -1
-            if best >= 0 and similarities[best, person] >= self.settings.least_similarity:
+            if best >= 0 and similarities[best, person] >= self.settings.min_similarity:
                 ids[person] = ids_in_memory[best]
                 similarities[best] = 0
-            elif people.scores[person] >= self.settings.sure_score:
+            elif people.scores[person] >= self.settings.confident_score:
                 ids[person], self.next_id = self.next_id, self.next_id + 1
             if ids[person] != NO_ID:
                 self.poses[int(ids[person])] = people.keypoints[person], self.frame

@@ -198,9 +198,14 @@ def main() -> None:
     compare("bare loop, then the trainer", [bare_step(plain, args.device, batch), steps], args)
     average = trainer_step(make_settings(args, "train.ema_decay=0.999"), args.device, batch)
     compare("trainer, then with a moving average", [steps, average], args)
-    checkpointed = trainer_step(make_settings(args, "train.recompute=true"), args.device, batch)
+    checkpointed = trainer_step(
+        make_settings(args, "train.activation_checkpointing=true"), args.device, batch
+    )
     compare("trainer, then with activation checkpointing", [steps, checkpointed], args)
-    without, recomputed = peak_gib_in_subprocess(args), peak_gib_in_subprocess(args, "train.recompute=true")
+    without, recomputed = (
+        peak_gib_in_subprocess(args),
+        peak_gib_in_subprocess(args, "train.activation_checkpointing=true"),
+    )
     print(f"peak memory: {without:.2f} GiB, with activation checkpointing {recomputed:.2f} GiB")
     if args.device.type == "cuda":
         compare_on_gpu(args, batch)

@@ -32,7 +32,7 @@ def read(path: str | Path, expected: str, annotated: bool) -> dict[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(f"no annotations at {path}; {expected}")
     try:
-        content = json.loads(path.read_bytes())
+        content: dict[str, Any] = json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
         raise ValueError(
             f"{path}: invalid or truncated json ({error}); download it again, {expected}"

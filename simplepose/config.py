@@ -65,7 +65,7 @@ class AugmentSettings:
     """
 
     size: tuple[int, int] = (512, 512)  # height, width of a sample, pixels, multiples of 64
-    framing: Literal["person", "picture"] = "person"  # center a person; or fit the image as inference does
+    framing: Literal["person", "image"] = "person"  # center a person; or fit the image as inference does
     person_height: float = 0.6  # framing person: height of its box as a fraction of the sample height
     scale: tuple[float, float] = (0.7, 1.3)  # random factor on the scale
     scale_probability: float = 0.8
@@ -100,7 +100,7 @@ class AugmentSettings:
     noise_sigma: tuple[float, float] = (2.0, 15.0)  # 8-bit levels
     jpeg_probability: float = 0.0  # JPEG artifacts
     jpeg_quality: tuple[int, int] = (30, 90)  # JPEG quality, 1 to 100
-    grey_probability: float = 0.0  # convert to grayscale
+    gray_probability: float = 0.0  # convert to grayscale
 
     def __post_init__(self) -> None:
         require(
@@ -117,7 +117,7 @@ class AugmentSettings:
             self, "scale_probability", "flip_probability", "tint_probability", "half_body_probability"
         )
         require_fraction(
-            self, "copy_paste_probability", "erase_probability", "jitter_probability", "grey_probability"
+            self, "copy_paste_probability", "erase_probability", "jitter_probability", "gray_probability"
         )
         require_fraction(
             self, "blur_probability", "motion_blur_probability", "noise_probability", "jpeg_probability"
@@ -227,9 +227,9 @@ class TrainSettings:
     freeze: tuple[str, ...] = ()  # name patterns of parameters that are not trained ("stem.*")
     channels_last: bool = True  # NHWC memory format
     compile: bool = False  # torch.compile
-    recompute: bool = False  # activation checkpointing: less memory, about a third more computation
+    activation_checkpointing: bool = False  # less memory, about a third more computation
     loss_limit: float = 2e5  # a step is skipped if its loss exceeds this or is not finite
-    skips_in_a_row: int = 50  # consecutive skipped steps that abort the run
+    max_consecutive_skips: int = 50  # consecutive skipped steps that abort the run
     ema_decay: float = 0.0  # decay of the exponential moving average of the weights; 0: off
     swa_start: float | None = None  # stochastic weight averaging: first epoch ...
     swa_epochs: float = 5.0  # ... and epochs between two averaged states
@@ -238,29 +238,38 @@ class TrainSettings:
     seed: int = 0
     checkpoint_steps: int = 0  # steps between checkpoints; 0: by time only
     checkpoint_minutes: float = 15.0  # also written at the end, on SIGTERM and on SIGINT (Ctrl-C)
-    keep: int = 3  # number of newest checkpoints to keep
+    keep_checkpoints: int = 3  # number of newest checkpoints to keep
     log_steps: int = 20  # steps between progress log lines
-    picture_steps: int = 0  # steps between TensorBoard images; 0: none
+    image_log_steps: int = 0  # steps between TensorBoard images; 0: none
     validate_epochs: int = 1  # epochs between computations of the validation loss; 0: never
     ap_epochs: int = 0  # epochs between computations of COCO AP; 0: never
-    ap_pictures: int = 100  # number of images for AP: the first of the annotations
+    ap_max_images: int = 100  # number of images for AP: the first of the annotations
     timeout_minutes: float = 10.0  # how long a process waits for the others before it fails
 
     def __post_init__(self) -> None:
-        require_at_least(1, self, "batch_size", "accumulate", "epochs", "skips_in_a_row", "keep", "log_steps")
-        require_at_least(1, self, "ap_pictures")
+        require_at_least(
+            1,
+            self,
+            "batch_size",
+            "accumulate",
+            "epochs",
+            "max_consecutive_skips",
+            "keep_checkpoints",
+            "log_steps",
+        )
+        require_at_least(1, self, "ap_max_images")
         require_at_least(
             0, self, "learning_rate", "weight_decay", "warmup_epochs", "clip_norm", "workers", "seed"
         )
         require_at_least(0, self, "encoder_lr_factor")
-        require_at_least(0, self, "checkpoint_steps", "picture_steps", "validate_epochs", "ap_epochs")
+        require_at_least(0, self, "checkpoint_steps", "image_log_steps", "validate_epochs", "ap_epochs")
         require_above(
             0, self, "step_epochs", "step_factor", "restart_step_epochs", "loss_limit", "checkpoint_minutes"
         )
         require_above(0, self, "cycle_epochs", "cycle_factor", "swa_epochs", "timeout_minutes")
         require(
-            not (self.compile and self.recompute),
-            "compile and recompute: expected at most one of them, torch does not support both",
+            not (self.compile and self.activation_checkpointing),
+            "compile and activation_checkpointing: expected at most one of them, torch does not support both",
         )
         for name in ("momentum", "ema_decay"):
             require(
@@ -276,30 +285,33 @@ MIN_PEAK_THRESHOLD = 1e-6
 class GroupingSettings:
     """Decoding of maps to people (simplepose.grouping).
 
-    The reference rules ignore sure_peak, max_connections and the loose_ settings. With them,
+    The reference rules ignore confident_peak, max_connections and the unassigned settings. With them,
     limb_support only decides which limbs are kept, and the score of a limb is the mean of its samples.
     """
 
-    rules: Literal["ours", "reference"] = "ours"  # reference: as published, for comparison
+    rules: Literal["simplepose", "reference"] = "simplepose"  # reference: as published, for comparison
     stride: float = 4.0  # input pixels per map cell; must equal targets.stride
     peak_threshold: float = 0.1  # minimum value of a peak (a 3 x 3 maximum)
     max_peaks: int = 256  # highest peaks kept per channel
-    sure_peak: float = 0.5  # the score of a limb between lower peaks is reduced in proportion
+    confident_peak: float = 0.5  # the score of a limb between lower peaks is reduced in proportion
     limb_samples: int = 20  # maximum number of samples along a limb; there is one per cell, plus one
     limb_threshold: float = 0.1  # a sample above this value supports the limb
     limb_support: float = 0.8  # fraction of samples that must; the value they all reach is the limb score
     max_connections: int = 1024  # best connections kept per limb
-    loose_joints: int = 3  # a group of at most this many joins the nearest larger one that lacks them ...
-    loose_score: float = 0.25  # ... if the mean score of its joints is at least this ...
-    loose_reach: float = 0.5  # ... and within this fraction of the diagonal of the larger group
-    person_score: float = 0.45  # minimum of (sum of joint and limb scores) / (number of joints) of a person
-    person_joints: int = 2  # minimum number of joints of a person
+    # A group of at most this many keypoints joins the nearest larger group that lacks them ...
+    max_unassigned_keypoints: int = 3
+    min_unassigned_score: float = 0.25  # ... if the mean score of its keypoints is at least this ...
+    unassigned_reach: float = 0.5  # ... and it is within this fraction of the diagonal of the larger group
+    min_person_score: float = 0.45  # (sum of joint and limb scores) / (number of joints) of a person
+    min_person_keypoints: int = 2
 
     def __post_init__(self) -> None:
-        require_above(0, self, "stride", "sure_peak", "limb_support")
+        require_above(0, self, "stride", "confident_peak", "limb_support")
         require_at_least(MIN_PEAK_THRESHOLD, self, "peak_threshold")
-        require_at_least(1, self, "max_peaks", "max_connections", "person_joints")
-        require_at_least(0, self, "limb_threshold", "loose_joints", "loose_score", "loose_reach")
+        require_at_least(1, self, "max_peaks", "max_connections", "min_person_keypoints")
+        require_at_least(
+            0, self, "limb_threshold", "max_unassigned_keypoints", "min_unassigned_score", "unassigned_reach"
+        )
         require_at_least(2, self, "limb_samples")
         require(self.limb_support <= 1, f"limb_support: expected a value <= 1, got {self.limb_support}")
 
@@ -337,24 +349,28 @@ class TrackingSettings:
     """Tracking of people from frame to frame (simplepose.tracking); times are in frames of the source."""
 
     # People with a lower score start no track; they can only continue one that better people left unmatched.
-    sure_score: float = 0.15
+    confident_score: float = 0.15
     # Minimum similarity of a person and a track, keypoints (OKS) and boxes together; else a new track starts.
-    least_similarity: float = 0.3
+    min_similarity: float = 0.3
     box_weight: float = 1.0  # weight of the box overlap; it counts less the more keypoints are in common
-    lost_frames: float = 30.0  # a track ends if it is missed for longer than this ...
-    trust: float = 5.0  # ... or for longer than this factor times the frames in which it was detected
-    sure_sights: float = 0.8  # a track gets an id once its detections add up to this many whole bodies
+    max_lost_frames: float = 30.0  # a track ends if it is missed for longer than this ...
+    max_lost_ratio: float = (
+        5.0  # ... or for longer than this factor times the frames in which it was detected
+    )
+    min_observations: float = 0.8  # a track gets an id once its detections add up to this many whole bodies
     smoothing: bool = False  # one-euro filter of each keypoint
     smoothing_cutoff: float = 0.05  # cutoff at rest, cycles per frame; lower: smoother, more lag
     smoothing_speed: float = 10.0  # increase of the cutoff per body size per frame of speed; higher: less lag
 
     def __post_init__(self) -> None:
-        require_at_least(0, self, "sure_score", "box_weight", "lost_frames", "sure_sights", "smoothing_speed")
-        require_at_least(1, self, "trust")
-        require_above(0, self, "least_similarity", "smoothing_cutoff")
+        require_at_least(
+            0, self, "confident_score", "box_weight", "max_lost_frames", "min_observations", "smoothing_speed"
+        )
+        require_at_least(1, self, "max_lost_ratio")
+        require_above(0, self, "min_similarity", "smoothing_cutoff")
         require(
-            self.least_similarity <= 1,
-            f"least_similarity: expected a value <= 1, got {self.least_similarity}",
+            self.min_similarity <= 1,
+            f"min_similarity: expected a value <= 1, got {self.min_similarity}",
         )
 
 
@@ -380,6 +396,32 @@ class Settings:
         )
 
 
+# Names of the last release, which are still read: keys, and values as key=value.
+DEPRECATED_NAMES: Mapping[str, str] = MappingProxyType(
+    {
+        "augment.framing=picture": "augment.framing=image",
+        "augment.grey_probability": "augment.gray_probability",
+        "grouping.loose_joints": "grouping.max_unassigned_keypoints",
+        "grouping.loose_reach": "grouping.unassigned_reach",
+        "grouping.loose_score": "grouping.min_unassigned_score",
+        "grouping.person_joints": "grouping.min_person_keypoints",
+        "grouping.person_score": "grouping.min_person_score",
+        "grouping.rules=ours": "grouping.rules=simplepose",
+        "grouping.sure_peak": "grouping.confident_peak",
+        "tracking.least_similarity": "tracking.min_similarity",
+        "tracking.lost_frames": "tracking.max_lost_frames",
+        "tracking.sure_score": "tracking.confident_score",
+        "tracking.sure_sights": "tracking.min_observations",
+        "tracking.trust": "tracking.max_lost_ratio",
+        "train.ap_pictures": "train.ap_max_images",
+        "train.keep": "train.keep_checkpoints",
+        "train.picture_steps": "train.image_log_steps",
+        "train.recompute": "train.activation_checkpointing",
+        "train.skips_in_a_row": "train.max_consecutive_skips",
+    }
+)
+
+
 def load(path: str | Path, overrides: Iterable[str] = ()) -> Settings:
     """Read a settings file; `overrides` are "key.key=value" strings (`--set`).
 
@@ -397,10 +439,37 @@ def load(path: str | Path, overrides: Iterable[str] = ()) -> Settings:
 
 
 def from_text(
-    text: str, source: str, overrides: Iterable[str] = (), unknown: Literal["refuse", "warn"] = "refuse"
+    text: str,
+    source: str,
+    overrides: Iterable[str] = (),
+    unknown: Literal["refuse", "warn"] = "refuse",
+    log_deprecated: bool = True,
 ) -> Settings:
-    """Parse settings from YAML text; arguments and errors as in `yaml_config.read`."""
-    return yaml_config.read(Settings, text, source, overrides, unknown)
+    """Parse settings from YAML text.
+
+    Args:
+        text, source, overrides, unknown: see `yaml_config.read`.
+        log_deprecated: log each name of an earlier release in the text, once per process. False for settings
+            that a checkpoint stores: the user cannot change them.
+
+    Raises:
+        ValueError: see `yaml_config.read`.
+    """
+    return yaml_config.read(Settings, text, source, overrides, unknown, DEPRECATED_NAMES, log_deprecated)
+
+
+def apply_overrides(settings: Settings, overrides: Iterable[str], source: str) -> Settings:
+    """Replace the settings that "key.key=value" strings (`--set`) state; all others are unchanged.
+
+    Args:
+        settings: the settings before.
+        overrides: the strings; the last one for a key counts.
+        source: where the settings come from, for messages.
+
+    Raises:
+        ValueError: as in `load`.
+    """
+    return yaml_config.update(settings, overrides, source, DEPRECATED_NAMES)
 
 
 def apply_preset(settings: Settings, name: str) -> Settings:

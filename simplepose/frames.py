@@ -37,7 +37,7 @@ class BadFrame:
 
     Attributes:
         number, name: see `Frame`.
-        reason: one line that says what is wrong.
+        reason: one line that states what is wrong.
     """
 
     number: int
@@ -53,12 +53,14 @@ class FrameSource(Protocol):
         total: number of frames and bad frames that it will give, or None if this is not known.
         live: whether frames arrive at their own pace; one that is not read in time is replaced by the next.
         frames_per_second: of a video or camera; None if there is no rate.
+        dropped: number of frames of a live source that newer ones replaced before they were read; else 0.
     """
 
     name: str
     total: int | None
     live: bool
     frames_per_second: float | None
+    dropped: int
 
     def __iter__(self) -> Iterator[Frame | BadFrame]:
         """Read the frames. An unreadable image is a `BadFrame`; a failure of the source is raised."""

@@ -50,7 +50,8 @@ def inverse(matrix: np.ndarray) -> np.ndarray:
 
 def apply_to_points(matrix: np.ndarray, points_xy: np.ndarray) -> np.ndarray:
     """Transform (..., 2) points to (..., 2) float64 points."""
-    return np.asarray(points_xy, np.float64) @ matrix[:, :2].T + matrix[:, 2]
+    transformed: np.ndarray = np.asarray(points_xy, np.float64) @ matrix[:, :2].T + matrix[:, 2]
+    return transformed
 
 
 def apply_to_image(

@@ -6,13 +6,18 @@ import dataclasses
 import logging
 import types
 import typing
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, Literal, TypeVar
 
 import yaml
 
+from simplepose.utils.deprecation import log_deprecated
+
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
+
+NO_ALIASES: Mapping[str, str] = MappingProxyType({})
 
 
 def read(
@@ -21,6 +26,8 @@ def read(
     source: str,
     overrides: Iterable[str] = (),
     unknown: Literal["refuse", "warn"] = "refuse",
+    aliases: Mapping[str, str] = NO_ALIASES,
+    log_aliases: bool = True,
 ) -> T:
     """Build a dataclass from YAML text; missing keys keep their defaults.
 
@@ -31,18 +38,29 @@ def read(
         source: name of the document in error messages, for example its path.
         overrides: "key.key=value" strings that override the text; values are YAML.
         unknown: "refuse" raises on an unknown key, "warn" ignores it and logs a warning.
+        aliases: old names that are accepted too, and the new name of each: dotted keys of one mapping
+            ("train.keep" and "train.keep_checkpoints"), or values ("a.key=old" and "a.key=new").
+        log_aliases: log each old name in the text, once per process; those in overrides are always logged.
 
     Raises:
         ValueError: names the source, the line, the key, and the expected and the actual value.
     """
-    node = _compose(text, source)
-    if node is None:
-        node = yaml.MappingNode("tag:yaml.org,2002:map", [])
     location = _Location(source, "", unknown)
-    for override in overrides:
-        node = _merge(node, _override_node(override), location)
-    value = _build(kind, node, location)
-    return typing.cast(T, value)
+    document = _compose(text, source) or _empty_mapping()
+    node = _Aliases(aliases, log_aliases).replace_in(document, location)
+    if isinstance(node, yaml.MappingNode):  # else _build raises
+        node = _merge(node, _compose_overrides(overrides, _Aliases(aliases), location), location)
+    return typing.cast(T, _build(kind, node, location))
+
+
+def update(settings: T, overrides: Iterable[str], source: str, aliases: Mapping[str, str] = NO_ALIASES) -> T:
+    """Replace the values of a dataclass that overrides state; all others are unchanged.
+
+    Args and Raises: see `read`.
+    """
+    location = _Location(source, "", "refuse")
+    node = _compose_overrides(overrides, _Aliases(aliases), location)
+    return typing.cast(T, _build(type(settings), node, location, settings))
 
 
 def write(settings: Any) -> str:
@@ -77,6 +95,60 @@ def _compose(text: str, source: str) -> yaml.Node | None:
         raise ValueError(f"{source}, line {line}: not valid YAML: {error}") from error
     except (yaml.YAMLError, RecursionError) as error:
         raise ValueError(f"{source}: not valid YAML: {error}") from error
+
+
+def _empty_mapping() -> yaml.MappingNode:
+    return yaml.MappingNode("tag:yaml.org,2002:map", [])
+
+
+@dataclasses.dataclass(frozen=True)
+class _Aliases:
+    """Old names and the new name of each, see `read`; and whether to log the old ones."""
+
+    names: Mapping[str, str]
+    log: bool = True
+
+    def replace_in(self, node: yaml.Node, location: _Location) -> yaml.Node:
+        """Replace the old keys and values in a mapping, and in the mappings in it."""
+        if not isinstance(node, yaml.MappingNode):
+            return node
+        given = {key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)}
+        items = [self._replace_in_item(key, value, given, location) for key, value in node.value]
+        return yaml.MappingNode(node.tag, items, node.start_mark, node.end_mark)
+
+    def _replace_in_item(
+        self, key: yaml.Node, value: yaml.Node, given: set[str], location: _Location
+    ) -> tuple[yaml.Node, yaml.Node]:
+        if not isinstance(key, yaml.ScalarNode):
+            return key, value
+        dotted_key = self._replace(location.at(key.value).key)
+        name = dotted_key.removeprefix(f"{location.key}.")
+        if name != key.value and name in given:
+            raise location.error(key, f"{key.value!r} is the old name of {name!r}; give only {name!r}")
+        if isinstance(value, yaml.ScalarNode):
+            setting = self._replace(f"{dotted_key}={value.value}")
+            value = _with_value(value, setting.removeprefix(f"{dotted_key}="))
+        elif any(old.startswith(f"{dotted_key}.") for old in self.names):
+            value = self.replace_in(value, location.at(name))
+        return _with_value(key, name), value
+
+    def _replace(self, old: str) -> str:
+        new = self.names.get(old, old)
+        if self.log and new != old:
+            log_deprecated(old, new)
+        return new
+
+
+def _with_value(node: yaml.ScalarNode, value: str) -> yaml.ScalarNode:
+    return node if node.value == value else yaml.ScalarNode(node.tag, value, node.start_mark, node.end_mark)
+
+
+def _compose_overrides(overrides: Iterable[str], aliases: _Aliases, location: _Location) -> yaml.Node:
+    """Parse overrides to one node, with the new names; a later override replaces an earlier one."""
+    node: yaml.Node = _empty_mapping()
+    for override in overrides:
+        node = _merge(node, _override_node(override), location)
+    return aliases.replace_in(node, location)
 
 
 def _override_node(override: str) -> yaml.Node:
@@ -120,9 +192,10 @@ def _merge(old: yaml.Node, new: yaml.Node, location: _Location) -> yaml.Node:
     return yaml.MappingNode(old.tag, list(items.values()), start_mark=old.start_mark)
 
 
-def _build(kind: Any, node: yaml.Node, location: _Location) -> Any:
+def _build(kind: Any, node: yaml.Node, location: _Location, base: Any = None) -> Any:
+    """Build a value; a dataclass takes the values that the node does not have from `base`, if given."""
     if dataclasses.is_dataclass(kind):
-        return _build_dataclass(kind, node, location)
+        return _build_dataclass(kind, node, location, base)
     origin, args = typing.get_origin(kind), typing.get_args(kind)
     if origin in (typing.Union, types.UnionType):
         inner = next(arg for arg in args if arg is not type(None))
@@ -136,14 +209,14 @@ def _build(kind: Any, node: yaml.Node, location: _Location) -> Any:
     return _build_scalar(kind, node, location)
 
 
-def _build_dataclass(kind: Any, node: yaml.Node, location: _Location) -> Any:
+def _build_dataclass(kind: Any, node: yaml.Node, location: _Location, base: Any) -> Any:
     if not isinstance(node, yaml.MappingNode):
         raise location.error(node, f"expected a mapping of keys to values, got {_describe(node)}")
     hints = typing.get_type_hints(kind)
-    values = {}
-    for name, (key, value) in _items(node, location).items():
+    items, values = _items(node, location), {}
+    for name, (key, value) in items.items():
         if name in hints:
-            values[name] = _build(hints[name], value, location.at(name))
+            values[name] = _build(hints[name], value, location.at(name), getattr(base, name, None))
             continue
         error = location.error(key, f"unknown key {name!r}; expected one of {', '.join(hints)}")
         if location.unknown == "refuse":
@@ -151,12 +224,14 @@ def _build_dataclass(kind: Any, node: yaml.Node, location: _Location) -> Any:
         logger.warning("%s; ignored", error)
     fields = dataclasses.fields(kind)
     required = {f.name for f in fields if f.default is f.default_factory is dataclasses.MISSING}
-    if required - set(values):
+    if base is None and required - set(values):
         raise location.error(node, f"missing keys: {', '.join(sorted(required - set(values)))}")
     try:
-        return kind(**values)
+        return kind(**values) if base is None else dataclasses.replace(base, **values)
     except ValueError as error:
-        raise location.error(node, str(error)) from error
+        message = str(error)
+        _, culprit = items.get(message.partition(":")[0], (node, node))  # "name: expected ..."
+        raise location.error(culprit, message) from error
 
 
 def _build_tuple(args: tuple[Any, ...], node: yaml.Node, location: _Location) -> tuple[Any, ...]:

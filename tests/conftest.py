@@ -6,11 +6,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from synthetic_coco import write_synthetic_coco
 
 from simplepose.cli import prepare_coco
 
 SHARED = Path(os.environ.get("SIMPLEPOSE_SHARED", Path(__file__).resolve().parents[2] / "shared"))
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip tests marked `gpu` where torch finds no GPU."""
+    if item.get_closest_marker("gpu") and not torch.cuda.is_available():
+        pytest.skip("needs a GPU")
 
 
 @pytest.fixture(scope="session", autouse=True)

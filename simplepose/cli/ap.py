@@ -36,14 +36,13 @@ def predict_coco_rows(
         The rows in COCO's result format, and the run, which may have ended early.
     """
     rows: list[dict[str, Any]] = []
-
-    def collect(result: FrameResult) -> None:
-        rows.extend(result.people.to_coco_rows(images[result.frame.number].image_id))
-
     source = ImageSource(images, SourceOptions(upright=False, readers=threads))
-    return rows, runner.run(
-        Pipeline(predictor, threads=threads), source, collect, show_progress=show_progress
-    )
+    pipeline = Pipeline(predictor, threads=threads)
+    with runner.start_run(pipeline, source, show_progress) as (results, run):
+        for result in results:
+            if isinstance(result, FrameResult):
+                rows += result.people.to_coco_rows(images[result.frame.number].image_id)
+    return rows, run
 
 
 def build_ap_metric(
@@ -54,12 +53,12 @@ def build_ap_metric(
     Args:
         annotations: COCO person keypoints json, or None.
         images: folder of its images, or None.
-        settings: `train.ap_epochs` 0 disables AP; `train.ap_pictures` limits the number of images.
+        settings: `train.ap_epochs` 0 disables AP; `train.ap_max_images` limits the number of images.
         device: device of the network.
         world: the training processes, which share the images.
 
     Returns:
-        A function from a model to its AP and AP50 on the first `train.ap_pictures` images; None if
+        A function from a model to its AP and AP50 on the first `train.ap_max_images` images; None if
         `train.ap_epochs` is 0. All processes must call it together. A second Ctrl-C in it ends the run.
 
     Raises:
@@ -73,7 +72,7 @@ def build_ap_metric(
     if not ground_truth.anns:
         raise ValueError(f"{annotations}: expected annotations to compute AP, got none")
     arguments.require_image_folder(images)
-    image_entries = ground_truth.dataset["images"][: settings.train.ap_pictures]
+    image_entries = ground_truth.dataset["images"][: settings.train.ap_max_images]
     files = [
         ImageFile(images / entry["file_name"], entry["file_name"], entry["id"]) for entry in image_entries
     ]

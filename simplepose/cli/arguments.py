@@ -15,6 +15,7 @@ import torch
 
 from simplepose.data.mixing import DatasetSource
 from simplepose.models.checkpoints import WEIGHT_SETS
+from simplepose.utils.deprecation import log_deprecated
 
 _SETTING = re.compile(r"[\w. ]+=")
 
@@ -48,6 +49,24 @@ def _repeat_set_option(words: Iterable[str]) -> Iterator[str]:
             yield "--set"
         yield word
         previous = word
+
+
+class DeprecatedOption(argparse.Action):
+    """The hidden old name of an option: stores the value under the new name, which it logs.
+
+    `dest` is the new name. Use `default=argparse.SUPPRESS` and `help=argparse.SUPPRESS`.
+    """
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: str | Sequence[Any] | None,
+        option_string: str | None = None,
+    ) -> None:
+        """Store the value."""
+        log_deprecated(option_string or "", f"--{self.dest.replace('_', '-')}")
+        setattr(namespace, self.dest, values)
 
 
 def add_device(parser: argparse.ArgumentParser) -> None:

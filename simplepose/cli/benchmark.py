@@ -123,20 +123,25 @@ def measure_throughput(
     model_input, best_rate, batches_without_speedup, batch = predictor.preprocess(image), 0.0, 0, 1
     with concurrency.forward_thread_pool(predictor.max_concurrent_forwards) as threads:
 
-        def time_forward() -> float:
+        def time_forward(batch: int) -> float:
             start = time.perf_counter()
             list(threads.map(predictor.infer, [[model_input] * batch] * predictor.max_concurrent_forwards))
             synchronize(device)
             return time.perf_counter() - start
 
         while batches_without_speedup < MAX_BATCHES_WITHOUT_SPEEDUP and batch <= max_batch:
+            failure: RuntimeError | MemoryError | None = None
             try:
-                time_forward()
-                times = [time_forward() for _ in _repeat_for(seconds)]
-            except (RuntimeError, MemoryError) as error:  # torch reports a lack of memory in several ways
-                if not isinstance(error, MemoryError) and "memory" not in str(error):
-                    raise
+                time_forward(batch)
+                times = [time_forward(batch) for _ in _repeat_for(seconds)]
+            except (RuntimeError, MemoryError) as error:
+                failure = error.with_traceback(None)  # the traceback would keep the batch in memory
+            if failure is not None:
                 torch.cuda.empty_cache()
+                if not isinstance(failure, torch.OutOfMemoryError | MemoryError):
+                    # torch's CPU allocator raises a plain RuntimeError; other errors occur with one image too
+                    time_forward(1)
+                    common.log_line(f"batch {batch} does not run: {failure}")
                 return
             rate = predictor.max_concurrent_forwards * batch / float(np.median(times))
             yield BatchRate(batch, rate)
@@ -277,7 +282,7 @@ def _json_values(
     timings: dict[str, Timing],
     rates: list[BatchRate],
 ) -> dict[str, Any]:
-    """The results as plain values for the json file."""
+    """Return the results as plain values for the json file."""
     return {
         "machine": machine,
         "device": str(args.device),

@@ -26,24 +26,29 @@ from simplepose.inference.runner import PipelineRun
 from simplepose.models import backends, run_modes
 from simplepose.models.layers import DTYPES
 from simplepose.people import People
-from simplepose.skeleton import Skeleton
 from simplepose.utils import atomic
 from simplepose.utils.file_lock import acquire_lock, locked
 from simplepose.utils.parallel import available_cores
 from simplepose.visualize import maps
 from simplepose.visualize.drawing import draw_people
 
+DEFAULT_MODEL = "imhn_mobile"
+
 # Threads of each parallel pipeline stage other than the network.
 THREADS_PER_STAGE = max(1, min(4, available_cores() // 4))
 
+COLOR_MODES = ("person", "limb")
 
-def add_model_options(parser: arguments.Parser, required: bool = False) -> None:
-    """Add the options that select a network and how it runs; `required`: `--model` has no default."""
+
+def add_model_options(parser: arguments.Parser) -> None:
+    """Add the options that select a network and how it runs."""
     add = parser.add_argument
-    default = None if required else "imhn_mobile"
-    help_text = "name of a released model, or path of a checkpoint"
-    help_text += "" if required else f" (default: {default})"
-    add("--model", required=required, default=default, metavar="NAME_OR_PATH", help=help_text)
+    add(
+        "--model",
+        default=DEFAULT_MODEL,
+        metavar="NAME_OR_PATH",
+        help=f"name of a released model, or path of a checkpoint (default: {DEFAULT_MODEL})",
+    )
     arguments.add_weights(parser)
     arguments.add_device(parser)
     add(
@@ -122,10 +127,18 @@ def add_output_options(parser: argparse.ArgumentParser) -> None:
     )
     add("--draw", action=argparse.BooleanOptionalAction, default=True, help="draw the detected people")
     add(
-        "--colours",
-        choices=("person", "limb"),
+        "--colors",
+        choices=COLOR_MODES,
         default="person",
         help="one color per person or per limb (default: person)",
+    )
+    add(
+        "--colours",
+        dest="colors",
+        action=arguments.DeprecatedOption,
+        choices=COLOR_MODES,
+        default=argparse.SUPPRESS,
+        help=argparse.SUPPRESS,
     )
     add(
         "--heatmaps",
@@ -159,19 +172,15 @@ def lock_output_folder(folder: Path, rank: int | None = None) -> Iterator[None]:
         yield
 
 
-def build_painter(args: argparse.Namespace, skeleton: Skeleton, stride: float) -> DrawFunction | None:
+def build_painter(args: argparse.Namespace, predictor: Predictor) -> DrawFunction | None:
     """Build the drawing stage that the options select; None with `--no-draw`.
 
-    Args:
-        args: the parsed options.
-        skeleton: of the network.
-        stride: input pixels per map cell.
-
     Raises:
-        ValueError: the skeleton has no map of the name in `--heatmaps`.
+        ValueError: the predictor's skeleton has no map of the name in `--heatmaps`.
     """
     if not args.draw:
         return None
+    skeleton, stride = predictor.skeleton, predictor.settings.targets.stride
     if args.heatmaps:
         maps.map_channels(args.heatmaps, skeleton)
 
@@ -180,7 +189,7 @@ def build_painter(args: argparse.Namespace, skeleton: Skeleton, stride: float) -
         if output is not None:
             heatmap = maps.select_map(output.values, args.heatmaps, skeleton)
             image = maps.overlay(image, heatmap, stride, output.to_image)
-        return draw_people(image, people, skeleton, args.colours)
+        return draw_people(image, people, skeleton, args.colors)
 
     return paint
 

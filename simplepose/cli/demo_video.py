@@ -24,6 +24,7 @@ from simplepose.sources import SourceOptions, open_source
 from simplepose.tracking import Tracker
 from simplepose.utils import malloc
 from simplepose.utils.signals import GracefulShutdown
+from simplepose.writers.base import ResultWriter
 from simplepose.writers.drawn_video import VideoWriter
 from simplepose.writers.naming import video_path
 
@@ -145,23 +146,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     malloc.tune_malloc()
     common.silence_opencv()
     predictor = common.load_predictor(args)
-    paint = common.build_painter(args, predictor.skeleton, predictor.settings.targets.stride)
+    draw = common.build_painter(args, predictor)
     source = open_source(args.source, _source_options(args), common.log_line)
     try:
         tracker = Tracker(predictor.skeleton, predictor.settings.tracking)
         track = build_track(tracker, source) if args.track else None
-        pipeline = Pipeline(predictor, track, paint, args.heatmaps is not None, common.THREADS_PER_STAGE)
-        run, codec = _run(args, predictor, pipeline, source)
+        pipeline = Pipeline(predictor, track, draw, args.heatmaps is not None, common.THREADS_PER_STAGE)
+        run, codec = process_video(args, predictor, pipeline, source)
     finally:
         source.close()
     video_note = f"; video codec: {codec}" if codec else ""
     return common.report_run(args, run, f"results are in {args.output}{video_note}", run.bad)
 
 
-def _run(
+def process_video(
     args: argparse.Namespace, predictor: Predictor, pipeline: Pipeline, source: FrameSource
 ) -> tuple[PipelineRun, str | None]:
-    """Run the pipeline; returns the run and the codec of the drawn video."""
+    """Find the people in a source, and write results and a drawn video.
+
+    Returns:
+        The run, and the codec of the drawn video or None.
+    """
     with contextlib.ExitStack() as stack:
         shutdown = stack.enter_context(GracefulShutdown())
         stack.enter_context(common.lock_output_folder(args.output))
@@ -169,23 +174,33 @@ def _run(
         records = stack.enter_context(writers.open_writers(args.format, args.output, predictor.skeleton))
         window = stack.enter_context(Window(source.name)) if args.show else None
         stack.callback(shutdown.defer)
-
-        def write(result: FrameResult) -> None:
-            records.write(result.frame, result.people)
-            if video is not None and result.visualization is not None:
-                video.write(result.visualization, result.frame.seconds if source.live else None)
-            if window is not None:
-                window.show(result.frame.image if result.visualization is None else result.visualization)
-
-        def skip(bad: BadFrame) -> None:
-            records.skip(bad)
-            if video is not None and not source.live:
-                video.write_missing()
-
-        run = runner.run(pipeline, source, shutdown.uninterrupted(write), shutdown.uninterrupted(skip))
+        with runner.start_run(pipeline, source) as (results, run):
+            for result in results:
+                with shutdown.uninterrupted():
+                    _write_result(result, source.live, records, video, window)
         if run.failure is not None and not run.frames + run.bad:
             records.close(keep=False)  # no frame was read: keep the results of an earlier run
         return run, video.codec if video is not None else None
+
+
+def _write_result(
+    result: FrameResult | BadFrame,
+    live: bool,
+    records: ResultWriter,
+    video: VideoWriter | None,
+    window: Window | None,
+) -> None:
+    """Write and show the result of one frame. A live source's frames have their own times in the video."""
+    if isinstance(result, BadFrame):
+        records.skip(result)
+        if video is not None and not live:
+            video.write_missing()
+        return
+    records.write(result.frame, result.people)
+    if video is not None and result.visualization is not None:
+        video.write(result.visualization, result.frame.seconds if live else None)
+    if window is not None:
+        window.show(result.frame.image if result.visualization is None else result.visualization)
 
 
 def _open_video(args: argparse.Namespace, source: FrameSource) -> VideoWriter:

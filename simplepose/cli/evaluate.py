@@ -50,7 +50,7 @@ def build_parser() -> arguments.Parser:
         default="simplepose",
         help="name of the method in the file for the COCO server (default: simplepose)",
     )
-    common.add_model_options(parser, required=True)
+    common.add_model_options(parser)
     return parser
 
 

@@ -6,9 +6,12 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from simplepose.cli import arguments
 from simplepose.training import loggers
 from simplepose.training.run_dir import JOURNAL_NAME
 from simplepose.visualize import plots
+
+X_AXES = ("epoch", "step")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -22,7 +25,15 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="FILE.png",
         help="image to write (default: curves.png in the first run folder)",
     )
-    add("--along", choices=["epoch", "step"], default="epoch", help="horizontal axis (default: epoch)")
+    add("--x-axis", choices=X_AXES, default="epoch", help="horizontal axis (default: epoch)")
+    add(
+        "--along",
+        dest="x_axis",
+        action=arguments.DeprecatedOption,
+        choices=X_AXES,
+        default=argparse.SUPPRESS,
+        help=argparse.SUPPRESS,
+    )
     return parser
 
 
@@ -37,6 +48,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not runs[name]:
             raise ValueError(f"{folder / JOURNAL_NAME} has no training step yet; wait for its first line")
     output = args.output or args.runs[0] / "curves.png"
-    plots.write_runs(runs, output, args.along)
+    plots.write_runs(runs, output, args.x_axis)
     print(f"wrote {output}")
     return 0

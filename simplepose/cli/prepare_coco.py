@@ -102,7 +102,7 @@ def _file_rows(file: SampleFile) -> dict[str, str]:
 
 
 def _count_rows(name: str, issues: Sequence[Issue]) -> dict[str, str]:
-    """A row with the number of issues, and one for each kind."""
+    """List the number of issues, and of each kind, as rows."""
     kinds = Counter(issue.kind for issue in issues)
     return {name: f"{len(issues):,}", **{f"  {kind}": f"{count:,}" for kind, count in kinds.most_common()}}
 
@@ -123,7 +123,7 @@ def _annotation_rows(annotations: list[AnnotatedImage] | None) -> dict[str, str]
 
 
 def _sample_count(image: AnnotatedImage) -> int:
-    """Number of samples of an image; 0 if its annotations are unusable."""
+    """Count the samples of an image; 0 if its annotations are unusable."""
     try:
         return len(parse_persons(image, len(COCO.annotated)).main_persons)
     except UnusableImageError:
@@ -141,7 +141,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if args.check is not None:
         return check_file(args)
-    missing = [f"--{name}" for name in ("annotations", "images", "output") if getattr(args, name) is None]
+    missing = [f"--{name}" for name in ("annotations", "images", "output") if vars(args)[name] is None]
     if missing:
         parser.error(f"expected {', '.join(missing)}, or --check")
     for folder in args.images:

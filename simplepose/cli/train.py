@@ -25,7 +25,7 @@ from simplepose.models.imhn import IMHN
 from simplepose.models.transfer import transfer
 from simplepose.skeleton import Skeleton
 from simplepose.training import checkpointing
-from simplepose.training.loggers import Journal, TensorBoardLogger, TrainingReporter
+from simplepose.training.loggers import JournalSink, MetricLogger, Sink, TensorBoardSink, TerminalSink
 from simplepose.training.loop import Validation, train
 from simplepose.training.run_dir import RunFolder
 from simplepose.training.trainer import Trainer
@@ -129,7 +129,7 @@ def _run(
     data_parallel: bool,
     stack: contextlib.ExitStack,
 ) -> int:
-    """Train; `stack` closes the run folder and the reporter."""
+    """Train; `stack` closes the run folder and the metric logger."""
     logging.basicConfig(level=logging.INFO if world.is_main else logging.WARNING, format="%(message)s")
     settings = config.load(args.config, args.set)
     body = skeleton.load(settings.skeleton)
@@ -152,9 +152,9 @@ def _run(
     if newest is not None:
         with world.raise_on_all_ranks():
             _resume(trainer, newest)
-    reporter = _build_reporter(folder, trainer, settings, body, device)
-    stack.callback(reporter.close)
-    finished = train(trainer, samples, folder, reporter, validation)
+    metric_logger = _build_metric_logger(folder, trainer, settings, body, device)
+    stack.callback(metric_logger.close)
+    finished = train(trainer, samples, folder, metric_logger, validation)
     _report_damage(world, [part for part in (samples, validation_samples) if part is not None])
     return _finish(folder, trainer, finished)
 
@@ -180,24 +180,24 @@ def _build_model(settings: Settings, body: Skeleton, init_from: str | None) -> M
 def _resume(trainer: Trainer, path: Path) -> None:
     """Load a checkpoint; raises ValueError if it has other settings or another skeleton."""
     values = checkpoints.load_training_checkpoint(path)
-    checkpointing.check_resumable(config.from_text(values["settings"], str(path)), trainer.model.settings)
+    settings = config.from_text(values["settings"], str(path), log_deprecated=False)
+    checkpointing.check_resumable(settings, trainer.model.settings)
     checkpointing.check_skeleton(Skeleton.from_yaml(values["skeleton"], str(path)), trainer.model.skeleton)
     trainer.load_state(values, str(path))
 
 
-def _build_reporter(
+def _build_metric_logger(
     folder: RunFolder | None, trainer: Trainer, settings: Settings, body: Skeleton, device: torch.device
-) -> TrainingReporter:
-    """Build the reporter of the run; without a folder it writes nothing."""
+) -> MetricLogger:
+    """Build the metric logger of the run; without a folder it logs nothing."""
     if folder is None:
-        return TrainingReporter(settings.train, device, None)
+        return MetricLogger(settings.train.epochs, device)
     folder.write_settings(settings)
     environment.append_start(folder.environment, environment.describe(simplepose.__version__))
     step = trainer.progress.step
-    tensorboard = TensorBoardLogger(folder.tensorboard, step, required=settings.train.picture_steps > 0)
-    return TrainingReporter(
-        settings.train, device, Journal(folder.journal, step), tensorboard, build_map_drawer(settings, body)
-    )
+    tensorboard = TensorBoardSink(folder.tensorboard, step, required=settings.train.image_log_steps > 0)
+    sinks: list[Sink] = [JournalSink(folder.journal, step), tensorboard, TerminalSink()]
+    return MetricLogger(settings.train.epochs, device, sinks, build_map_drawer(settings, body))
 
 
 def _report_damage(world: World, datasets: Sequence[TrainingSamples]) -> None:

@@ -1,0 +1,1 @@
+"""Training data: COCO annotations -> an HDF5 file -> augmented batches."""

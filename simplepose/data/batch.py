@@ -37,7 +37,7 @@ def collate(samples: Sequence[Sample]) -> Batch:
 
 
 def fixed_size_arrays(sample: Sample) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The arrays of a sample except its joints, in the order of `Batch`."""
+    """Return the arrays of a sample except its joints, in the order of `Batch`."""
     return sample.image, sample.mask_miss, sample.person_mask
 
 

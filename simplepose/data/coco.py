@@ -57,7 +57,8 @@ def _encode_rle(annotation: dict[str, Any], height: int, width: int) -> dict[str
             return _validate_rle(segmentation, height, width)
         polygons = [_parse_polygon(polygon) for polygon in segmentation or [] if len(polygon) >= 6]
         shapes = polygons or np.array([annotation["bbox"]], np.float64)
-        return coco_mask.merge(coco_mask.frPyObjects(shapes, height, width))
+        rle: dict[str, Any] = coco_mask.merge(coco_mask.frPyObjects(shapes, height, width))
+        return rle
     except ValueError:
         raise
     except Exception as error:  # pycocotools raises bare Exceptions on malformed input
@@ -68,7 +69,8 @@ def _parse_polygon(polygon: Sequence[float]) -> list[float]:
     values = np.asarray(polygon, np.float64)
     if values.ndim != 1 or len(values) % 2 or not (np.abs(values) <= MAX_COORDINATE_PX).all():
         raise ValueError(f"expected a polygon of finite x, y, x, y, ... within {MAX_COORDINATE_PX:,} pixels")
-    return values.tolist()
+    coordinates: list[float] = values.tolist()
+    return coordinates
 
 
 def _validate_rle(segmentation: dict[str, Any], height: int, width: int) -> dict[str, Any]:
@@ -80,7 +82,8 @@ def _validate_rle(segmentation: dict[str, Any], height: int, width: int) -> dict
     lengths = counts if isinstance(counts, list) else _decode_counts(counts)
     if min(lengths, default=0) < 0 or sum(lengths) != height * width:
         raise ValueError(f"expected run lengths of {height} x {width} pixels, got {sum(lengths)} pixels")
-    return coco_mask.frPyObjects({"size": [height, width], "counts": lengths}, height, width)
+    rle: dict[str, Any] = coco_mask.frPyObjects({"size": [height, width], "counts": lengths}, height, width)
+    return rle
 
 
 def _decode_counts(counts: str | bytes) -> list[int]:
@@ -154,7 +157,8 @@ class PersonAnnotations:
     @cached_property
     def labeled_counts(self) -> np.ndarray:
         """(P,) int64: number of labeled keypoints of each annotation; 0 for a crowd region."""
-        return (self.keypoints[..., 2] > 0).sum(1) * ~self.crowd
+        counts: np.ndarray = (self.keypoints[..., 2] > 0).sum(1) * ~self.crowd
+        return counts
 
     @cached_property
     def main_persons(self) -> list[int]:
@@ -337,7 +341,7 @@ def _parse_image(image: dict[str, Any], persons: list[dict[str, Any]]) -> Annota
 
 
 def _box_area(person: dict[str, Any]) -> float:
-    """The area of the box, for an annotation without an area."""
+    """Compute the area of the box, for an annotation without an area."""
     return float(person["bbox"][2]) * float(person["bbox"][3])
 
 
@@ -356,5 +360,5 @@ def _repair(image: AnnotatedImage, keypoints: np.ndarray, boxes_xywh: np.ndarray
 
 
 def malformed_annotations(image: AnnotatedImage, detail: object) -> UnusableImageError:
-    """The error for an image with malformed annotations."""
+    """Build the error for an image with malformed annotations."""
     return UnusableImageError("annotations malformed", f"of {image.file_name}: {detail}")

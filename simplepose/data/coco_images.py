@@ -94,8 +94,10 @@ def _read_image(image: AnnotatedImage, folders: Sequence[Path]) -> tuple[bytes, 
     path = _find_file(image.file_name, folders)
     try:
         encoded = path.read_bytes()
-    except (OSError, ValueError) as error:  # ValueError: the name is not a valid file name
-        raise UnusableImageError("image missing", f"{path} ({getattr(error, 'strerror', error)})") from error
+    except OSError as error:
+        raise UnusableImageError("image missing", f"{path} ({error.strerror})") from error
+    except ValueError as error:  # the name is not a valid file name
+        raise UnusableImageError("image missing", f"{path} ({error})") from error
     try:
         pixels = decode_image(encoded)
     except UnusableImageError as error:
@@ -110,6 +112,6 @@ def _read_image(image: AnnotatedImage, folders: Sequence[Path]) -> tuple[bytes, 
 
 
 def _find_file(file_name: str, folders: Sequence[Path]) -> Path:
-    """The first existing file of that name; its path in the last folder if none exists."""
+    """Find the first existing file of that name; its path in the last folder if none exists."""
     paths = [folder / file_name for folder in folders]
     return next((path for path in paths[:-1] if path.is_file()), paths[-1])

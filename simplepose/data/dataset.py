@@ -192,7 +192,7 @@ def _open_file(path: Path, settings: Settings, skeleton: Skeleton) -> SampleFile
 
 
 def _select_samples(file: SampleFile, settings: AugmentSettings) -> np.ndarray:
-    """Indices of the samples to use: all if framing is by person, one of each image if it is by image."""
+    """Return the indices of the samples to use: all, or one of each image if framing is by image."""
     if settings.framing == "person":
         return np.arange(len(file))
     return np.unique(file.sample_image_rows, return_index=True)[1]

@@ -82,7 +82,7 @@ class SharedBatchBuffer:
         )
 
     def _views(self, slot: BatchSlot) -> list[Tensor]:
-        """Views of a batch in shared memory; they exclude its joints."""
+        """Return views of a batch in shared memory; they exclude its joints."""
         return [buffer[slot.worker, slot.slot, : len(slot.joints)] for buffer in self._buffers]
 
 
@@ -159,7 +159,7 @@ def copy_pinned(tensor: Tensor) -> Tensor:
 
 
 def _worker_context() -> BaseContext:
-    """A multiprocessing context that does not fork this process.
+    """Choose a multiprocessing context that does not fork this process.
 
     A forked process inherits the locks that this process's threads (of PyTorch, OpenCV, OpenVINO, NCCL) hold
     at that moment, but not the threads that would release them, so it can wait forever.

@@ -51,7 +51,7 @@ class DatasetMixture:
         return sum(self._epoch_counts)
 
     def locate(self, epoch: int, position: int) -> tuple[int, int]:
-        """The file of an epoch's sample, and the index of the sample in that file."""
+        """Return the file of an epoch's sample, and the index of the sample in that file."""
         file, start = 0, 0
         while position >= start + self._epoch_counts[file]:
             start += self._epoch_counts[file]
@@ -63,7 +63,7 @@ class DatasetMixture:
         return file, int(self._order[position])
 
     def _compute_order(self, epoch: int) -> np.ndarray:
-        """The index in its file of each sample of an epoch."""
+        """Return the index in its file of each sample of an epoch."""
         return np.concatenate([self._file_order(file, epoch) for file in range(len(self._counts))])
 
     def _file_order(self, file: int, epoch: int) -> np.ndarray:

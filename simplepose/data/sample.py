@@ -1,4 +1,4 @@
-"""A training sample, and the geometry that brings an image and its joints into it."""
+"""A training sample, and the transform from an image and its joints to it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Sample:
 def placement_matrix(
     center_xy: tuple[float, float], degrees: float, scale: float, flip: bool, target_xy: tuple[float, float]
 ) -> np.ndarray:
-    """The (2, 3) float64 matrix that maps `center_xy` of an image to `target_xy` of the sample."""
+    """Return the (2, 3) float64 matrix that maps `center_xy` of an image to `target_xy` of the sample."""
     return geometry.compose(
         geometry.translation(-center_xy[0], -center_xy[1]),
         geometry.rotation(degrees),

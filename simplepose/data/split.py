@@ -9,7 +9,7 @@ FIRST_PREFIX = "first:"
 
 
 def held_out_ids(split: str, image_ids: Sequence[int]) -> set[int]:
-    """The ids of the images that a split holds out.
+    """Return the ids of the images that a split holds out.
 
     Args:
         split: `first:100` for the first 100 images of the json, or the path of a text file with image ids,

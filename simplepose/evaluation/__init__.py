@@ -1,0 +1,1 @@
+"""Evaluation: COCO AP, and the tracking metrics MOTA and IDF1."""

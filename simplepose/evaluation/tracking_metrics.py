@@ -33,8 +33,7 @@ class FrameMatch:
                 f"expected similarity of shape {len(self.truth), len(self.found)}, "
                 f"got {self.similarity.shape}"
             )
-        for name in ("truth", "found"):
-            ids = getattr(self, name)
+        for name, ids in (("truth", self.truth), ("found", self.found)):
             if len(set(ids.tolist())) < len(ids):
                 raise ValueError(f"expected unique ids in a frame, got {name} {ids.tolist()}")
 
@@ -107,7 +106,7 @@ def oks(
 
     Args:
         truth: (G, J, 3) x, y, v; keypoints with v = 0 are ignored. A person without other keypoints has
-            similarity 0 to everyone.
+            similarity 0 to all people.
         areas: (G,) area of each true person in pixels squared.
         found_xy: (P, J, 2).
         found: (P, J) bool.
@@ -119,8 +118,9 @@ def oks(
     labeled = truth[:, None, :, 2] > 0
     squared_distances = ((truth[:, None, :, :2].astype(np.float64) - found_xy[None]) ** 2).sum(3)
     scales = 2 * (2 * np.asarray(sigmas)) ** 2 * np.maximum(areas, 1e-9)[:, None, None]
-    similarity = np.where(labeled & found[None], np.exp(-squared_distances / scales), 0).sum(2)
-    return similarity / np.maximum(labeled.sum(2), 1)
+    total = np.where(labeled & found[None], np.exp(-squared_distances / scales), 0).sum(2)
+    similarity: np.ndarray = total / np.maximum(labeled.sum(2), 1)
+    return similarity
 
 
 def _match(frame: FrameMatch, allowed: np.ndarray, previous: dict[int, int]) -> list[tuple[int, int]]:

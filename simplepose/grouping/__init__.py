@@ -50,7 +50,7 @@ def group(maps: np.ndarray | torch.Tensor, skeleton: Skeleton, settings: Setting
     """
     _check(maps, skeleton)
     if _is_tensor(maps):
-        if maps.device.type != "cpu" and settings.rules == "ours":
+        if maps.device.type != "cpu" and settings.rules == "simplepose":
             from simplepose.grouping import torch_ops
 
             keypoints, scores = torch_ops.group(maps.detach(), skeleton, settings)

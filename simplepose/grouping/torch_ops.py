@@ -29,7 +29,7 @@ _NEIGHBORHOOD = [
 
 @torch.no_grad()
 def group(maps: Tensor, skeleton: Skeleton, settings: GroupingSettings) -> tuple[np.ndarray, np.ndarray]:
-    """Find people in maps on any device, with this project's rules (`rules="ours"`).
+    """Find people in maps on any device, with this project's rules (`rules="simplepose"`).
 
     Args:
         maps: (C, h, w) float32, float16 or bfloat16; channels as in `simplepose.grouping.group`.
@@ -143,8 +143,10 @@ def _select_candidates(
     start, stop = peaks[first_from + i], peaks[first_to + j]
     length = (stop - start)[:, :2].square().sum(1).sqrt()
     # Tensors instead of numbers: for a number, a GPU may multiply by the inverse instead of dividing.
-    half_height, sure_peak = (torch.full_like(length, n) for n in (0.5 * height, settings.sure_peak))
-    confidence = (torch.minimum(start[:, 2], stop[:, 2]) / sure_peak).clamp(max=1)
+    half_height, confident_peak = (
+        torch.full_like(length, n) for n in (0.5 * height, settings.confident_peak)
+    )
+    confidence = (torch.minimum(start[:, 2], stop[:, 2]) / confident_peak).clamp(max=1)
     penalty = (half_height / length - 1).clamp(max=0)
     selected = ((length > 0) & (confidence + penalty > 0)).nonzero()[:, 0]
     fields = (torch.stack([limb, i, j], 1), start, stop, length, confidence, penalty)

@@ -1,0 +1,1 @@
+"""Inference: frames -> maps -> people."""

@@ -39,8 +39,8 @@ def forward_thread_pool(count: int) -> ThreadPoolExecutor:
 def limit_torch_threads(parts: int) -> Callable[[], None]:
     """Return a thread initializer that limits torch to one of `parts` equal parts of the caller's cores.
 
-    torch has a number of cores for each thread, and a default that a thread gets when it first asks. Setting
-    the first also sets the default. The default is therefore restored from a thread that ends at once.
+    torch has a number of cores for each thread, and a default that a thread gets when it first uses torch.
+    Setting the first also sets the default. The default is therefore restored from a short-lived thread.
     """
     cores = torch.get_num_threads()
 

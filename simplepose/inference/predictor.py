@@ -214,7 +214,7 @@ def _load_model(
         raise ValueError(f"settings: expected a list, for example [{overrides!r}], got {overrides!r}")
     model = checkpoints.load(path, device, weights)
     with_preset = config.apply_preset(model.settings, preset)
-    settings = config.from_text(config.to_text(with_preset), str(path), overrides)
+    settings = config.apply_overrides(with_preset, overrides, str(path))
     sections = [section.name for section in fields(settings) if section.name not in OVERRIDABLE_SECTIONS]
     changed = [name for name in sections if getattr(settings, name) != getattr(model.settings, name)]
     if changed:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -81,50 +81,61 @@ class PipelineRun:
         return "; ".join(parts)
 
 
-def run(
-    pipeline: Pipeline,
-    source: FrameSource,
-    on_result: Callable[[FrameResult], None],
-    on_bad_frame: Callable[[BadFrame], None] | None = None,
-    show_progress: bool = True,
-) -> PipelineRun:
-    """Run a pipeline over a source, with a progress bar on stderr.
+@contextlib.contextmanager
+def start_run(
+    pipeline: Pipeline, source: FrameSource, show_progress: bool = True
+) -> Iterator[tuple[Iterator[FrameResult | BadFrame], PipelineRun]]:
+    """Run a pipeline over a source within a `with` block, with a progress bar on stderr.
+
+        with start_run(pipeline, source) as (results, run):
+            for result in results:
+                ...
+        print(run)
+
+    Ctrl-C and any other exception of the source, the pipeline or the block end the block; then `run` is
+    partial, see `PipelineRun.failure`. A frame that could not be read, or on which a stage failed, is a
+    `BadFrame` and is also logged on stderr.
 
     Args:
         pipeline: finds the people.
         source: gives the frames.
-        on_result: called with the result of each frame, in order.
-        on_bad_frame: called with each frame that could not be read, or on which a stage failed. These frames
-            are also logged on stderr.
         show_progress: whether to show the progress bar.
 
-    Returns:
-        The run, also if the source, the pipeline or a callback raised: see `PipelineRun.failure`.
+    Yields:
+        The result of each frame, in order, and the run, which is complete after the block.
     """
     unit = "images" if source.frames_per_second is None and not source.live else "frames"
-    outcome = PipelineRun(unit, pipeline.timings)
+    run = PipelineRun(unit, pipeline.timings)
     start = time.monotonic()
     try:
-        with contextlib.closing(pipeline.run(source)) as results:
-            for result in tqdm(
+        with (
+            contextlib.closing(pipeline.run(source)) as results,
+            tqdm(
                 results, total=source.total, unit=f" {unit}", disable=not show_progress, smoothing=0.05
-            ):
-                if isinstance(result, BadFrame):
-                    tqdm.write(f"skipped {describe_bad_frame(result)}", file=sys.stderr)
-                    outcome.add_bad_frame(result)
-                    if on_bad_frame is not None:
-                        on_bad_frame(result)
-                    continue
-                on_result(result)
-                outcome.frames += 1
-                outcome.people += len(result.people)
+            ) as progress,
+        ):
+            yield _count_results(progress, run), run
     except KeyboardInterrupt:
-        outcome.interrupted = True
+        run.interrupted = True
     except Exception as failure:  # one frame must not cost hours of results; the caller raises it later
-        outcome.failure = failure
-    outcome.seconds = time.monotonic() - start
-    outcome.dropped = getattr(source, "dropped", 0)
-    return outcome
+        run.failure = failure
+    run.seconds = time.monotonic() - start
+    run.dropped = source.dropped
+
+
+def _count_results(
+    results: Iterable[FrameResult | BadFrame], run: PipelineRun
+) -> Iterator[FrameResult | BadFrame]:
+    """Count the results in the run; a frame counts when the caller is done with it. Logs bad frames."""
+    for result in results:
+        if isinstance(result, BadFrame):
+            tqdm.write(f"skipped {describe_bad_frame(result)}", file=sys.stderr)
+            run.add_bad_frame(result)
+            yield result
+        else:
+            yield result
+            run.frames += 1
+            run.people += len(result.people)
 
 
 def format_count(count: int, noun: str) -> str:

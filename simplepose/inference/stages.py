@@ -71,7 +71,7 @@ T = TypeVar("T")
 MAX_WAIT_S = 0.5
 
 
-class Closed(Exception):
+class ChannelClosedError(Exception):
     """A channel is finished and empty, or it was canceled."""
 
 
@@ -90,11 +90,11 @@ class Channel(Generic[T]):
         """Add an item.
 
         Raises:
-            Closed: the channel was canceled.
+            ChannelClosedError: the channel was canceled.
         """
         with self._changed:
             if self._canceled:
-                raise Closed
+                raise ChannelClosedError
             self._add(item)
             self._changed.notify_all()
 
@@ -102,7 +102,7 @@ class Channel(Generic[T]):
         """Wait for the next item and return it.
 
         Raises:
-            Closed: no more items will come.
+            ChannelClosedError: no more items will come.
         """
         with self._changed:
             self._wait()
@@ -112,7 +112,7 @@ class Channel(Generic[T]):
         """Wait for the next item; return it with the waiting items of the same key, at most `max_items`.
 
         Raises:
-            Closed: no more items will come.
+            ChannelClosedError: no more items will come.
         """
         with self._changed:
             self._wait()
@@ -129,7 +129,7 @@ class Channel(Generic[T]):
             self._changed.notify_all()
 
     def cancel(self) -> None:
-        """Drop all waiting items and raise Closed in all threads that put or get."""
+        """Drop all waiting items and raise ChannelClosedError in all threads that put or get."""
         with self._changed:
             self._finished = self._canceled = True
             self._waiting.clear()
@@ -138,7 +138,7 @@ class Channel(Generic[T]):
     def _wait(self) -> None:
         while not self._ready():
             if self._finished:
-                raise Closed
+                raise ChannelClosedError
             self._changed.wait(MAX_WAIT_S)
 
     def _add(self, item: T) -> None:
@@ -268,7 +268,7 @@ class StagePipeline(Generic[ItemT]):
             while True:
                 yield self._channels[-1].get()
                 self._permits.put(None)
-        except Closed:
+        except ChannelClosedError:
             return
 
     def stop(self) -> None:
@@ -292,7 +292,7 @@ class StagePipeline(Generic[ItemT]):
                 item = next(self._items)
                 self._timings["read"].add(time.perf_counter() - start)
                 inbox.put(item)
-        except (Closed, StopIteration):
+        except (ChannelClosedError, StopIteration):
             pass
         except Exception as failure:  # raised by the caller after all earlier items
             self.failure = failure
@@ -310,7 +310,7 @@ class StagePipeline(Generic[ItemT]):
                 self._process(stage, [item for item in items if not item.failed])
                 for item in items:
                     outbox.put(item)
-        except Closed:
+        except ChannelClosedError:
             pass
         finally:
             if running.decrement() == 0:

@@ -273,7 +273,8 @@ def _build_model(settings_yaml: str, skeleton_yaml: str, state: Mapping[str, Ten
     """Build a model from its file's settings and skeleton; unknown settings are ignored with a warning."""
     if not (isinstance(settings_yaml, str) and isinstance(skeleton_yaml, str)):
         raise ValueError(f"{path}: expected settings and skeleton as YAML text, got other values")
-    settings = config.from_text(settings_yaml, f"{path} (settings)", unknown="warn")
+    source = f"{path} (settings)"
+    settings = config.from_text(settings_yaml, source, unknown="warn", log_deprecated=False)
     skeleton = Skeleton.from_yaml(skeleton_yaml, f"{path} (skeleton)")
     network = _build_uninitialized(settings.model, skeleton.channels)
     load_state_strictly(network, state, str(path))

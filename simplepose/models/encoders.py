@@ -69,7 +69,7 @@ class InvertedResidual(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, inputs, H, W) -> (N, outputs, H / stride, W / stride)."""
         hidden = x if self.expand is None else functional.relu6(self.expand(x), inplace=True)
-        out = self.project(functional.relu6(self.depthwise(hidden), inplace=True))
+        out: Tensor = self.project(functional.relu6(self.depthwise(hidden), inplace=True))
         return out + x if self.shortcut else out
 
 

@@ -112,6 +112,7 @@ class LeakyReLULayer(nn.Module):
         self.linear = linear
 
     def forward(self, x: Tensor) -> Tensor:
+        """(N, inputs, H, W) -> (N, outputs, H', W')."""
         return functional.leaky_relu_(self.linear(x), NEGATIVE_SLOPE)
 
 
@@ -126,6 +127,7 @@ class FoldedResidual(nn.Module):
         self.skip = nn.Identity() if isinstance(plain.skip, nn.Identity) else _build_folded(plain.skip)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(N, inputs, H, W) -> (N, outputs, H, W)."""
         return functional.leaky_relu_(self.bottleneck(x).add_(self.skip(x)), NEGATIVE_SLOPE)
 
 
@@ -182,7 +184,8 @@ class FoldedLevel(nn.Module):
         low = encoded[1:] if self.down is None else [self.down(functional.max_pool2d(x, 2, ceil_mode=True))]
         innermost = not isinstance(self.below, FoldedLevel)
         upsampled = self.enlarge(self.back(self.below(low[0] if innermost else low)))
-        return self.merge(crop_like(upsampled, x) if innermost else upsampled).add_(self.up(x))
+        merged: Tensor = self.merge(crop_like(upsampled, x) if innermost else upsampled)
+        return merged.add_(self.up(x))
 
 
 class FusedIMHN(nn.Module):
@@ -217,7 +220,8 @@ class FusedIMHN(nn.Module):
             cache = merge(feature)
             x = x.add_(cache)
             feature = head(hourglass([x]).add_(cache))
-        return self.maps(feature)
+        maps: Tensor = self.maps(feature)
+        return maps
 
 
 def fuse(

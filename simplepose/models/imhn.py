@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from simplepose.config import ModelSettings
 from simplepose.models.encoders import MobileNetV2
-from simplepose.models.layers import ConvBlock, Residual, SqueezeExcitation
+from simplepose.models.layers import ConvBlock, Residual, SqueezeExcitation, run_checkpointed
 from simplepose.skeleton import COCO
 
 DEPTH = 4
@@ -121,6 +121,7 @@ class Head(nn.Module):
         self.maps = nn.Conv2d(head_width, channels, 1)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the feature map and the output maps, both of the input's height and width."""
         feature = self.squeeze(self.conv2(self.conv1(x)))
         return feature, self.maps(feature)
 
@@ -135,7 +136,8 @@ class Merge(nn.Module):
 
     def forward(self, feature: Tensor, maps: Tensor) -> Tensor:
         """(N, head_width, h, w), (N, channels, h, w) -> (N, width, h, w)."""
-        return self.maps(maps) + self.features(feature)
+        merged: Tensor = self.maps(maps) + self.features(feature)
+        return merged
 
 
 class IMHN(nn.Module):
@@ -145,6 +147,10 @@ class IMHN(nn.Module):
         channels: number of maps at each scale; 50 for the COCO skeleton.
         stacks, stem_width, width, growth, head_width, reduction, dilations: see `config.ModelSettings`.
         scales, encoder, encoder_multiplier: see `config.ModelSettings`.
+
+    Attributes:
+        activation_checkpointing: whether the stem, each hourglass and each head store only their inputs until
+            the backward pass, which then takes longer; False at first.
     """
 
     def __init__(
@@ -162,6 +168,7 @@ class IMHN(nn.Module):
         encoder_multiplier: float = 1.5,
     ) -> None:
         super().__init__()
+        self.activation_checkpointing = False
         widths = tuple(width + growth * scale for scale in range(SCALES))
         self.stem: Stem | EncoderStem
         if encoder == "hourglass":
@@ -212,15 +219,15 @@ class IMHN(nn.Module):
             For each stack the maps (N, C, H / s, W / s), sizes rounded up, at the first `scales` of the
             strides s = 4, 8, 16, 32, 64.
         """
-        encoded = self.stem(images)
+        encoded = self._run(self.stem, images)
         caches: list[Tensor] = []
         outputs = []
         for stack, hourglass in enumerate(self.hourglasses):
             scales = cast(nn.ModuleList, self.heads[stack])
-            features = hourglass(encoded)[: len(scales)]
+            features = self._run(hourglass, encoded)[: len(scales)]
             if caches:
                 features = [f + cache for f, cache in zip(features, caches, strict=True)]
-            heads = [head(f) for head, f in zip(scales, features, strict=True)]
+            heads = [self._run(head, f) for head, f in zip(scales, features, strict=True)]
             outputs.append([maps for _, maps in heads])
             if stack < len(self.merges):
                 caches = [
@@ -231,6 +238,10 @@ class IMHN(nn.Module):
                 ]
                 encoded = [encoded[0] + caches[0]]
         return outputs
+
+    def _run(self, part: nn.Module, inputs: Any) -> Any:
+        """Run the stem, an hourglass or a head."""
+        return run_checkpointed(part, inputs) if self.activation_checkpointing else part(inputs)
 
 
 def _initialize(module: nn.Module) -> None:

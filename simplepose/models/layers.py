@@ -1,9 +1,15 @@
-"""The building blocks of the networks, and the names of their dtypes."""
+"""The building blocks of the networks, activation checkpointing, and the names of their dtypes."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.checkpoint import checkpoint
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 """Precisions. Trained weights are fp32. Training runs the others under autocast; a fused network has its
@@ -36,7 +42,9 @@ class ConvBlock(nn.Module):
         self.activation = nn.LeakyReLU(NEGATIVE_SLOPE, inplace=True) if activate else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.activation(self.bn(self.conv(x)))
+        """(N, inputs, H, W) -> (N, outputs, H', W')."""
+        activated: Tensor = self.activation(self.bn(self.conv(x)))
+        return activated
 
 
 class Residual(nn.Module):
@@ -51,7 +59,9 @@ class Residual(nn.Module):
         self.activation = nn.LeakyReLU(NEGATIVE_SLOPE, inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.activation(self.expand(self.middle(self.reduce(x))) + self.skip(x))
+        """(N, inputs, H, W) -> (N, outputs, H, W)."""
+        activated: Tensor = self.activation(self.expand(self.middle(self.reduce(x))) + self.skip(x))
+        return activated
 
 
 class SqueezeExcitation(nn.Module):
@@ -67,3 +77,35 @@ class SqueezeExcitation(nn.Module):
         """(N, C, H, W) -> (N, C, H, W)."""
         gate = self.expand(self.activation(self.reduce(x.mean((2, 3)))))
         return x * torch.sigmoid(gate)[:, :, None, None]
+
+
+def run_checkpointed(module: nn.Module, *inputs: Any) -> Any:
+    """Run a module with activation checkpointing: the backward pass recomputes its activations.
+
+    Only the inputs are stored. Batch norms count each batch once, although the module runs twice.
+    """
+    return checkpoint(
+        module,
+        *inputs,
+        use_reentrant=False,
+        context_fn=lambda: (nullcontext(), _frozen_running_stats(module)),
+    )
+
+
+@contextmanager
+def _frozen_running_stats(module: nn.Module) -> Iterator[None]:
+    """Keep the running statistics of batch norms unchanged within the block.
+
+    They stay in training mode, so that the same tensors are saved for the backward pass.
+    """
+    norms = [part for part in module.modules() if isinstance(part, _BatchNorm) and part.training]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 0.0
+    try:
+        yield
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+            if norm.num_batches_tracked is not None:
+                norm.num_batches_tracked.sub_(1)

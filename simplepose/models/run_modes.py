@@ -119,6 +119,6 @@ class CudaGraphs(nn.Module):
             graph = self._graphs[tuple(images.shape)]
             graph.images.copy_(images)
             graph.graph.replay()
-            maps = graph.maps.clone()
+            maps: Tensor = graph.maps.clone()
             self._replay_done.record()
             return maps

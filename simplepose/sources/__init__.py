@@ -51,7 +51,9 @@ def open_source(
     options: SourceOptions = SourceOptions(),  # noqa: B008 (frozen)
     log: Callable[[str], None] = _log_to_stderr,
 ) -> FrameSource:
-    """Open a source by its name. The first rule that fits applies:
+    """Open a source by its name.
+
+    The first rule that fits applies:
 
         -                             raw frames on standard input; needs `raw_size`
         0, 1, ...                     the camera with that number (for a folder named 0: ./0)

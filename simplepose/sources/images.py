@@ -82,7 +82,7 @@ def read_image_list(path: str | Path) -> list[Path]:
 
 
 class UnreadableImageError(ValueError):
-    """An image file cannot be read; the message says why. A run logs it and continues with the next image."""
+    """An image file cannot be read; the message has the reason. A run logs it and continues with the next."""
 
 
 def read_image(path: str | Path, upright: bool = True) -> np.ndarray:
@@ -132,6 +132,7 @@ class ImageSource:
 
     live = False
     frames_per_second: float | None = None
+    dropped = 0
 
     def __init__(
         self,

@@ -31,6 +31,7 @@ class RawFrameSource:
     """
 
     live = False
+    dropped = 0
     total: int | None = None
     name = "stdin"
 
@@ -75,7 +76,7 @@ class RawFrameSource:
 
     def _fill(self, image: np.ndarray) -> int:
         """Read one frame; returns the number of bytes that were read."""
-        buffer, filled = memoryview(image).cast("B"), 0
+        buffer, filled = image.data.cast("B"), 0
         with io.FileIO(self._descriptor, closefd=False) as file:
             while filled < len(buffer) and self._is_ready():
                 if not (count := file.readinto(buffer[filled:])):

@@ -100,8 +100,8 @@ class VideoSource:
     """A video file by its path or URL, decoded by OpenCV's FFmpeg.
 
     A frame that cannot be decoded is a `BadFrame`. A truncated file gives the frames that can be decoded,
-    then one `BadFrame` that says how many bytes are missing. A complete file with fewer frames than it states
-    is only logged: its edit list may hide frames, or its sound may be longer.
+    then one `BadFrame` with the number of missing bytes. A complete file with fewer frames than it states is
+    only logged: its edit list may hide frames, or its sound may be longer.
 
     Args:
         path_or_url: a path, or an http(s) URL.
@@ -118,6 +118,7 @@ class VideoSource:
     """
 
     live = False
+    dropped = 0
 
     def __init__(self, path_or_url: str, options: SourceOptions, log: Callable[[str], None]) -> None:
         self._is_file = not is_url(path_or_url)

@@ -1,0 +1,1 @@
+"""Synthetic people as a dataset with exact annotations."""

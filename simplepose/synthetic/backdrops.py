@@ -86,7 +86,8 @@ def _draw_sky_and_ground(rng: np.random.Generator, size_hw: tuple[int, int], hor
     above = sky + (low - sky) * np.clip(down / max(horizon, 1), 0, 1)
     ground = far + (near - far) * np.clip((down - horizon) / max(height - horizon, 1), 0, 1)
     column = np.clip(np.where(down < horizon, above, ground), 0, 255).astype(np.uint8)[:, None]
-    return cv2.resize(column, (width, height), interpolation=cv2.INTER_NEAREST)
+    image: np.ndarray = cv2.resize(column, (width, height), interpolation=cv2.INTER_NEAREST)
+    return image
 
 
 def _draw_object(rng: np.random.Generator, image: np.ndarray, horizon: float) -> None:

@@ -89,7 +89,7 @@ def write_coco(folder: str | Path, scenes: Iterable[Scene]) -> Path:
 
     Args:
         folder: created if necessary. An existing JSON file is deleted first, and the new one is written last
-            and atomically, so that it never lies beside images of another run.
+            and atomically, so that it never describes images of another run.
         scenes: the images, numbered from 1.
 
     Returns:

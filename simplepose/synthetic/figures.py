@@ -61,6 +61,7 @@ class Figure:
 
     @cached_property
     def neck(self) -> np.ndarray:
+        """(3,) float64 x, y, z of the neck, just above the center of the shoulders."""
         shoulders = (self.joints["left_shoulder"] + self.joints["right_shoulder"]) / 2
         neck: np.ndarray = shoulders + 0.01 * self.trunk[1]
         return neck

@@ -171,7 +171,9 @@ def _compute_shading(
     shading = cv2.convertScaleAbs(
         diffuse, alpha=brightness * (1 - light.ambient), beta=brightness * light.ambient
     )
-    return cv2.resize(shading, (part_map.shape[1] // SUPERSAMPLING, part_map.shape[0] // SUPERSAMPLING))
+    image_size = part_map.shape[1] // SUPERSAMPLING, part_map.shape[0] // SUPERSAMPLING
+    downsampled: np.ndarray = cv2.resize(shading, image_size)
+    return downsampled
 
 
 def _surface_radii(parts: Sequence[BodyPart], surface_ids: Sequence[int], size: float) -> np.ndarray:
@@ -188,7 +190,7 @@ def _apply_patterns(
     part_map: np.ndarray, parts: Sequence[BodyPart], hulls: np.ndarray, part_numbers: np.ndarray, size: float
 ) -> np.ndarray:
     """Add PATTERN_OFFSET to part numbers where the part's pattern has the second color."""
-    pattern_map = part_map.copy()
+    pattern_map: np.ndarray = part_map.copy()
     starts = np.searchsorted(part_numbers, np.arange(1, len(parts) + 2)).tolist()
     lows = np.maximum(hulls.min(1) >> SUBPIXEL_BITS, 0)
     highs = np.minimum((hulls.max(1) >> SUBPIXEL_BITS) + 2, part_map.shape[::-1])
@@ -412,7 +414,9 @@ def _unoccluded_by_self(
     x, y = np.rint((xy + 0.5) * SUPERSAMPLING - 0.5).astype(int).T
     inside = (x >= 0) & (y >= 0) & (x < sprite.part_map.shape[1]) & (y < sprite.part_map.shape[0])
     groups = np.where(inside, sprite.part_groups[sprite.part_map[y * inside, x * inside]], body_parts.OBJECT)
-    return (groups == KEYPOINT_GROUPS) | ((groups == body_parts.TORSO) & _in_front_of_torso(joints))
+    on_torso = (groups == body_parts.TORSO) & _in_front_of_torso(joints)
+    visible: np.ndarray = (groups == KEYPOINT_GROUPS) | on_torso
+    return visible
 
 
 def _in_front_of_torso(joints: np.ndarray) -> np.ndarray:

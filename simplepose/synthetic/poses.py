@@ -174,7 +174,8 @@ def _sample_axes(rng: np.random.Generator, pose: PoseLimits) -> np.ndarray:
     left, forward = (np.cos(yaw), 0, np.sin(yaw)), (np.sin(yaw), 0, -np.cos(yaw))
     pitch_rotation = np.array([(1, 0, 0), (0, cos, sin), (0, -sin, cos)])
     tilt_rotation = np.array([(np.cos(tilt), np.sin(tilt), 0), (-np.sin(tilt), np.cos(tilt), 0), (0, 0, 1)])
-    return np.array([left, (0, -1, 0), forward]) @ pitch_rotation @ tilt_rotation
+    rotation: np.ndarray = np.array([left, (0, -1, 0), forward]) @ pitch_rotation @ tilt_rotation
+    return rotation
 
 
 def _sample_leg(rng: np.random.Generator, leg: LegLimits, side_sign: int) -> np.ndarray:
@@ -266,6 +267,7 @@ class PoseFile:
             raise ValueError(f"{path}: no pose with both shoulders and hips labeled and large enough to draw")
 
     def __call__(self, rng: np.random.Generator) -> Figure:
+        """Sample a labeled pose, mirrored half of the time, and lift it to 3D."""
         keypoints = self.keypoints[rng.integers(len(self.keypoints))]
         if rng.random() < 0.5:
             keypoints = keypoints[COCO.annotated_flip] * (-1, 1, 1)
@@ -404,7 +406,7 @@ def _read_npz(path: Path) -> np.ndarray:
     try:
         with np.load(path, allow_pickle=False) as arrays:
             name = "keypoints" if "keypoints" in arrays else arrays.files[0] if len(arrays.files) == 1 else ""
-            keypoints = arrays[name].astype(np.float64) if name else None
+            keypoints: np.ndarray | None = arrays[name].astype(np.float64) if name else None
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path}: not an .npz file of numbers ({error})") from error
     if keypoints is None or keypoints.ndim != 3 or keypoints.shape[1:] != (len(COCO.annotated), 3):

@@ -37,7 +37,8 @@ class Scene:
     def masks(self) -> np.ndarray:
         """(P, H, W) bool, the visible pixels of each person."""
         people = np.arange(1, len(self.keypoints) + 1, dtype=np.int16)
-        return self.instance_map == people[:, None, None]
+        masks: np.ndarray = self.instance_map == people[:, None, None]
+        return masks
 
     @cached_property
     def boxes_xyxy(self) -> np.ndarray:

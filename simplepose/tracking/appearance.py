@@ -62,7 +62,8 @@ def color_evidence(tracks: Tracks, detections: Detections, pairs: Pairs) -> np.n
         detections.colors[person_rows],
         detections.color_known[person_rows],
     )
-    return np.clip(EVIDENCE_WEIGHT * np.log(ratios).sum(1), -MAX_EVIDENCE, MAX_EVIDENCE)
+    evidence: np.ndarray = np.clip(EVIDENCE_WEIGHT * np.log(ratios).sum(1), -MAX_EVIDENCE, MAX_EVIDENCE)
+    return evidence
 
 
 def update_colors(tracks: Tracks, detections: Detections) -> tuple[np.ndarray, np.ndarray]:

@@ -101,7 +101,8 @@ def _box_iou(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
     low, high = np.maximum(boxes[:, :2], others[:, :2]), np.minimum(boxes[:, 2:], others[:, 2:])
     intersection = np.maximum(high - low, 0).prod(1)
     union = (boxes[:, 2:] - boxes[:, :2]).prod(1) + (others[:, 2:] - others[:, :2]).prod(1) - intersection
-    return intersection / np.where(union > 0, union, 1)
+    iou: np.ndarray = intersection / np.where(union > 0, union, 1)
+    return iou
 
 
 # Fraction of joints at an arbitrary nearby position: guessed, or another person's.
@@ -140,11 +141,9 @@ def evidence(expected: Forecast, pairs: Pairs, found: np.ndarray, box_weight: fl
         (K,) float64 log likelihood ratios; positive values support the pair.
     """
     boxes = box_weight * np.log(MIN_BOX_ODDS + BOX_ODDS_GAIN * pairs.iou) / (1 + pairs.common.sum(1))
-    return (
-        _position_evidence(expected, pairs)
-        + _visibility_evidence(expected.detection_rates[pairs.track_rows], found[pairs.person_rows])
-        + boxes
-    )
+    visibility = _visibility_evidence(expected.detection_rates[pairs.track_rows], found[pairs.person_rows])
+    evidence: np.ndarray = _position_evidence(expected, pairs) + visibility + boxes
+    return evidence
 
 
 def _position_evidence(expected: Forecast, pairs: Pairs) -> np.ndarray:
@@ -171,8 +170,9 @@ def _position_evidence(expected: Forecast, pairs: Pairs) -> np.ndarray:
     body_ratio = (
         other_spread / (body_variance * total) * np.exp(-(body_shift**2).sum(1) / (2 * body_variance))
     )
-    body_evidence: np.ndarray = np.log((1 - OUTLIER_BODY_SHARE) * body_ratio + OUTLIER_BODY_SHARE)
-    return body_evidence + np.where(pairs.common, joint_evidence, 0).sum(1)
+    body_evidence = np.log((1 - OUTLIER_BODY_SHARE) * body_ratio + OUTLIER_BODY_SHARE)
+    evidence: np.ndarray = body_evidence + np.where(pairs.common, joint_evidence, 0).sum(1)
+    return evidence
 
 
 def _visibility_evidence(detection_rates: np.ndarray, found: np.ndarray) -> np.ndarray:

@@ -4,7 +4,7 @@ The body moves at a nearly constant velocity. That velocity is the state of a Ka
 measurement is the displacement of the body between two observations. Each joint moves relative to the body.
 The joint's position and relative velocity are the state of a second filter. The relative velocity decays,
 so that it does not carry an occluded joint away. Lengths are in body sizes where noted, so that near and
-far people are treated alike.
+far people are treated the same.
 
 The One Euro filter (Casiez, Roussel, Vogel, CHI 2012) smooths keypoints: strongly at rest, weakly in motion.
 """
@@ -34,7 +34,7 @@ def one_euro(
     """Apply one step of the One Euro filter to each joint.
 
     The cutoff is that of the paper, with the speed in body sizes, so that near and far people are smoothed
-    alike. After a long absence the past has little weight. A joint found for the first time is not changed.
+    equally. After a long absence the past has little weight. A joint found for the first time is not changed.
 
     Args:
         xy: (P, J, 2) pixels.

@@ -32,9 +32,9 @@ class Tracker:
     likely, the person gets no id in this frame, and the tracks continue without an observation.
 
     A confident person who matches no track starts a new one, which gets an id once enough of the body was
-    observed. A person who matches a track that was assigned to someone else is a duplicate detection of the
-    same body. A missed track continues for `lost_frames`; a person who matches it within that time gets its
-    id again.
+    observed. A person who matches a track that was assigned to another person is a duplicate detection of the
+    same body. A missed track continues for `max_lost_frames`; a person who matches it within that time gets
+    its id again.
 
     Args:
         skeleton: the skeleton whose annotated joints the people have.
@@ -72,12 +72,12 @@ class Tracker:
         self._remove_lost_tracks(frames)
         order = _canonical_order(people)
         detections = self._build_detections(people, order, image)
-        is_confident = people.scores[order] >= self.settings.sure_score
+        is_confident = people.scores[order] >= self.settings.confident_score
         expected = motion.forecast(self._tracks, self._sigmas, self._time)
         was_missed = self._time - self._tracks.last_seen > frames
         similarities, pair_scores = self._score_pairs(expected, detections, was_missed)
         rows = _assign_tracks(pair_scores, is_confident)
-        matches_track = (similarities.max(0, initial=0) >= self.settings.least_similarity) | (rows >= 0)
+        matches_track = (similarities.max(0, initial=0) >= self.settings.min_similarity) | (rows >= 0)
         rows[
             _assignment_margins(pair_scores, rows) < (MIN_MARGIN if image is None else MIN_MARGIN_WITH_COLORS)
         ] = -1
@@ -113,8 +113,8 @@ class Tracker:
     def _remove_lost_tracks(self, frames: float) -> None:
         """Remove tracks that were missed for too long. Skipped frames do not count as missed."""
         elapsed = self._time - self._tracks.last_seen
-        is_lost = elapsed - 1 > self.settings.lost_frames
-        is_lost |= elapsed - frames > self.settings.trust * self._tracks.observation_counts
+        is_lost = elapsed - 1 > self.settings.max_lost_frames
+        is_lost |= elapsed - frames > self.settings.max_lost_ratio * self._tracks.observation_counts
         if is_lost.any():
             self._tracks = self._tracks.select(~is_lost)
 
@@ -158,7 +158,7 @@ class Tracker:
         """Smooth the keypoints of `person_rows`, which belong to the tracks in `rows`: (P, J, 3)."""
         if not self.settings.smoothing:
             return people.keypoints
-        keypoints = people.keypoints.copy()
+        keypoints: np.ndarray = people.keypoints.copy()
         found, xy = people.found[person_rows][..., None], self._tracks.smooth_xy[rows]
         keypoints[person_rows, :, :2] = np.where(found, xy, keypoints[person_rows, :, :2])
         return keypoints
@@ -171,7 +171,7 @@ class Tracker:
 
     def _assign_ids(self, rows: np.ndarray) -> None:
         """Give an id to each of these tracks that has none and was observed well enough."""
-        is_confident = self._tracks.confidence[rows] >= self.settings.sure_sights
+        is_confident = self._tracks.confidence[rows] >= self.settings.min_observations
         new_rows = rows[is_confident & (self._tracks.ids[rows] == NO_ID)]
         self._tracks.ids[new_rows] = np.arange(self._next_id, self._next_id + len(new_rows))
         self._next_id += len(new_rows)

@@ -241,7 +241,7 @@ def build_precision(
         device: where the network trains.
 
     Raises:
-        ValueError: apex is requested but not available; the message says why and names the alternative.
+        ValueError: apex is requested but not available; the message states why and names the alternative.
     """
     if settings.amp_backend == "torch" or settings.precision == "fp32":
         return TorchPrecision(device, settings.precision)

@@ -142,7 +142,8 @@ def convert_batchnorm(network: nn.Module, device: torch.device) -> None:
 
 def _convert_layer(norm: nn.BatchNorm2d, device: torch.device) -> nn.Module:
     if device.type == "cuda":
-        return nn.SyncBatchNorm.convert_sync_batchnorm(norm)
+        converted: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(norm)
+        return converted
     new = DistributedBatchNorm2d(norm.num_features, norm.eps, norm.momentum).to(norm.weight)
     new.load_state_dict(norm.state_dict())
     return new.train(norm.training)
@@ -181,7 +182,8 @@ class DistributedBatchNorm2d(nn.BatchNorm2d):
         if self.track_running_stats:
             self._update_running_stats(mean.detach(), variance.detach(), size * values[:, 0].numel())
         scale = (self.weight * torch.rsqrt(variance + self.eps))[:, None, None]
-        return (centered * scale + self.bias[:, None, None]).to(input.dtype)
+        normalized: Tensor = centered * scale + self.bias[:, None, None]
+        return normalized.to(input.dtype)
 
     def _update_running_stats(self, mean: Tensor, variance: Tensor, count: int) -> None:
         assert self.running_mean is not None

@@ -146,8 +146,14 @@ def restore_rng_states(states: dict[str, Any], device: torch.device) -> None:
 CHANGEABLE_SETTINGS = (
     "skeleton",  # the path; `check_skeleton` compares the content
     *("inference.", "grouping.", "tracking."),
-    *("train.epochs", "train.workers", "train.keep", "train.checkpoint_", "train.timeout_minutes"),
-    *("train.log_steps", "train.picture_steps", "train.validate_epochs", "train.ap_"),
+    *(
+        "train.epochs",
+        "train.workers",
+        "train.keep_checkpoints",
+        "train.checkpoint_",
+        "train.timeout_minutes",
+    ),
+    *("train.log_steps", "train.image_log_steps", "train.validate_epochs", "train.ap_"),
 )
 
 

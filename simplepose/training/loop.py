@@ -1,4 +1,4 @@
-"""The training loop: epochs, reports, validation, checkpoints and shutdown."""
+"""The training loop: epochs, logging, validation, checkpoints and shutdown."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from simplepose.data.dataset import EpochSampler, TrainingSamples
 from simplepose.data.loader import BatchLoader
 from simplepose.models.checkpoints import Model
 from simplepose.training import ema
-from simplepose.training.loggers import TrainingReporter
+from simplepose.training.loggers import MetricLogger
 from simplepose.training.optim import learning_rate_at
 from simplepose.training.run_dir import RunFolder, SaveError
 from simplepose.training.trainer import Trainer
@@ -43,7 +43,7 @@ def train(
     trainer: Trainer,
     samples: TrainingSamples,
     folder: RunFolder | None,
-    reporter: TrainingReporter,
+    metric_logger: MetricLogger,
     validation: Validation = NO_VALIDATION,
 ) -> bool:
     """Train to the last epoch, or until any process receives SIGINT or SIGTERM.
@@ -52,7 +52,7 @@ def train(
         trainer: new, or with the state of a checkpoint.
         samples: training samples.
         folder: where checkpoints are saved; None on all ranks but the first.
-        reporter: receives the progress.
+        metric_logger: logs the progress.
         validation: what to validate.
 
     Returns:
@@ -62,7 +62,7 @@ def train(
         ValueError: the samples do not fill one step, or the loss stays unusable.
         SaveError: the last state could not be saved.
     """
-    return _Loop(trainer, samples, folder, reporter, validation).run()
+    return _Loop(trainer, samples, folder, metric_logger, validation).run()
 
 
 class _Loop:
@@ -73,10 +73,11 @@ class _Loop:
         trainer: Trainer,
         samples: TrainingSamples,
         folder: RunFolder | None,
-        reporter: TrainingReporter,
+        metric_logger: MetricLogger,
         validation: Validation,
     ) -> None:
-        self.trainer, self.folder, self.reporter, self.validation = trainer, folder, reporter, validation
+        self.trainer, self.folder, self.validation = trainer, folder, validation
+        self.metric_logger = metric_logger
         self.settings, self.progress, self.world = trainer.settings, trainer.progress, trainer.world
         settings, world = self.settings, self.world
         samples_per_rank = settings.batch_size * settings.accumulate
@@ -100,7 +101,7 @@ class _Loop:
         progress, stopped = self.progress, False
         with GracefulShutdown(deferred=True) as shutdown:
             if progress.epochs_validated < progress.epoch:  # interrupted during the validation of that epoch
-                stopped = self._validate_and_report(shutdown)
+                stopped = self._validate_and_log(shutdown)
             while progress.epoch < self.settings.epochs and not stopped:
                 stopped = self._train_epoch(shutdown) or self._end_epoch(shutdown)
             self._save(last=True)
@@ -110,14 +111,14 @@ class _Loop:
         """Train the rest of the current epoch; returns whether a shutdown was requested."""
         progress = self.progress
         self.sampler.epoch, self.sampler.start = progress.epoch, progress.samples
-        self.reporter.start_epoch(progress.step, self.steps_per_epoch, self.samples_per_step)
+        self.metric_logger.start_epoch(progress.step, self.steps_per_epoch, self.samples_per_step)
         for batches in self._step_batches():
             self.flags.start(shutdown.requested, self._save_is_due())
             schedule_step = progress.epoch * self.steps_per_epoch + progress.samples // self.samples_per_step
             lr = self._learning_rate(schedule_step)
             self.trainer.step(batches, lr)
             progress.samples += self.samples_per_step
-            self._report(lr, batches[-1])
+            self._log_step(lr, batches[-1])
             stopped, due = self.flags.result()
             if due:
                 self._save()
@@ -133,31 +134,31 @@ class _Loop:
         """Yield the batches of each step, and measure the time spent waiting for them."""
         batches = iter(self.loader)
         while True:
-            with self.reporter.measure_data_wait():
+            with self.metric_logger.measure_data_wait():
                 step_batches = list(itertools.islice(batches, self.settings.accumulate))
             if not step_batches:
                 return
             yield step_batches
 
-    def _report(self, lr: float, batch: Batch) -> None:
-        """Report the metrics and an image, each if it is due."""
+    def _log_step(self, lr: float, batch: Batch) -> None:
+        """Log the metrics and an image, each if it is due."""
         progress, settings = self.progress, self.settings
         if progress.step % settings.log_steps == 0:
-            self._report_metrics(lr)
-        if self.reporter.writes_images and _is_multiple(settings.picture_steps, progress.step):
-            self.reporter.write_images(progress.step, *self.trainer.predict_sample(batch))
+            self._log_metrics(lr)
+        if self.metric_logger.logs_images and _is_multiple(settings.image_log_steps, progress.step):
+            self.metric_logger.log_sample(progress.step, *self.trainer.predict_sample(batch))
 
-    def _report_metrics(self, lr: float) -> None:
-        """Wait for the device and report the metrics; raise an error after too many skipped steps."""
+    def _log_metrics(self, lr: float) -> None:
+        """Wait for the device and log the metrics; raise an error after too many skipped steps."""
         progress, metrics = self.progress, self.trainer.meter.read(self.world)
         progress.skipped += metrics.skipped
         progress.loss_sum += metrics.loss_sum
         progress.loss_steps += metrics.steps
-        self.reporter.report_steps(progress, metrics, lr)
-        if metrics.skipped_in_a_row >= self.settings.skips_in_a_row:
+        self.metric_logger.log_steps(progress, metrics, lr)
+        if metrics.consecutive_skips >= self.settings.max_consecutive_skips:
             raise ValueError(
                 f"a loss or gradient was unusable (not finite, or a loss above train.loss_limit) in all of "
-                f"the last {metrics.skipped_in_a_row} steps up to step {progress.step}; the last unusable "
+                f"the last {metrics.consecutive_skips} steps up to step {progress.step}; the last unusable "
                 f"loss here was {metrics.last_unusable}; lower train.learning_rate, or check the samples"
             )
 
@@ -170,15 +171,15 @@ class _Loop:
         """Average the weights and validate; returns whether a shutdown was requested."""
         progress, settings = self.progress, self.settings
         if progress.step % settings.log_steps:
-            self._report_metrics(self._learning_rate((progress.epoch + 1) * self.steps_per_epoch - 1))
+            self._log_metrics(self._learning_rate((progress.epoch + 1) * self.steps_per_epoch - 1))
         progress.epoch, progress.samples = progress.epoch + 1, 0
         if ema.is_swa_due(progress.epoch, settings):
             self.sampler.epoch, self.sampler.start = progress.epoch, 0
             self.trainer.average_weights(itertools.islice(self.loader, BN_UPDATE_BATCHES))
-        return self._validate_and_report(shutdown)
+        return self._validate_and_log(shutdown)
 
-    def _validate_and_report(self, shutdown: GracefulShutdown) -> bool:
-        """Validate and report the epoch; returns whether a shutdown was requested before the report."""
+    def _validate_and_log(self, shutdown: GracefulShutdown) -> bool:
+        """Validate and log the epoch; returns whether a shutdown was requested before."""
         progress, settings = self.progress, self.settings
         validates = self.validation_loader is not None and _is_multiple(
             settings.validate_epochs, progress.epoch
@@ -192,9 +193,9 @@ class _Loop:
         val_loss = self._validation_loss(shutdown) if validates else None
         if self._any_rank(shutdown.requested):
             return True
-        self.reporter.report_epoch(progress, progress.loss_sum / max(progress.loss_steps, 1), val_loss)
+        self.metric_logger.log_epoch(progress, progress.loss_sum / max(progress.loss_steps, 1), val_loss)
         if computes_ap:
-            self._report_ap()
+            self._log_ap()
         progress.loss_sum = progress.loss_steps = 0.0
         progress.epochs_validated = progress.epoch
         return False
@@ -204,17 +205,17 @@ class _Loop:
         batches = itertools.takewhile(lambda _: not shutdown.requested, self.validation_loader or ())
         return self.trainer.validate(batches)
 
-    def _report_ap(self) -> None:
-        """Compute and report AP, and save the network if it is the best so far."""
+    def _log_ap(self) -> None:
+        """Compute and log AP, and save the network if it is the best so far."""
         assert self.validation.compute_ap is not None
         with self.trainer.best_weights() as model:
             ap, ap50 = self.validation.compute_ap(model)
-            self.reporter.report_ap(self.progress, ap, ap50)
+            self.metric_logger.log_ap(self.progress, ap, ap50)
             if self.folder is not None:
                 try:
                     self.folder.save_best(model, "AP", ap, self.progress.step)
                 except SaveError as error:
-                    self.reporter.report_note(f"{error}; the run continues")
+                    self.metric_logger.log_note(f"{error}; the run continues")
 
     def _any_rank(self, flag: bool) -> bool:
         """Return whether the flag is set on any rank."""
@@ -228,11 +229,11 @@ class _Loop:
         if self.folder is None:
             return
         try:
-            self.folder.save(self.progress.step, values, self.settings.keep)
+            self.folder.save(self.progress.step, values, self.settings.keep_checkpoints)
         except SaveError as error:
             if last:
                 raise
-            self.reporter.report_note(f"{error}; the run continues and retries at the next checkpoint")
+            self.metric_logger.log_note(f"{error}; the run continues and retries at the next checkpoint")
 
 
 def _is_multiple(interval: int, count: int) -> bool:

@@ -20,7 +20,7 @@ class StepMetrics:
         loss_sum: sum over the applied steps of the mean loss of a sample.
         parts: (S, 5) mean loss of a sample at each stack and scale.
         skipped: number of skipped steps.
-        skipped_in_a_row: consecutive skipped steps up to now, including those before the last read.
+        consecutive_skips: skipped steps in a row up to now, including those before the last read.
         last_unusable: the last loss that was not finite or exceeded the limit; NaN if there was none.
     """
 
@@ -28,7 +28,7 @@ class StepMetrics:
     loss_sum: float
     parts: Tensor
     skipped: int
-    skipped_in_a_row: int
+    consecutive_skips: int
     last_unusable: float
 
     @property
@@ -63,7 +63,7 @@ class LossMeter:
         )  # steps, loss, parts
         self._step = torch.zeros_like(self._sums)
         self._skipped = torch.zeros((), device=device, dtype=torch.int64)
-        self._skipped_in_a_row = torch.zeros((), device=device, dtype=torch.int64)
+        self._consecutive_skips = torch.zeros((), device=device, dtype=torch.int64)
         self._last_unusable = torch.full((), float("nan"), device=device)
 
     @torch.no_grad()
@@ -85,7 +85,7 @@ class LossMeter:
         self._sums += torch.where(applied, self._step, 0.0)
         self._step.zero_()
         self._skipped += ~applied
-        self._skipped_in_a_row.copy_(torch.where(applied, 0, self._skipped_in_a_row + 1))
+        self._consecutive_skips.copy_(torch.where(applied, 0, self._consecutive_skips + 1))
 
     def read(self, world: World) -> StepMetrics:
         """Wait for the device, return the metrics and reset them; call it on all ranks at the same step."""
@@ -96,7 +96,7 @@ class LossMeter:
             loss_sum=sums[1].item(),
             parts=(sums[2:] / steps).reshape(self._shape),
             skipped=int(self._skipped.item()),
-            skipped_in_a_row=int(self._skipped_in_a_row.item()),
+            consecutive_skips=int(self._consecutive_skips.item()),
             last_unusable=self._last_unusable.item(),
         )
         self._sums.zero_()
@@ -116,6 +116,6 @@ class LossMeter:
         return {
             "sums": self._sums,
             "skipped": self._skipped,
-            "in_a_row": self._skipped_in_a_row,
+            "in_a_row": self._consecutive_skips,
             "last_unusable": self._last_unusable,
         }

@@ -9,9 +9,8 @@ from __future__ import annotations
 import difflib
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
-from types import MethodType
 from typing import Any
 
 import torch
@@ -25,16 +24,12 @@ from simplepose.training import amp
 MAX_NAMES_IN_ERROR = 5
 
 
-def freeze(network: nn.Module, patterns: Sequence[str], batchnorm: bool = False) -> list[str]:
-    """Freeze parameters by name, and the statistics of batch norms.
-
-    A batch norm whose parameters are all frozen stays in evaluation mode: it keeps its statistics and
-    normalizes with them, even after `network.train()`. Gradients still flow through frozen parts.
+def freeze(network: nn.Module, patterns: Sequence[str]) -> list[str]:
+    """Freeze parameters by name. Gradients still flow through them.
 
     Args:
         network: with converted batch norms, but neither wrapped nor compiled, which changes the names.
         patterns: case-sensitive patterns of parameter names; `*` also matches dots: "stem.*", "*.bn.*".
-        batchnorm: keep every batch norm in evaluation mode; its weight and bias are trained unless frozen.
 
     Returns:
         The names of the frozen parameters, in the network's order.
@@ -50,9 +45,6 @@ def freeze(network: nn.Module, patterns: Sequence[str], batchnorm: bool = False)
     frozen = [name for name in parameters if any(fnmatchcase(name, pattern) for pattern in patterns)]
     for name in frozen:
         parameters[name].requires_grad_(False)
-    for module in network.modules():
-        if isinstance(module, _BatchNorm) and (batchnorm or is_frozen(module)):
-            _keep_in_eval_mode(module)
     return frozen
 
 
@@ -62,14 +54,25 @@ def is_frozen(module: nn.Module) -> bool:
     return bool(parameters) and not any(parameter.requires_grad for parameter in parameters)
 
 
-def _keep_in_eval_mode(norm: _BatchNorm) -> None:
-    """Switch a batch norm to evaluation mode; `train()` does not change it back."""
-    norm.train = MethodType(_train_in_eval_mode, norm)  # type: ignore[method-assign]
-    norm.eval()
+def find_frozen_batch_norms(network: nn.Module, freeze_all: bool = False) -> list[_BatchNorm]:
+    """Find the batch norms whose statistics are frozen: those whose parameters are all frozen.
+
+    Args:
+        network: with frozen parameters.
+        freeze_all: find every batch norm; its weight and bias are trained unless frozen.
+    """
+    norms = [module for module in network.modules() if isinstance(module, _BatchNorm)]
+    return [norm for norm in norms if freeze_all or is_frozen(norm)]
 
 
-def _train_in_eval_mode(norm: nn.Module, mode: bool = True) -> nn.Module:
-    return nn.Module.train(norm, False)
+def set_training_mode(network: nn.Module, frozen_batch_norms: Iterable[_BatchNorm]) -> None:
+    """Put a network into training mode, and its frozen batch norms into evaluation mode.
+
+    A frozen batch norm thus keeps its statistics and normalizes with them.
+    """
+    network.train()
+    for norm in frozen_batch_norms:
+        norm.eval()
 
 
 def _closest_names(pattern: str, names: Sequence[str]) -> list[str]:
@@ -141,7 +144,7 @@ def _build_torch_optimizer(groups: list[dict[str, Any]], settings: TrainSettings
     fused = settings.fused and _supports_fused(kind, parameters[0])
     logger.info("optimizer %s of torch, %s", settings.optimizer, "fused" if fused else "not fused")
     # fused=None: torch chooses foreach or not
-    optimizer = kind(groups, fused=fused or None, **_optimizer_options(settings))
+    optimizer: Optimizer = kind(groups, fused=fused or None, **_optimizer_options(settings))
     if fused and settings.optimizer == "sgd" and settings.momentum > 0:
         for parameter in parameters:  # torch leaves it unset, not 0, if the first step is skipped
             optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)

@@ -1,12 +1,8 @@
-"""The training step, and the state that a resumed run needs.
-
-Includes activation checkpointing: parts of the network do not store their activations, but recompute them in
-the backward pass.
-"""
+"""The training step, and the state that a resumed run needs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, cast
@@ -14,64 +10,25 @@ from typing import Any, cast
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DataParallel, DistributedDataParallel
-from torch.utils.checkpoint import checkpoint
 
 from simplepose import config, targets
 from simplepose.data.batch import Batch
 from simplepose.losses import MultiScaleLoss
 from simplepose.models import checkpoints
 from simplepose.models.checkpoints import Model
-from simplepose.models.imhn import IMHN
 from simplepose.training import amp, batch_norm, checkpointing
 from simplepose.training.batch_norm import BatchNormSnapshot, convert_batchnorm
 from simplepose.training.ema import EMA, SWA
 from simplepose.training.metrics import LossMeter
-from simplepose.training.optim import build_optimizer, freeze, set_learning_rate
+from simplepose.training.optim import (
+    build_optimizer,
+    find_frozen_batch_norms,
+    freeze,
+    set_learning_rate,
+    set_training_mode,
+)
 from simplepose.utils.distributed import World
-
-
-def enable_activation_checkpointing(network: IMHN) -> None:
-    """Make the stem, each hourglass and each head store only their inputs until the backward pass.
-
-    Batch norms count each batch once, although the forward pass runs twice.
-    """
-    heads = [head for stack in network.heads for head in cast(nn.ModuleList, stack)]
-    for part in (network.stem, *network.hourglasses, *heads):
-        part.forward = _checkpointed(part, part.forward)
-
-
-def _checkpointed(part: nn.Module, forward: Callable[..., Any]) -> Callable[..., Any]:
-    """Wrap the forward function of a module with activation checkpointing."""
-
-    def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-        return nullcontext(), _frozen_running_stats(part)
-
-    def checkpointed_forward(*inputs: Tensor) -> Any:
-        return checkpoint(forward, *inputs, use_reentrant=False, context_fn=contexts)
-
-    return checkpointed_forward
-
-
-@contextmanager
-def _frozen_running_stats(part: nn.Module) -> Iterator[None]:
-    """Keep the running statistics of batch norms unchanged within the block.
-
-    They stay in training mode, so that the same tensors are saved for the backward pass.
-    """
-    norms = [module for module in part.modules() if isinstance(module, _BatchNorm) and module.training]
-    momenta = [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.momentum = 0.0
-    try:
-        yield
-    finally:
-        for norm, momentum in zip(norms, momenta, strict=True):
-            norm.momentum = momentum
-            if norm.num_batches_tracked is not None:
-                norm.num_batches_tracked.sub_(1)
-
 
 SINGLE_PROCESS = World()
 
@@ -136,9 +93,9 @@ class Trainer:
             network.to(memory_format=torch.channels_last)
         if settings.sync_batchnorm and world.size > 1:
             convert_batchnorm(network, device)
-        freeze(network, settings.freeze, settings.freeze_batchnorm)
-        if settings.recompute:
-            enable_activation_checkpointing(network)
+        freeze(network, settings.freeze)
+        self.frozen_batch_norms = find_frozen_batch_norms(network, settings.freeze_batchnorm)
+        network.activation_checkpointing = settings.activation_checkpointing
         self.loss = MultiScaleLoss(model.settings.loss, model.skeleton).to(device)
         self.optimizer = build_optimizer(network, settings)
         self.precision = amp.build_precision(network, self.optimizer, settings, device)
@@ -160,7 +117,7 @@ class Trainer:
             learning_rate: of the step, before the factors of parameter groups.
         """
         set_learning_rate(self.optimizer, learning_rate)
-        self.network.train()
+        set_training_mode(self.network, self.frozen_batch_norms)
         self.batch_norm_snapshot.save()
         self.optimizer.zero_grad(set_to_none=True)
         for number, batch in enumerate(batches, 1):
@@ -193,7 +150,7 @@ class Trainer:
         for batch in batches:
             total, _ = self._forward(self.network, batch)
             sums += torch.tensor([total.item() * len(batch.images), len(batch.images)], dtype=torch.float64)
-        loss, count = self.world.all_reduce_sum(sums).tolist()
+        loss, count = map(float, self.world.all_reduce_sum(sums).tolist())
         return loss / max(count, 1)
 
     def _forward(self, network: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -309,11 +266,11 @@ def _wrap_parallel(
 def _check_data_parallel(settings: config.TrainSettings) -> None:
     """Raise an error for settings that DataParallel does not support.
 
-    A replica of a module whose `forward` was replaced runs the `forward` of the first GPU, and the threads of
-    DataParallel autocast to fp16 whatever the requested number type.
+    Its threads autocast to fp16 whatever the requested number type. Its replicas are not tested with
+    activation checkpointing or torch.compile.
     """
     unsupported = {
-        "recompute": settings.recompute,
+        "activation_checkpointing": settings.activation_checkpointing,
         "compile": settings.compile,
         "precision=bf16": settings.precision == "bf16",
     }

@@ -31,7 +31,7 @@ GLOO_SHUTDOWN_DELAY_S = 0.2
 
 @dataclass(frozen=True)
 class World:
-    """The distributed world as one process sees it; the default is a single process.
+    """The distributed world from the view of one process; the default is a single process.
 
     Attributes:
         rank: 0 to size - 1.
@@ -52,7 +52,7 @@ class World:
         """Return rank 0's value on all ranks."""
         if self.size == 1:
             return value
-        values: list[Any] = [value]
+        values = [value]
         dist.broadcast_object_list(values, src=0, device=torch.device("cpu"))
         return values[0]
 
@@ -66,7 +66,7 @@ class World:
 
     @contextmanager
     def raise_on_all_ranks(self) -> Iterator[None]:
-        """If the block fails on one rank (a file is missing on its machine, say), raise on all ranks.
+        """If the block fails on one rank (for example, a file is missing on its machine), raise on all ranks.
 
         Raises:
             ValueError, OSError: the block's own error; ValueError if it failed on other ranks only.
@@ -153,7 +153,10 @@ def _rendezvous_store(timeout: timedelta) -> dict[str, Any]:
     torchrun keeps one store over restarts, so a fast process would read the addresses of dead processes. On
     one machine the restart count separates them; launchers on several machines each have their own count.
     """
-    store, rank, size = next(dist.rendezvous("env://", timeout=timeout))
+    from torch.distributed.distributed_c10d import PrefixStore
+    from torch.distributed.rendezvous import rendezvous
+
+    store, rank, size = next(rendezvous("env://", timeout=timeout))
     store.set_timeout(timeout)
     attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
-    return {"store": dist.PrefixStore(f"attempt {attempt}", store), "rank": rank, "world_size": size}
+    return {"store": PrefixStore(f"attempt {attempt}", store), "rank": rank, "world_size": size}

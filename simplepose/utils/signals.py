@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from types import FrameType, TracebackType
-from typing import Any, TypeVar
-
-T = TypeVar("T")
+from typing import Any
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -20,7 +19,7 @@ ECHO_WINDOW_S = 2.0
 class GracefulShutdown:
     """Within its block, turn the first SIGINT or SIGTERM into a safe shutdown.
 
-    The first signal raises KeyboardInterrupt, but not before a running `uninterrupted` call returns. A later
+    The first signal raises KeyboardInterrupt, but not before a running `uninterrupted` block ends. A later
     signal, after `ECHO_WINDOW_S`, has its usual effect. Signals that are ignored stay ignored, as a shell
     sets SIGINT for background processes. Use it in the main thread.
 
@@ -38,20 +37,17 @@ class GracefulShutdown:
         self._old_handlers: dict[int, Any] = {}
         self._requested_at = 0.0
 
-    def uninterrupted(self, function: Callable[[T], None]) -> Callable[[T], None]:
-        """Wrap a function so that no signal interrupts it: all result files then have the same frames."""
-
-        def wrapper(result: T) -> None:
-            self._deferred = True
-            try:
-                function(result)
-            finally:
-                self._deferred = False
-            if self._pending:
-                self._pending = False
-                raise KeyboardInterrupt
-
-        return wrapper
+    @contextlib.contextmanager
+    def uninterrupted(self) -> Iterator[None]:
+        """Let no signal interrupt a block: all result files then have the same frames."""
+        self._deferred = True
+        try:
+            yield
+        finally:
+            self._deferred = False
+        if self._pending:
+            self._pending = False
+            raise KeyboardInterrupt
 
     def defer(self) -> None:
         """From now on, the first signal raises nothing: files are being closed."""

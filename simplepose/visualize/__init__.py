@@ -1,0 +1,1 @@
+"""Visualization of people, maps and curves."""

@@ -38,8 +38,7 @@ def draw_people(
         people: keypoints that were not found (score 0) and their bones are not drawn.
         skeleton: its `bones` are drawn.
         colors: "person": one color per person, which follows the id in a video; "limb": one color per bone
-        and
-            keypoint, which distinguishes right (blue and green) from left (red and yellow).
+            and keypoint, which distinguishes right (blue and green) from left (red and yellow).
 
     Returns:
         (H, W, 3) uint8 BGR, a copy.
@@ -53,7 +52,7 @@ def draw_people(
         )
     if colors not in ("person", "limb"):
         raise ValueError(f"colors: expected 'person' or 'limb', got {colors!r}")
-    canvas = np.ascontiguousarray(image).copy()
+    canvas: np.ndarray = np.ascontiguousarray(image).copy()
     ids = range(len(people)) if people.ids is None else people.ids.tolist()
     limb_colors = part_colors(skeleton) if colors == "limb" else None
     boxes = people.boxes_xyxy

@@ -28,7 +28,9 @@ UNTRACKED_ID = 0
 
 
 class AlphaPoseWriter(ResultWriter):
-    """Write two files:
+    """Write AlphaPose's result format.
+
+    There are two files:
 
     * alphapose-results.json: a list with one entry per person: image_id (the image's name; NUMBER.jpg,
       from 0, for a frame of a video), category_id (1), keypoints (x, y, score per keypoint, annotated order;

@@ -22,7 +22,9 @@ PEOPLE_FILE, FRAMES_FILE = "people.json", "frames.json"
 
 
 class CocoWriter(ResultWriter):
-    """Write two files:
+    """Write COCO's result format.
+
+    There are two files:
 
     * people.json: a list with one row per person, COCO's result format: image_id, category_id (1), keypoints
       (x, y, score per keypoint, annotated order; 0, 0, 0 if not found), score; also file_name, and track_id

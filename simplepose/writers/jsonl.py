@@ -7,7 +7,6 @@ A frame's record is {"frame", "file_name", "seconds", "width", "height", "people
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ import numpy as np
 from simplepose.frames import BadFrame, Frame
 from simplepose.people import People
 from simplepose.skeleton import COCO, Skeleton
+from simplepose.utils import json_lines
 from simplepose.writers import base
 from simplepose.writers.append import AppendWriter
 from simplepose.writers.base import ResultWriter
@@ -139,34 +139,23 @@ def read(path: str | Path) -> Iterator[FrameRecord]:
         FileNotFoundError: the file does not exist.
         ValueError: a line is not a record; names the file and the line.
     """
-    end = 0
-    with Path(path).open("rb") as file:
-        for number, line in enumerate(file, 1):
-            values = _parse(line)
-            end += len(line)
-            if values is not None:
-                yield FrameRecord(values, end)
-            elif (line.endswith(b"\n") and file.read(1)) or not _is_truncated(line):
-                raise ValueError(
-                    f"{path}, line {number}: not a frame record; expected a JSON lines file of results"
-                )
-            else:
-                return  # another process may be writing the rest of the line
+    lines = json_lines.read_lines(path)
+    for line in lines:
+        values = line.parse() if line.is_complete else None
+        if values is not None and _is_record(values):
+            yield FrameRecord(values, line.end)
+        elif _is_truncated(line.content) and (not line.is_complete or next(lines, None) is None):
+            return  # another process may be writing the rest of the line
+        else:
+            raise ValueError(
+                f"{path}, line {line.number}: not a frame record; expected a JSON lines file of results"
+            )
+
+
+def _is_record(values: dict[str, Any]) -> bool:
+    return isinstance(values.get("frame"), int) and isinstance(values.get("file_name"), str)
 
 
 def _is_truncated(line: bytes) -> bool:
     """Return whether a file's last line is the start of a record, or what a power failure leaves of one."""
     return line.startswith(_RECORD_START[: len(line)]) or not line.strip(b"\0\n")
-
-
-def _parse(line: bytes) -> dict[str, Any] | None:
-    """Parse a line; None if it is incomplete or not a record."""
-    if not line.endswith(b"\n"):
-        return None
-    try:
-        values = json.loads(line)
-    except (ValueError, RecursionError):  # RecursionError: deeply nested lists
-        return None
-    if not isinstance(values, dict) or not isinstance(values.get("frame"), int):
-        return None
-    return values if isinstance(values.get("file_name"), str) else None

@@ -11,9 +11,11 @@ from simplepose.cli import (
     demo_video,
     draw_targets,
     evaluate,
+    plot_run,
     plot_schedule,
     train,
 )
+from simplepose.utils.deprecation import log_deprecated
 
 REQUIRED_ARGUMENTS = {
     evaluate: ["--model", "imhn_mobile", "--annotations", "a.json", "--images", "i", "--output", "o"],
@@ -100,3 +102,27 @@ def test_each_process_of_a_launcher_gets_its_own_gpu(monkeypatch, requested, ran
     if rank is not None:
         monkeypatch.setenv("LOCAL_RANK", rank)
     assert arguments.device_of_process(torch.device(requested)) == torch.device(expected)
+
+
+@pytest.mark.parametrize(
+    ("command", "words", "old", "new", "value"),
+    [
+        (demo_image, [], "--colours", "--colors", "limb"),
+        (demo_video, REQUIRED_ARGUMENTS[demo_video], "--colours", "--colors", "limb"),
+        (plot_run, ["run"], "--along", "--x-axis", "step"),
+    ],
+)
+def test_the_old_name_of_an_option_is_accepted_and_logged_once(
+    command, words, old, new, value, caplog, capsys
+):
+    log_deprecated.cache_clear()
+    expected = parse(command, *words, new, value)
+    assert not caplog.messages
+    for _ in range(2):
+        assert parse(command, *words, old, value) == parse(command, *words, f"{old}={value}") == expected
+    assert caplog.messages == [f"deprecated: {old} is now {new}"]
+    with pytest.raises(SystemExit, match="2"):
+        parse(command, *words, old, "other")
+    assert f"argument {old}: invalid choice: 'other'" in capsys.readouterr().err
+    assert new in command.build_parser().format_help()
+    assert f"{old} " not in command.build_parser().format_help()

@@ -119,8 +119,14 @@ def test_out_of_memory_stops_the_search(throughput, error):
     assert list(throughput(network)) == [1, 2, 4]
 
 
-def test_other_errors_are_raised(throughput):
-    network = FakePredictor(lambda count: 0.5, max_images=5)
+def test_errors_that_do_not_depend_on_the_batch_size_are_raised(throughput):
+    class BrokenAfterOneError(FakePredictor):
+        def infer(self, images):
+            if len(images) > 4:
+                self.max_images = 0
+            super().infer(images)
+
+    network = BrokenAfterOneError(lambda count: 0.5, max_images=5)
     network.out_of_memory_error = RuntimeError("an illegal instruction was encountered")
     with pytest.raises(RuntimeError, match="illegal instruction"):
         throughput(network)

@@ -245,10 +245,11 @@ sys.path.insert(0, "tests/helpers")
 import simplepose
 from oracle import NoPeoplePredictor
 from simplepose.cli import demo_image, run_command
+from simplepose.writers.shards import Shards
 simplepose.load = lambda *_, **__: NoPeoplePredictor()
 disk = Path(sys.argv[1])
 args = [{folder!r}, "--output", str(disk / "out"), "--no-draw", "--format", "csv,coco"]
-merge = demo_image.Shards.merge
+merge = Shards.merge
 def fill_and_merge(shards, numbers, open_results):
     filler = open(disk / "filler", "wb", buffering=0)
     try:
@@ -256,9 +257,9 @@ def fill_and_merge(shards, numbers, open_results):
             pass
     except OSError:
         pass
-    demo_image.Shards.merge = merge
+    Shards.merge = merge
     return merge(shards, numbers, open_results)
-demo_image.Shards.merge = fill_and_merge
+Shards.merge = fill_and_merge
 first = run_command(demo_image.main, args)
 kept = sorted(path.name for path in (disk / "out").iterdir())
 (disk / "filler").unlink()

@@ -12,7 +12,7 @@ from synthetic_coco import write_synthetic_coco
 
 import simplepose
 from simplepose import config
-from simplepose.cli import EXIT_INTERRUPTED, demo_image, run_command
+from simplepose.cli import EXIT_INTERRUPTED, demo_image, resumable_run, run_command
 from simplepose.models.checkpoints import Model, save_safetensors
 from simplepose.models.imhn import IMHN
 from simplepose.synthetic.demo_images import DEMO_SCENES
@@ -120,7 +120,7 @@ def test_the_same_command_after_ctrl_c_processes_each_image_once(run, drawn, tmp
 
 def test_partial_results_of_other_options_are_discarded(run, drawn, tmp_path, capsys):
     assert run(Oracle(*drawn, interrupt_at_call=3), drawn[1]) == EXIT_INTERRUPTED
-    assert run(Oracle(*drawn), drawn[1], "--colours", "limb") == 0
+    assert run(Oracle(*drawn), drawn[1], "--colors", "limb") == 0
     assert {row["file_name"] for row in people_json(tmp_path)} == {f"{n:012d}.jpg" for n in (1, 2, 3, 4)}
     assert "discarded the partial results" in capsys.readouterr().err
 
@@ -170,9 +170,11 @@ def test_sample_images_also_give_a_contact_sheet(run, tmp_path, capsys):
 def test_contact_sheet_of_own_images_is_optional(run, drawn, tmp_path, capsys, monkeypatch):
     sheet = {}
     monkeypatch.setattr(
-        demo_image, "contact_sheet", lambda images, captions: sheet.update(zip(captions, images, strict=True))
+        resumable_run,
+        "contact_sheet",
+        lambda images, captions: sheet.update(zip(captions, images, strict=True)),
     )
-    monkeypatch.setattr(demo_image, "write_image", lambda path, image: sheet.update(path=path))
+    monkeypatch.setattr(resumable_run, "write_image", lambda path, image: sheet.update(path=path))
     assert run(NoPeoplePredictor(), drawn[1]) == 0
     assert not sheet
     assert "contact sheet" not in capsys.readouterr().out
@@ -206,10 +208,10 @@ def test_the_number_of_images_on_a_contact_sheet_is_limited(run, tmp_path, monke
     folder.mkdir()
     for number in range(5):
         cv2.imwrite(str(folder / f"{number}.png"), np.zeros((8, 8, 3), np.uint8))
-    monkeypatch.setattr(demo_image, "MAX_SHEET_IMAGES", 3)
+    monkeypatch.setattr(resumable_run, "MAX_SHEET_IMAGES", 3)
     captions = []
     monkeypatch.setattr(
-        demo_image, "contact_sheet", lambda images, given: captions.extend(given) or next(images)
+        resumable_run, "contact_sheet", lambda images, given: captions.extend(given) or next(images)
     )
     assert run(NoPeoplePredictor(), folder, "--contact-sheet") == 0
     assert captions == [f"0 people - {number}.png" for number in range(3)]

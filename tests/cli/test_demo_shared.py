@@ -60,6 +60,7 @@ def lines(output):
     return [json.loads(line) for path in paths for line in path.read_bytes().split(b"\n")[:-1]]
 
 
+@pytest.mark.slow
 def test_two_killed_and_restarted_processes_process_each_image_once(images, alone, tmp_path):
     command = runs.torchrun_command(2, script=TOOL) + arguments(images, tmp_path)
     first = runs.start(command)
@@ -89,6 +90,7 @@ def test_results_list_every_image_even_with_equal_stems(alone):
     assert sum("error" in image for image in frames["images"]) == 1
 
 
+@pytest.mark.slow
 def test_a_process_with_unreadable_images_only_does_not_stop_the_others(tmp_path):
     """torchrun stops all processes if one fails, so the one that writes the results sets the exit status."""
     for number in range(24):

@@ -256,6 +256,7 @@ def test_an_unknown_heatmap_is_reported_with_the_available_ones(tmp_path):
     assert "left_elbow-left_wrist" in err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_and_sigterm_leave_complete_files(tmp_path, number):
     out = tmp_path / "out"

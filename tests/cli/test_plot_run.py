@@ -11,7 +11,7 @@ from repo_paths import ROOT
 
 from simplepose.cli import plot_run, run_command
 from simplepose.training import loggers
-from simplepose.training.loggers import Journal
+from simplepose.training.loggers import JournalSink
 from simplepose.visualize import plots
 
 
@@ -29,9 +29,9 @@ def step(number, **values):
 
 def write(folder, *lines, resume_step=0):
     folder.mkdir(exist_ok=True)
-    writer = Journal(folder / "journal.jsonl", resume_step)
+    writer = JournalSink(folder / "journal.jsonl", resume_step)
     for line in lines:
-        writer.write(**line)
+        writer.write(line)
     writer.close()
     return folder
 
@@ -116,7 +116,7 @@ def test_a_truncated_journal_of_a_resumed_run_is_plotted(tmp_path, caplog):
     write(run, step(25), step(26, loss=7.0), resume_step=24)
     with (run / "journal.jsonl").open("a") as file:
         file.write('{"kind": "st')
-    assert plot_run.main([str(run), "--output", str(tmp_path / "b.png"), "--along", "step"]) == 0
+    assert plot_run.main([str(run), "--output", str(tmp_path / "b.png"), "--x-axis", "step"]) == 0
     assert (tmp_path / "b.png").exists()
     assert "perhaps truncated" in caplog.text
     loss = next(iter(drawn({"a": loggers.read_journal(run / "journal.jsonl")}).values()))[0]

@@ -93,7 +93,7 @@ def test_yaml_round_trip_gives_the_same_skeleton(tmp_path):
         ({"mirrored": [["left_ear", "right_ear"], ["left_ear", "left_eye"]]}, "in more than one pair"),
         ({"joints": ["nose"]}, "annotated or a midpoint"),
         ({"midpoints": []}, "neck"),
-        ({"colour": "red"}, "colour"),
+        ({"color": "red"}, "color"),
         ({"limbs": 3}, "limbs: expected a list"),
     ],
 )

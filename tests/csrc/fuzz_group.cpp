@@ -58,20 +58,20 @@ private:
 
 Settings read_settings(Bytes& bytes) {
     Settings settings;
-    settings.rules = bytes.one_of({Rules::ours, Rules::reference});
+    settings.rules = bytes.one_of({Rules::simplepose, Rules::reference});
     settings.stride = bytes.one_of({4.0, 0.5, 1000.0});
     settings.peak_threshold = bytes.one_of({0.1, 1e-3, 0.5, 1e-30});
     settings.max_peaks = bytes.one_of({16, 1, 2, 5});
-    settings.sure_peak = bytes.one_of({0.5, 1e-3, 10.0});
+    settings.confident_peak = bytes.one_of({0.5, 1e-3, 10.0});
     settings.limb_samples = bytes.one_of({20, 2, 3, 50});
     settings.limb_threshold = bytes.one_of({0.1, 0.0, 0.5});
     settings.limb_support = bytes.one_of({0.8, 1e-3, 0.5, 1.0});
     settings.max_connections = bytes.one_of({1024, 1, 2, 9});
-    settings.loose_joints = bytes.below(5);
-    settings.loose_score = bytes.one_of({0.25, 0.0, 0.5});
-    settings.loose_reach = bytes.one_of({0.5, 0.0, 0.3, 100.0});
-    settings.person_score = bytes.one_of({0.45, 0.0, 1.0});
-    settings.person_joints = 1 + bytes.below(4);
+    settings.max_unassigned_keypoints = bytes.below(5);
+    settings.min_unassigned_score = bytes.one_of({0.25, 0.0, 0.5});
+    settings.unassigned_reach = bytes.one_of({0.5, 0.0, 0.3, 100.0});
+    settings.min_person_score = bytes.one_of({0.45, 0.0, 1.0});
+    settings.min_person_keypoints = 1 + bytes.below(4);
     return settings;
 }
 
@@ -163,7 +163,7 @@ double max_joint_score(const Input& input) {
 }
 
 void check_score(double score, int found, const Input& input) {
-    const double min_sum = input.settings.person_score * found * (1 - 1e-9);
+    const double min_sum = input.settings.min_person_score * found * (1 - 1e-9);
     expect(std::isfinite(score), "a finite score");
     if (input.settings.rules == Rules::reference) {
         expect(score <= 1 && (min_sum == 0 || score >= 1 - 1 / min_sum), "a reference score above the threshold");
@@ -184,7 +184,7 @@ void check(const std::vector<Pose>& poses, const Input& input) {
             check_keypoint(keypoint, input);
             found += keypoint.score > 0;
         }
-        expect(found >= input.settings.person_joints, "people with at least person_joints joints");
+        expect(found >= input.settings.min_person_keypoints, "people with at least min_person_keypoints joints");
         check_score(pose.score, found, input);
         expect(pose.score <= before, "people sorted by score");
         before = pose.score;

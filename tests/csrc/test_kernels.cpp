@@ -29,16 +29,16 @@ Settings lenient() {
     settings.stride = 4;
     settings.peak_threshold = 0.1;
     settings.max_peaks = 40;
-    settings.sure_peak = 0.5;
+    settings.confident_peak = 0.5;
     settings.limb_samples = 20;
     settings.limb_threshold = 0.1;
     settings.limb_support = 0.8;
     settings.max_connections = 100;
-    settings.loose_joints = 3;
-    settings.loose_score = 0;
-    settings.loose_reach = 0.5;
-    settings.person_score = 0;
-    settings.person_joints = 1;
+    settings.max_unassigned_keypoints = 3;
+    settings.min_unassigned_score = 0;
+    settings.unassigned_reach = 0.5;
+    settings.min_person_score = 0;
+    settings.min_person_keypoints = 1;
     return settings;
 }
 

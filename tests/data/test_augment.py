@@ -23,7 +23,7 @@ CHANGES = {
     "flip": AugmentSettings(rotation=0, shift=0, scale_probability=0, flip_probability=1, tint_probability=0),
     "all": AugmentSettings(flip_probability=0.5, tint_probability=0),
     "all, non-square": AugmentSettings(size=(256, 384), tint_probability=0),
-    "all, image": AugmentSettings(size=(384, 320), framing="picture", tint_probability=0),
+    "all, image": AugmentSettings(size=(384, 320), framing="image", tint_probability=0),
 }
 
 
@@ -109,7 +109,7 @@ def test_person_framing_sets_height_and_center(rng):
 @pytest.mark.parametrize("flip", [False, True])
 @pytest.mark.parametrize("image_hw", [(240, 320), (320, 240), (240, 240), (1, 1)])
 def test_image_framing_matches_inference(image_hw, flip):
-    settings = AugmentSettings(size=(384, 512), framing="picture")
+    settings = AugmentSettings(size=(384, 512), framing="image")
     sample = record(np.zeros((0, 17, 3)), np.zeros((*image_hw, 3), np.uint8))
     matrix = augment.affine_matrix(sample, AugmentParams(flip=flip), settings)
     resized = (384, 384 * image_hw[1] // image_hw[0])
@@ -121,9 +121,7 @@ def test_image_framing_matches_inference(image_hw, flip):
 
 def test_a_too_wide_framed_image_is_cropped_on_both_sides():
     sample = record(np.zeros((0, 17, 3)), np.zeros((240, 960, 3), np.uint8))
-    matrix = augment.affine_matrix(
-        sample, AugmentParams(), AugmentSettings(size=(384, 512), framing="picture")
-    )
+    matrix = augment.affine_matrix(sample, AugmentParams(), AugmentSettings(size=(384, 512), framing="image"))
     assert matrix[0, 0] == matrix[1, 1] == 384 / 240
     assert matrix @ (479.5, 119.5, 1) == pytest.approx([255.5, 191.5])
 
@@ -172,7 +170,7 @@ def test_a_zero_tint_hardly_changes_the_image(rng):
     assert brighter.max(-1).mean() > image.max(-1).mean() + 20
 
 
-NAMES = ("half_body", "copy_paste", "erase", "jitter", "blur", "motion_blur", "noise", "jpeg", "grey")
+NAMES = ("half_body", "copy_paste", "erase", "jitter", "blur", "motion_blur", "noise", "jpeg", "gray")
 STRONG = {f"{name}_probability": 1.0 for name in NAMES}
 
 
@@ -208,7 +206,7 @@ def test_other_augmentations_do_not_change_the_published_parameters(name):
         assert published == (plain.degrees, plain.scale, plain.shift_xy, plain.flip, plain.tint)
 
 
-@pytest.mark.parametrize("framing", ["person", "picture"])
+@pytest.mark.parametrize("framing", ["person", "image"])
 @pytest.mark.parametrize("image_hw", [(1, 1), (8, 8), (8, 50), (240, 320)])
 @pytest.mark.parametrize("people", [0, 1, 3])
 def test_all_augmentations_together_give_a_valid_sample_of_any_image(image_hw, people, framing, rng):

@@ -1,6 +1,7 @@
 """Samples and batches are the same for the same seed and any number of workers."""
 
 import pickle
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +13,7 @@ from repo_paths import CONFIGS
 from simplepose import config
 from simplepose.data.batch import collate
 from simplepose.data.dataset import EpochSampler, TrainingSamples
+from simplepose.data.hdf5.layout import NativeSamples
 from simplepose.data.loader import BatchLoader
 from simplepose.skeleton import COCO
 
@@ -26,6 +28,31 @@ def test_a_sample_depends_only_on_seed_epoch_and_index(samples_file):
     assert not np.array_equal(first[(3, 1)].image, first[(4, 1)].image)
     other_seed = make(samples_file, "train.seed=1")
     assert not np.array_equal(first[(3, 1)].image, other_seed[(3, 1)].image)
+
+
+def test_reading_a_sample_takes_at_most_four_calls(samples_file):
+    """`__getitem__` makes at most four calls, and at most four calls are nested down to the file's reader."""
+    samples, called, nested = make(samples_file), [], []
+    start, reader = TrainingSamples.__getitem__.__code__, NativeSamples.record.__code__
+
+    def trace(frame, event, _):
+        if event != "call" or "simplepose" not in frame.f_code.co_filename:
+            return
+        if frame.f_back.f_code is start:
+            called.append(frame.f_code.co_name)
+        if frame.f_code is reader:
+            while frame.f_code is not start:
+                nested.append(frame.f_code.co_name)
+                frame = frame.f_back
+
+    sys.setprofile(trace)
+    try:
+        samples[(0, 0)]
+    finally:
+        sys.setprofile(None)
+    assert set(called) >= {"record", "apply"}
+    assert len(called) <= 4, called
+    assert 1 <= len(nested) <= 4, nested
 
 
 def test_without_augmentation_every_epoch_is_the_same(samples_file):
@@ -91,9 +118,9 @@ def test_batches_have_the_documented_shapes(samples_file):
 
 
 def test_image_framing_uses_each_image_once(samples_file):
-    by_person, by_picture = make(samples_file), make(samples_file, "augment.framing=picture")
+    by_person, by_image = make(samples_file), make(samples_file, "augment.framing=image")
     expected_ids = {by_person.record((0, i)).image_id for i in range(len(by_person))}
-    image_ids = [by_picture.record((0, i)).image_id for i in range(len(by_picture))]
+    image_ids = [by_image.record((0, i)).image_id for i in range(len(by_image))]
     assert sorted(image_ids) == sorted(expected_ids)
 
 

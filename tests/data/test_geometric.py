@@ -85,7 +85,7 @@ def test_a_white_pixel_moves_with_its_keypoint(rng):
 
 
 def test_image_framing_ignores_the_half():
-    settings = AugmentSettings(size=(256, 384), framing="picture")
+    settings = AugmentSettings(size=(256, 384), framing="image")
     plain, half = (
         augment.apply(person(), params, settings, COCO, 4).joints
         for params in (AugmentParams(), AugmentParams(half="upper"))

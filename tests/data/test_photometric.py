@@ -17,7 +17,7 @@ CHANGES = {
     "motion": PhotometricParams(motion_blur=(15.0, 30.0)),
     "noise": PhotometricParams(noise=(15.0, 7)),
     "jpeg": PhotometricParams(jpeg_quality=30),
-    "grey": PhotometricParams(gray=True),
+    "gray": PhotometricParams(gray=True),
     "all": PhotometricParams(1.4, 0.6, 1.5, 9, 2.5, (15.0, 100.0), (15.0, 7), 30, True),
 }
 ALL_ON = AugmentSettings(
@@ -26,7 +26,7 @@ ALL_ON = AugmentSettings(
     motion_blur_probability=1,
     noise_probability=1,
     jpeg_probability=1,
-    grey_probability=1,
+    gray_probability=1,
 )
 
 
@@ -98,7 +98,7 @@ def test_hue_wraps_around():
 
 
 def test_a_gray_image_has_equal_channels_after_all_other_changes(rng):
-    for params in (CHANGES["grey"], CHANGES["all"]):
+    for params in (CHANGES["gray"], CHANGES["all"]):
         out = photometric.apply(noise_image(rng), params)
         assert np.array_equal(out[..., 0], out[..., 1])
         assert np.array_equal(out[..., 0], out[..., 2])
@@ -173,7 +173,7 @@ def test_sampled_parameters_stay_within_the_settings():
     assert len({d.noise[1] for d in all_params}) == 300
 
 
-@pytest.mark.parametrize("name", ["jitter", "blur", "motion_blur", "noise", "jpeg", "grey"])
+@pytest.mark.parametrize("name", ["jitter", "blur", "motion_blur", "noise", "jpeg", "gray"])
 def test_each_change_is_as_frequent_as_its_probability(name):
     rng = np.random.default_rng(1)
     settings = AugmentSettings(**{f"{name}_probability": 0.3})

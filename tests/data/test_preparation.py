@@ -89,6 +89,7 @@ def alive(group: int) -> bool:
     return True
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_a_preparation_killed_at_random_moments_resumes_to_the_same_bytes(
     coco, uninterrupted, tmp_path, rng, workers

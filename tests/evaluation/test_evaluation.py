@@ -11,7 +11,7 @@ from pycocotools.cocoeval import COCOeval
 from synthetic_coco import write_synthetic_coco
 
 import simplepose
-from simplepose.cli import EXIT_INTERRUPTED, evaluate, run_command
+from simplepose.cli import EXIT_INTERRUPTED, demo_image, evaluate, run_command
 from simplepose.evaluation import coco_eval
 
 
@@ -161,6 +161,11 @@ def run_evaluate(dataset, output, *options, model=None, monkeypatch=None):
 def test_missing_weights_are_an_error(dataset, tmp_path, capsys):
     assert run_evaluate(dataset, tmp_path / "out", "--model", "imhn_mobile", "--weights", "swa") == 2
     assert "imhn_mobile.safetensors has no swa weights; it has raw" in capsys.readouterr().err
+
+
+def test_the_default_model_of_evaluate_is_that_of_the_demos():
+    files = ["--annotations", "a.json", "--images", "images", "--output", "output"]
+    assert evaluate.build_parser().parse_args(files).model == demo_image.build_parser().parse_args([]).model
 
 
 def test_evaluate_writes_rows_and_metrics_and_prints_the_table(dataset, tmp_path, capsys, monkeypatch):

@@ -19,7 +19,7 @@ DOT = Skeleton("dot", ("a",), (), ("a",), (0.1,), ())
 CHAIN = Skeleton(
     "chain", tuple("abcd"), (("a", "b"), ("b", "c"), ("c", "d"), ("d", "a")), tuple("badc"), (0.1,) * 4, ()
 )
-LENIENT = Settings(person_joints=1, person_score=0.0)
+LENIENT = Settings(min_person_keypoints=1, min_person_score=0.0)
 
 
 def find_peaks(map_: np.ndarray, settings: GroupingSettings = LENIENT) -> np.ndarray:
@@ -53,9 +53,9 @@ def test_equals_slow_grouping_on_random_maps(seed: int) -> None:
         max_connections=int(rng.integers(1, 90)),
         limb_samples=int(rng.integers(2, 20)),
         limb_support=float(rng.choice([0.3, 0.5, 0.8, 1.0])),
-        loose_joints=int(rng.integers(0, 4)),
-        loose_score=float(rng.choice([0.0, 0.4])),
-        loose_reach=float(rng.choice([0.0, 0.3, 1.5])),
+        max_unassigned_keypoints=int(rng.integers(0, 4)),
+        min_unassigned_score=float(rng.choice([0.0, 0.4])),
+        unassigned_reach=float(rng.choice([0.0, 0.3, 1.5])),
     )
     slow_grouping.assert_same_people(group(maps, CHAIN, settings), slow_grouping.group(maps, CHAIN, settings))
 
@@ -211,7 +211,11 @@ def test_keypoint_without_limbs_is_assigned_to_the_nearest_person(
     assert found.found.all()
     np.testing.assert_allclose(found.keypoints[order, :, :2], people[..., :2], atol=0.3)
     number = COCO.annotated.index(joint)
-    for settings in (Settings(loose_joints=0), Settings(loose_reach=0.01), Settings(loose_score=1.1)):
+    for settings in (
+        Settings(max_unassigned_keypoints=0),
+        Settings(unassigned_reach=0.01),
+        Settings(min_unassigned_score=1.1),
+    ):
         assert not group(maps, COCO, settings).found[:, number].any()
 
 
@@ -238,8 +242,10 @@ def test_only_small_groups_are_assigned(rng: np.random.Generator) -> None:
     upper[legs] = 0
     lower[[joint for joint in range(17) if joint not in legs]] = 0
     maps = synthetic_maps.draw_maps(np.stack([upper, lower]), (260, 260))
-    assert len(group(maps, COCO, Settings(loose_joints=2))) == 1  # the lower legs are two joints each
-    assert len(group(maps, COCO, Settings(loose_joints=1))) == 3
+    assert (
+        len(group(maps, COCO, Settings(max_unassigned_keypoints=2))) == 1
+    )  # the lower legs are two joints each
+    assert len(group(maps, COCO, Settings(max_unassigned_keypoints=1))) == 3
 
 
 def test_weak_and_small_people_are_removed(rng: np.random.Generator) -> None:
@@ -247,8 +253,8 @@ def test_weak_and_small_people_are_removed(rng: np.random.Generator) -> None:
         synthetic_maps.sample_person(rng, 100, 10, 200)[None], (240, 240)
     ) * np.float32(0.3)
     assert len(group(maps, COCO)) == 1
-    assert len(group(maps, COCO, Settings(person_score=2.0))) == 0
-    assert len(group(maps, COCO, Settings(person_joints=19))) == 0
+    assert len(group(maps, COCO, Settings(min_person_score=2.0))) == 0
+    assert len(group(maps, COCO, Settings(min_person_keypoints=19))) == 0
 
 
 def test_stride_scales_positions(rng: np.random.Generator) -> None:

@@ -14,20 +14,20 @@ MAPS = st.tuples(st.integers(1, 9), st.integers(1, 9)).flatmap(
 )
 SETTINGS = st.builds(
     Settings,
-    rules=st.sampled_from(["ours", "reference"]),
+    rules=st.sampled_from(["simplepose", "reference"]),
     stride=st.sampled_from([1.0, 4.0]),
     peak_threshold=st.sampled_from([1e-3, 0.1, 1.0]),
     max_peaks=st.integers(1, 20),
-    sure_peak=st.sampled_from([1e-3, 0.5, 1.0]),
+    confident_peak=st.sampled_from([1e-3, 0.5, 1.0]),
     limb_samples=st.integers(2, 20),
     limb_threshold=st.sampled_from([0.0, 0.1]),
     limb_support=st.sampled_from([1e-3, 0.8, 1.0]),
     max_connections=st.integers(1, 40),
-    loose_joints=st.integers(0, 4),
-    loose_score=st.sampled_from([0.0, 0.25]),
-    loose_reach=st.sampled_from([0.0, 0.5, 100.0]),
-    person_score=st.sampled_from([0.0, 0.45]),
-    person_joints=st.integers(1, 4),
+    max_unassigned_keypoints=st.integers(0, 4),
+    min_unassigned_score=st.sampled_from([0.0, 0.25]),
+    unassigned_reach=st.sampled_from([0.0, 0.5, 100.0]),
+    min_person_score=st.sampled_from([0.0, 0.45]),
+    min_person_keypoints=st.integers(1, 4),
 )
 
 
@@ -38,7 +38,7 @@ def test_results_are_valid(maps: np.ndarray, chosen: Settings) -> None:
     assert np.isfinite(found.keypoints).all()
     assert np.isfinite(found.scores).all()
     assert (np.diff(found.scores) <= 0).all()
-    assert (found.found.sum(1) >= chosen.person_joints).all()
+    assert (found.found.sum(1) >= chosen.min_person_keypoints).all()
     ends = np.array(maps.shape[:0:-1]) * chosen.stride - 0.5  # of the image, x and y
     assert ((found.keypoints[..., :2] >= -0.5) & (found.keypoints[..., :2] <= ends)).all()
     assert (found.keypoints[..., 2] <= 1).all()

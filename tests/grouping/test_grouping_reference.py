@@ -64,7 +64,7 @@ def test_constant_maps_have_no_people(value: float, size: tuple[int, int]) -> No
 
 def test_all_pixels_of_a_plateau_are_peaks_and_the_best_are_kept() -> None:
     one_cell = np.ones((1, 1, 1), np.float32)
-    lenient = replace(REFERENCE, person_joints=1, person_score=0.0)
+    lenient = replace(REFERENCE, min_person_keypoints=1, min_person_score=0.0)
     assert len(group(one_cell, DOT, lenient)) == 0  # a joint without limbs is not a person (published rule)
     ring = np.ones((CHAIN.channels, 1, 1), np.float32)
     assert len(group(ring, CHAIN, lenient)) == 16
@@ -89,7 +89,7 @@ def test_random_maps_give_valid_results(seed: int) -> None:
     h, w = rng.integers(1, 12, 2)
     maps = rng.uniform(-1, 1.1, (CHAIN.channels, h, w)).astype(np.float32)
     maps[rng.uniform(size=maps.shape) < 0.05] = rng.choice([np.nan, np.inf, -np.inf, 1e38])
-    found = group(maps, CHAIN, replace(REFERENCE, max_peaks=30, person_score=0.0))
+    found = group(maps, CHAIN, replace(REFERENCE, max_peaks=30, min_person_score=0.0))
     assert np.isfinite(found.keypoints).all()
     assert np.isfinite(found.scores).all()
     assert (np.diff(found.scores) <= 0).all()

@@ -67,7 +67,7 @@ def test_invalid_maps_are_errors(maps: np.ndarray, message: str) -> None:
         *({"stride": 0.0}, {"peak_threshold": 0.0}, {"peak_threshold": float("nan")}, {"max_peaks": 0}),
         {"peak_threshold": 7e-46},
         *({"limb_samples": 1}, {"limb_support": 0.0}, {"limb_support": 1.1}, {"limb_threshold": -0.1}),
-        *({"max_connections": 0}, {"person_joints": 0}),
+        *({"max_connections": 0}, {"min_person_keypoints": 0}),
     ],
 )
 def test_invalid_settings_are_errors(invalid: dict[str, float]) -> None:
@@ -111,6 +111,7 @@ def test_group_releases_the_gil(rng: np.random.Generator, monkeypatch: pytest.Mo
     assert counts[1] - counts[0] > 20  # NumPy calls around the kernels release it only a few times
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "message"),
     [("test_kernels", "all kernels passed"), ("fuzz_group", "inputs 0 to 5999 passed")],

@@ -20,7 +20,7 @@ from simplepose.models.checkpoints import Model
 from simplepose.skeleton import COCO
 
 
-@pytest.mark.parametrize("rules", ["ours", "reference"])
+@pytest.mark.parametrize("rules", ["simplepose", "reference"])
 def test_cpu_tensor_equals_an_array(rng: np.random.Generator, rules: str) -> None:
     size, settings = (240, 320), Settings(rules=rules)
     maps = synthetic_maps.draw_maps(synthetic_maps.sample_crowd(rng, 3, size), size)

@@ -33,7 +33,7 @@ with distributed.process_group(1) as world:
                 assert torch.equal(tensor, before[name]), name
         trainer.loss.channel_weights.nan_to_num_(1.0)
     metrics = trainer.meter.read(world)
-    assert (metrics.skipped, metrics.skipped_in_a_row, metrics.steps) == (1, 0, 1), metrics
+    assert (metrics.skipped, metrics.consecutive_skips, metrics.steps) == (1, 0, 1), metrics
     changed = sum(not torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
     assert changed > len(before) / 2
     print("skipped on all ranks")

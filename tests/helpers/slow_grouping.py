@@ -106,7 +106,7 @@ def connect(
             dx, dy = (xb - xa) / (n - 1), (yb - ya) / (n - 1)
             values = [min(steps.read(map_, xa + k * dx, ya + k * dy), 1.0) for k in range(n)]
             score = steps.support(values, settings)
-            score *= min(min(start_score, end_score) / settings.sure_peak, 1.0)
+            score *= min(min(start_score, end_score) / settings.confident_peak, 1.0)
             score += min(0.5 * map_.shape[0] / length - 1, 0.0)
             if score > 0:
                 found.append((i, j, score))
@@ -152,8 +152,8 @@ def assemble(
     for members in steps.gather(steps.merge(peaks, limb_ends, connections), peaks, settings):
         joints = [peaks[joint][i][2] for joint, i in sorted(members.items())]
         limbs = [score for (a, i), (b, j), score in links if members.get(a) == i and members.get(b) == j]
-        enough = sum(joints) + sum(limbs) >= settings.person_score * len(joints)
-        if len(joints) >= settings.person_joints and enough:
+        enough = sum(joints) + sum(limbs) >= settings.min_person_score * len(joints)
+        if len(joints) >= settings.min_person_keypoints and enough:
             people.append((members, steps.score(joints, limbs, len(peaks) + len(limb_ends))))
     return sorted(people, key=lambda person: -person[1])
 
@@ -165,13 +165,13 @@ def gather(groups: list[dict], peaks: list, settings: GroupingSettings) -> list[
     attachments = []
     for small_group, person in itertools.permutations(range(len(groups)), 2):
         diagonal = math.hypot(*np.ptp(places[person], axis=0))
-        small = len(groups[small_group]) <= settings.loose_joints and len(groups[small_group]) < len(
-            groups[person]
-        )
-        small &= sum(scores[small_group]) / len(scores[small_group]) >= settings.loose_score
-        if small and diagonal > 0 and settings.loose_reach > 0:
+        small = len(groups[small_group]) <= settings.max_unassigned_keypoints and len(
+            groups[small_group]
+        ) < len(groups[person])
+        small &= sum(scores[small_group]) / len(scores[small_group]) >= settings.min_unassigned_score
+        if small and diagonal > 0 and settings.unassigned_reach > 0:
             gap = np.hypot(*(places[small_group][:, None] - places[person][None]).transpose(2, 0, 1)).min()
-            if gap <= settings.loose_reach * diagonal:
+            if gap <= settings.unassigned_reach * diagonal:
                 attachments.append((gap / diagonal, small_group, person))
     attached: set[int] = set()
     for _, small_group, person in sorted(attachments):

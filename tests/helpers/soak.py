@@ -64,19 +64,18 @@ def soak(video_path: Path, output: Path, sample_frames: set[int]) -> tuple[dict[
     )
     memory_mb: dict[int, float] = {}
     with (
-        writers.open_writers(["coco", "jsonl"], output, predictor.skeleton) as results,
-        VideoWriter(output / "film.mp4", FPS) as video,
+        writers.open_writers(["coco", "jsonl"], output, predictor.skeleton) as records,
+        VideoWriter(output / "drawn.mp4", FPS) as video,
+        runner.start_run(pipeline, open_source(video_path), show_progress=False) as (results, run),
     ):
-
-        def write(result: FrameResult) -> None:
+        for result in results:
+            assert isinstance(result, FrameResult), result
             assert result.visualization is not None
-            results.write(result.frame, result.people)
+            records.write(result.frame, result.people)
             video.write(result.visualization)
             if video.frames in sample_frames:
                 memory_mb[video.frames] = process_memory_mb()
                 print(f"frame {video.frames:6,d}: {memory_mb[video.frames]:8.1f} MB", flush=True)
-
-        run = runner.run(pipeline, open_source(video_path), write, show_progress=False)
     run.raise_failure()
     print(run)
     return memory_mb, run.people

@@ -11,8 +11,6 @@ from simplepose.inference.concurrency import CudaStreams
 from simplepose.inference.pipeline import Pipeline
 from simplepose.synthetic.scenes import draw_scene
 
-GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
-
 
 def test_on_other_devices_the_streams_do_nothing():
     streams = CudaStreams(torch.device("cpu"))
@@ -20,7 +18,7 @@ def test_on_other_devices_the_streams_do_nothing():
         assert torch.ones(2).sum() == 2
 
 
-@GPU
+@pytest.mark.gpu
 def test_synchronized_work_is_done_and_the_side_stream_does_not_wait_for_later_work():
     device = torch.device("cuda")
     streams, large = CudaStreams(device), torch.ones(8192, 8192, device=device)
@@ -34,7 +32,7 @@ def test_synchronized_work_is_done_and_the_side_stream_does_not_wait_for_later_w
     assert not torch.cuda.current_stream().query()
 
 
-@GPU
+@pytest.mark.gpu
 @pytest.mark.parametrize("run", ["eager", "graphs"])
 def test_pipeline_on_a_gpu_equals_the_predictor(run, rng):
     predictor = simplepose.load(

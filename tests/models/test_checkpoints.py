@@ -9,6 +9,7 @@ import fixed_weights
 import pytest
 import torch
 
+import simplepose
 from simplepose import config
 from simplepose.cli import convert_checkpoint, run_command
 from simplepose.config import Settings
@@ -272,6 +273,23 @@ def test_unknown_settings_are_ignored_with_a_warning(small, tmp_path, monkeypatc
     for name in ("later.safetensors", "later.pt"):
         assert checkpoints.load(tmp_path / name).settings == small.settings
         assert re.search(rf"{name} .*unknown key 'warp'", caplog.text)
+
+
+def test_old_setting_names_in_a_checkpoint_are_read_without_a_message(small, tmp_path, monkeypatch, caplog):
+    before = config.to_text(small.settings).replace("keep_checkpoints:", "keep:")
+    monkeypatch.setattr(config, "to_text", lambda settings: before)
+    checkpoints.save_safetensors(tmp_path / "before.safetensors", small)
+    torch.save(Trainer(small, torch.device("cpu")).state(), tmp_path / "before.pt")
+    for name in ("before.safetensors", "before.pt"):
+        assert checkpoints.load(tmp_path / name).settings == small.settings
+    assert "keep: 3" in before
+    assert not caplog.messages
+
+
+def test_the_included_network_loads_without_a_message(caplog):
+    settings = simplepose.load("imhn_mobile", runtime="torch").settings
+    assert (settings.grouping.min_person_score, settings.augment.framing) == (0.35, "image")
+    assert not caplog.messages
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e30])

@@ -228,6 +228,7 @@ def test_fused_network_compiles_as_one_graph():
     assert (fused_network(images) - compute_plain_maps(network, images)).abs().max() < 1e-4
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs g++")
 def test_compiled_block_has_the_same_output():
     """Of one block: compiling a whole network takes half a minute."""
@@ -263,7 +264,7 @@ def test_lru_cache_drops_the_least_recently_used():
     assert built == [(1,), (2,), (3,), (2,)]
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA graphs need a GPU")
+@pytest.mark.gpu
 def test_cuda_graphs_have_the_same_output(four):
     fused_network = fuse(four, device="cuda", run="graphs")
     with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):

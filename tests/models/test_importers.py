@@ -220,9 +220,9 @@ def test_unsupported_dtypes_are_errors(tmp_path, dtype, more, message):
 
 def test_duplicate_name_is_an_error(tmp_path):
     (tmp_path / "x.bin").write_bytes(bytes(8))
-    entry = {"name": "twin", "shape": [1], "dtype": "float32"}
+    entry = {"name": "double", "shape": [1], "dtype": "float32"}
     path = tfjs_models.write_json(tmp_path, [{"paths": ["x.bin"], "weights": [entry, entry]}])
-    with pytest.raises(ValueError, match=r"model\.json: twin: expected one constant of this name, got two"):
+    with pytest.raises(ValueError, match=r"model\.json: double: expected one constant of this name, got two"):
         read_graph_model(path)
 
 

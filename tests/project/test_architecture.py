@@ -24,7 +24,7 @@ SHARED_MODULES = {
 }
 MAY_IMPORT = {
     "utils": set(),
-    "yaml_config": set(),
+    "yaml_config": {"utils"},
     "config": {"yaml_config"},
     "skeleton": {"yaml_config"},
     "geometry": set(),
@@ -50,6 +50,7 @@ MAY_IMPORT = {
 MAY_IMPORT["cli"] = set(MAY_IMPORT)  # uses all packages; no module imports it, or tools
 MAX_SINGLE_IMPORTERS = 20
 MAX_LOADED_MODULES = 40
+MAX_DEMO_LINES = 80  # of the function with a demo's loop and of `main` together
 
 
 def imported_packages(source: str) -> set[str]:
@@ -133,6 +134,22 @@ def test_few_modules_have_a_single_importer():
     ]
     print(f"{len(single)} of {len(importers)} modules have a single importer")
     assert len(single) <= MAX_SINGLE_IMPORTERS, "\n".join(sorted(single))
+
+
+@pytest.mark.parametrize("demo", ["demo_image", "demo_video"])
+def test_the_main_road_of_a_demo_is_a_short_loop(demo):
+    tree = ast.parse((PACKAGE / "cli" / f"{demo}.py").read_text())
+    functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+    (loop,) = [
+        name
+        for name, function in functions.items()
+        if any(
+            isinstance(node, ast.For) and ast.unparse(node.iter) == "results" for node in ast.walk(function)
+        )
+    ]
+    lines = sum(functions[name].end_lineno - functions[name].lineno + 1 for name in {loop, "main"})
+    print(f"{demo}: {lines} lines in main and {loop}")
+    assert lines < MAX_DEMO_LINES
 
 
 def test_few_modules_are_loaded_for_a_prediction():

@@ -21,7 +21,7 @@ from simplepose.evaluation import coco_eval
 GUIDE = (ROOT / "docs/custom_dataset.md").read_text()
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", GUIDE, re.MULTILINE | re.DOTALL)
 COMMANDS = [line for kind, block in BLOCKS if kind == "sh" for line in block.splitlines()]
-SMALL = "augment: {size: [64, 64], framing: picture}\ninference: {height: 128}\n"
+SMALL = "augment: {size: [64, 64], framing: image}\ninference: {height: 128}\n"
 TRAIN = "train: {batch_size: 2, optimizer: adamw, warmup_epochs: 0, workers: 0}\n"
 
 
@@ -84,6 +84,7 @@ def test_the_skeleton_in_the_guide_has_every_key(folder):
         assert reached == {*body.joints} - {missing}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", range(len(COMMANDS)))
 def test_each_command_works_after_the_previous_ones(folder, number, monkeypatch):
     words = shlex.split(re.sub(r"train\.epochs=\d+", "train.epochs=1", COMMANDS[number]))
@@ -95,6 +96,7 @@ def test_each_command_works_after_the_previous_ones(folder, number, monkeypatch)
     assert end.value.code == 0
 
 
+@pytest.mark.slow
 def test_the_commands_write_the_files_that_the_guide_lists(folder):
     mine = folder / "mine"
     assert SampleFile(mine / "train.h5").image_ids == [1, 3, 4, 6]  # 3 has no people, 2 and 5 are held out
@@ -107,6 +109,7 @@ def test_the_commands_write_the_files_that_the_guide_lists(folder):
     assert len(list((mine / "drawn").glob("*.jpg"))) == 6
 
 
+@pytest.mark.slow
 def test_the_python_code_in_the_guide_runs(folder, monkeypatch):
     monkeypatch.chdir(folder)
     names: dict = {}

@@ -11,6 +11,7 @@ import signal
 import time
 from pathlib import Path
 
+import pytest
 import runs
 import torch
 
@@ -34,6 +35,7 @@ def start_and_kill(command: list[str], run: Path, rng: random.Random) -> bool:
     return process.returncode == -signal.SIGKILL
 
 
+@pytest.mark.slow
 def test_a_killed_and_resumed_run_equals_an_uninterrupted_run(samples_file, tmp_path):
     epochs = -(-STEPS // (len(SampleFile(samples_file)) // 2))
     settings = (f"train.epochs={epochs}", "train.checkpoint_steps=3", *AVERAGED)

@@ -11,7 +11,7 @@ import pytest
 from custom_skeletons import CROWDPOSE, POLE, write_coco_with_joints
 from oracle import Oracle
 from repo_paths import CONFIGS
-from runs import SMALL
+from runs import SMALL_RUN
 
 import simplepose
 from simplepose.cli import demo_image, draw_targets, evaluate, prepare_coco, run_command, train
@@ -50,7 +50,7 @@ def run_training(
     samples: Path, run: Path, *overrides: str, config: str = "", more: tuple[str, ...] = ()
 ) -> int:
     files = ["--config", config or str(CONFIGS / "smoke.yaml"), "--train", str(samples), "--output", str(run)]
-    return run_command(train.main, [*files, "--device", "cpu", *more, "--set", *SMALL, *overrides])
+    return run_command(train.main, [*files, "--device", "cpu", *more, "--set", *SMALL_RUN, *overrides])
 
 
 # End to end

@@ -47,6 +47,7 @@ def test_the_readme_contains_commands():
 PROGRAMS = ("python ", "torchrun ")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [n for n, line in enumerate(COMMANDS) if line.startswith(PROGRAMS)])
 def test_each_command_works_after_the_previous_ones(folder, number):
     command = re.sub(r"(--nproc[_-]per[_-]node)=\d+", r"\1=2", COMMANDS[number])

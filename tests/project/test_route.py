@@ -68,6 +68,7 @@ def model(drawn, samples):
     return folder / "model.safetensors"
 
 
+@pytest.mark.slow
 def test_evaluate_writes_rows_and_metrics(drawn, model):
     folder, annotations, images = drawn
     output = folder / "evaluation"
@@ -89,6 +90,7 @@ def test_evaluate_writes_rows_and_metrics(drawn, model):
     assert isinstance(json.loads((output / "results.json").read_text()), list)
 
 
+@pytest.mark.slow
 def test_demo_draws_every_image(drawn, model):
     folder, _, images = drawn
     output = folder / "demo"
@@ -100,6 +102,7 @@ def test_demo_draws_every_image(drawn, model):
     assert all({"file_name", "keypoints", "score"} <= set(row) for row in rows)
 
 
+@pytest.mark.slow
 def test_ctrl_c_saves_a_checkpoint_and_resume_finishes(drawn, samples):
     folder = drawn[0] / "long_run"
     settings = ["train.batch_size=2", "augment.size=[64,64]", "train.epochs=10000"]

@@ -12,6 +12,7 @@ from repo_paths import ROOT
 FRAME_MB = soak.SIZE_HW[0] * soak.SIZE_HW[1] * 3 / 1e6
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_memory_does_not_grow_over_300_frames():
     """If each frame were kept, memory would grow by 46 MB."""
@@ -23,6 +24,7 @@ def test_memory_does_not_grow_over_300_frames():
     assert "300 frames" in result.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_the_memory_measurement_detects_20_mb():
     """Measured in a new process, because this one may have that much free memory in its heap."""

@@ -27,7 +27,7 @@ def test_smoothing_reduces_jitter_at_rest_with_little_lag_in_motion(rng):
 
 
 def test_people_without_an_id_are_not_smoothed():
-    tracker = Tracker(settings=TrackingSettings(smoothing=True, sure_sights=2.5))
+    tracker = Tracker(settings=TrackingSettings(smoothing=True, min_observations=2.5))
     for frame in range(4):
         people = people_at((7.0 * (frame % 2), 0))
         tracked = tracker(people)

@@ -83,10 +83,10 @@ def test_people_keep_their_order_keypoints_and_scores():
 
 @pytest.mark.parametrize(("absent_frames", "speed"), [(0, 0.0), (1, 0.02), (7, 0.0), (12, 0.02), (20, 0.04)])
 def test_a_lost_person_gets_the_id_back_within_lost_frames_only(absent_frames, speed):
-    for lost_frames, expect_same_id in ((absent_frames, True), (absent_frames - 1, False)):
-        if lost_frames < 0:
+    for max_lost_frames, expect_same_id in ((absent_frames, True), (absent_frames - 1, False)):
+        if max_lost_frames < 0:
             continue
-        tracker = Tracker(settings=TrackingSettings(lost_frames=lost_frames))
+        tracker = Tracker(settings=TrackingSettings(max_lost_frames=max_lost_frames))
         before = [tracker(people_at((speed * BODY_SIZE_PX * frame, 0))).ids[0] for frame in range(20)]
         for _ in range(absent_frames):
             assert tracker(no_people()).ids.tolist() == []
@@ -117,10 +117,10 @@ def test_an_observed_track_is_preferred_to_a_lost_one():
 def test_boxes_decide_when_no_joint_is_common():
     some, others = [5, 8, 11, 14, 15], [6, 7, 12, 13, 16]
     for box_weight, ids in ((5, [1, 0]), (0, [3, 2])):
-        tracker = Tracker(settings=TrackingSettings(sure_sights=0, box_weight=box_weight))
+        tracker = Tracker(settings=TrackingSettings(min_observations=0, box_weight=box_weight))
         tracker(people_at((0, 0), (3 * BODY_SIZE_PX, 0), joints=some))
         assert tracker(people_at((3 * BODY_SIZE_PX, 0), (0, 0), joints=others)).ids.tolist() == ids
-    assert Tracker(settings=TrackingSettings(sure_sights=0))(
+    assert Tracker(settings=TrackingSettings(min_observations=0))(
         people_at((0, 0), joints=others)
     ).ids.tolist() == [0]
 
@@ -142,12 +142,12 @@ def test_ids_are_stable_when_most_frames_are_skipped(frame_step):
 
 
 def test_a_track_with_one_observation_is_removed_soon():
-    tracker = Tracker(settings=TrackingSettings(trust=2))
+    tracker = Tracker(settings=TrackingSettings(max_lost_ratio=2))
     tracker(people_at((0, 0)))
     for _ in range(2):
         tracker(no_people())
     assert tracker(people_at((0, 0))).ids.tolist() == [0]  # missed in two frames
-    tracker = Tracker(settings=TrackingSettings(trust=2))
+    tracker = Tracker(settings=TrackingSettings(max_lost_ratio=2))
     tracker(people_at((0, 0)))
     for _ in range(3):
         tracker(no_people())
@@ -155,7 +155,7 @@ def test_a_track_with_one_observation_is_removed_soon():
 
 
 def test_ids_are_never_reused():
-    tracker, all_ids = Tracker(settings=TrackingSettings(lost_frames=0)), []
+    tracker, all_ids = Tracker(settings=TrackingSettings(max_lost_frames=0)), []
     for frame in range(10):
         all_ids += tracker(people_at((0, 0), (400, 0))).ids.tolist()
         tracker(no_people(), frames=50 + frame)
@@ -197,7 +197,7 @@ def test_two_people_who_pass_each_other_keep_their_ids():
 @pytest.mark.parametrize("joints", [[0], [5, 6]])
 def test_people_with_one_or_two_joints_are_tracked(joints):
     tracker, needed = (
-        Tracker(settings=TrackingSettings(sure_sights=0.5)),
+        Tracker(settings=TrackingSettings(min_observations=0.5)),
         int(np.ceil(0.5 * 17 / len(joints))),
     )
     ids = [tracker(people_at((frame, 0), joints=joints)).ids[0] for frame in range(12)]
@@ -205,7 +205,7 @@ def test_people_with_one_or_two_joints_are_tracked(joints):
 
 
 def test_an_id_is_assigned_after_enough_observations_and_ids_are_consecutive():
-    tracker = Tracker(settings=TrackingSettings(sure_sights=0.8))
+    tracker = Tracker(settings=TrackingSettings(min_observations=0.8))
     assert tracker(people_at((0, 0), joints=slice(5, 11))).ids.tolist() == [NO_ID]
     tracker(no_people(), frames=50)  # the track is removed
     ids = [
@@ -305,12 +305,13 @@ def test_settings_files_without_tracking_are_read():
     text = config.to_text(Settings())
     before = text[: text.index("tracking:")]
     assert config.from_text(before, "an old checkpoint") == Settings()
-    changed = replace(Settings(), tracking=TrackingSettings(lost_frames=5.0, smoothing=True))
+    changed = replace(Settings(), tracking=TrackingSettings(max_lost_frames=5.0, smoothing=True))
     assert config.from_text(config.to_text(changed), "new") == changed
 
 
 @pytest.mark.parametrize(
-    "values", [{"least_similarity": 0.0}, {"least_similarity": 1.1}, {"lost_frames": -1}, {"trust": 0.5}]
+    "values",
+    [{"min_similarity": 0.0}, {"min_similarity": 1.1}, {"max_lost_frames": -1}, {"max_lost_ratio": 0.5}],
 )
 def test_invalid_settings_are_rejected(values):
     with pytest.raises(ValueError, match=next(iter(values))):

@@ -12,7 +12,7 @@ from torch import nn
 from simplepose.models import IMHN
 from simplepose.training import batch_norm
 from simplepose.training.ema import EMA, SWA
-from simplepose.training.optim import freeze
+from simplepose.training.optim import find_frozen_batch_norms, freeze, set_training_mode
 
 AVERAGES = [SWA, lambda network: EMA(network, 0.9)]
 
@@ -187,7 +187,8 @@ def test_update_bn_keeps_weights_modes_and_momentum():
 def test_update_bn_skips_frozen_parts_but_not_frozen_statistics():
     """Averaged weights need statistics of their own even with train.freeze_batchnorm."""
     network = tiny_network()
-    freeze(network, ["stem.*"], batchnorm=True)
+    freeze(network, ["stem.*"])
+    set_training_mode(network, find_frozen_batch_norms(network, freeze_all=True))
     before = snapshot(network)
     batch_norm.update_bn(network, [torch.rand(2, 3, 64, 64)])
     after = network.state_dict()
@@ -195,7 +196,7 @@ def test_update_bn_skips_frozen_parts_but_not_frozen_statistics():
     assert not torch.equal(
         after["heads.0.0.conv1.bn.running_mean"], before["heads.0.0.conv1.bn.running_mean"]
     )
-    network.train()
+    assert network.training
     assert not network.heads[0][0].conv1.bn.training
 
 

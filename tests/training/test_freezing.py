@@ -8,7 +8,7 @@ from torch import nn
 
 from simplepose.config import TrainSettings
 from simplepose.models import IMHN
-from simplepose.training.optim import build_optimizer, freeze
+from simplepose.training.optim import build_optimizer, find_frozen_batch_norms, freeze, set_training_mode
 
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
@@ -18,12 +18,13 @@ def tiny_network() -> IMHN:
     return IMHN(2, 8, 16, 8, 16, 4, (2,), channels=5)
 
 
-def train(network, optimizer="sgd", steps=2) -> dict[str, torch.Tensor]:
+def train(network, optimizer="sgd", steps=2, freeze_all=False) -> dict[str, torch.Tensor]:
     """Train with momentum and weight decay, which change weights without a gradient; return the state."""
     settings = TrainSettings(optimizer=optimizer, momentum=0.9, weight_decay=0.1, learning_rate=0.01)
     built_optimizer = build_optimizer(network, settings)
+    frozen = find_frozen_batch_norms(network, freeze_all)
     for _ in range(steps):
-        network.train()
+        set_training_mode(network, frozen)
         built_optimizer.zero_grad()
         outputs = network(torch.rand(2, 3, 64, 64))
         sum((maps - 1).square().mean() for stack in outputs for maps in stack).backward()
@@ -58,10 +59,10 @@ def test_no_patterns_freeze_nothing():
 
 def test_frozen_batch_norms_keep_statistics_and_train_their_weights():
     network = tiny_network()
-    assert freeze(network, [], batchnorm=True) == []
-    network.train()
+    set_training_mode(network, find_frozen_batch_norms(network, freeze_all=True))
     assert network.training
-    assert changed_names(network) == set(network.state_dict()) - statistics_of(network.state_dict())
+    names = set(network.state_dict())
+    assert changed_names(network, freeze_all=True) == names - statistics_of(names)
 
 
 def test_batch_norm_with_trained_weight_updates_its_statistics():
@@ -70,11 +71,11 @@ def test_batch_norm_with_trained_weight_updates_its_statistics():
     assert "stem.conv.bn.running_mean" in changed_names(network)
 
 
-def test_frozen_batch_norms_normalize_with_their_statistics_of():
+def test_frozen_batch_norms_normalize_with_their_statistics():
     network = nn.Sequential(nn.BatchNorm2d(3))
     network[0].running_mean.fill_(7)
     freeze(network, ["0.*"])
-    network.train()
+    set_training_mode(network, find_frozen_batch_norms(network))
     images = torch.rand(2, 3, 4, 4)
     assert torch.allclose(network(images), (images - 7) / (1 + network[0].eps) ** 0.5)
 
@@ -83,7 +84,7 @@ def test_copies_are_frozen_independently():
     network = nn.Sequential(nn.BatchNorm2d(3), nn.BatchNorm2d(3))
     freeze(network, ["0.*"])
     duplicate = copy.deepcopy(network)
-    duplicate.train()
+    set_training_mode(duplicate, find_frozen_batch_norms(duplicate))
     network.eval()
     assert [norm.training for norm in duplicate] == [False, True]
     assert [norm.training for norm in network] == [False, False]

@@ -6,7 +6,7 @@ import math
 import pytest
 from full_disk import limit_file_size, run_on_small_disk
 
-from simplepose.training.loggers import Journal, read_journal
+from simplepose.training.loggers import JournalSink, read_journal
 
 
 @pytest.fixture
@@ -16,9 +16,9 @@ def path(tmp_path):
 
 
 def write(path, steps, resume_step=0, tag=""):
-    journal = Journal(path, resume_step)
+    journal = JournalSink(path, resume_step)
     for step in steps:
-        journal.write(kind="step", step=step, tag=tag)
+        journal.write({"kind": "step", "step": step, "tag": tag})
     journal.close()
 
 
@@ -29,18 +29,20 @@ def steps_and_tags(path, kind="step"):
 def test_read_returns_what_was_written(path):
     line = {"kind": "step", "step": 3, "loss": 1.25, "scales": [1.0, 2.0], "gpu_memory_gib": None}
     note = {"kind": "note", "text": "Überschrift\nsecond line"}
-    journal = Journal(path)
-    journal.write(**line)
+    journal = JournalSink(path)
+    journal.write(line)
     assert read_journal(path) == [line]  # during the run
-    journal.write(**note)
+    journal.write(note)
     journal.close()
     assert read_journal(path) == [line, note]
     assert len(path.read_text().splitlines()) == 2
 
 
 def test_non_finite_numbers_are_null_in_standard_json(path):
-    journal = Journal(path)
-    journal.write(kind="step", step=1, loss=math.nan, scales=[math.inf, 1.0], more={"a": (-math.inf,)})
+    journal = JournalSink(path)
+    journal.write(
+        {"kind": "step", "step": 1, "loss": math.nan, "scales": [math.inf, 1.0], "more": {"a": (-math.inf,)}}
+    )
     journal.close()
 
     def refuse(name):
@@ -75,13 +77,13 @@ def test_restart_from_step_0_supersedes_all(path):
 
 
 def test_line_repeated_by_a_resume_at_its_step_is_read_once(path):
-    first = Journal(path)
-    first.write(kind="step", step=5, tag="a")
-    first.write(kind="epoch", step=5, tag="a")
-    first.write(kind="note", text="stays")
+    first = JournalSink(path)
+    first.write({"kind": "step", "step": 5, "tag": "a"})
+    first.write({"kind": "epoch", "step": 5, "tag": "a"})
+    first.write({"kind": "note", "text": "stays"})
     first.close()
-    resumed = Journal(path, 5)
-    resumed.write(kind="epoch", step=5, tag="b")
+    resumed = JournalSink(path, 5)
+    resumed.write({"kind": "epoch", "step": 5, "tag": "b"})
     resumed.close()
     assert steps_and_tags(path) == [(5, "a")]
     assert steps_and_tags(path, "epoch") == [(5, "b")]
@@ -103,9 +105,9 @@ def test_truncated_last_line_is_removed(path, end, caplog):
     write(path, [1, 2])
     complete = path.read_bytes()
     path.write_bytes(complete + end)
-    journal = Journal(path, 2)
+    journal = JournalSink(path, 2)
     assert "the last line is truncated" in caplog.text
-    journal.write(kind="step", step=3, tag="")
+    journal.write({"kind": "step", "step": 3, "tag": ""})
     journal.close()
     assert path.read_bytes().startswith(complete + b'{"kind": "resume", "step": 2}\n')
     assert [line["step"] for line in read_journal(path)] == [1, 2, 2, 3]
@@ -139,12 +141,12 @@ def test_missing_and_empty_journal(path):
 
 
 def test_file_size_limit_loses_lines_but_does_not_end_the_run(path, caplog):
-    journal = Journal(path)
-    journal.write(kind="step", step=1, tag="")
+    journal = JournalSink(path)
+    journal.write({"kind": "step", "step": 1, "tag": ""})
     with limit_file_size(path.stat().st_size + 10):
-        journal.write(kind="step", step=2, tag="")
-        journal.write(kind="step", step=3, tag="")
-    journal.write(kind="step", step=4, tag="")
+        journal.write({"kind": "step", "step": 2, "tag": ""})
+        journal.write({"kind": "step", "step": 3, "tag": ""})
+    journal.write({"kind": "step", "step": 4, "tag": ""})
     journal.close()
     assert caplog.text.count("lines are lost") == 1
     assert steps_and_tags(path) == [(1, ""), (4, "")]
@@ -153,12 +155,12 @@ def test_file_size_limit_loses_lines_but_does_not_end_the_run(path, caplog):
 FILL_THE_DISK = """
 import sys
 from pathlib import Path
-from simplepose.training.loggers import Journal, read_journal
+from simplepose.training.loggers import JournalSink, read_journal
 
 folder = Path(sys.argv[1])
-journal = Journal(folder / "journal.jsonl")
+journal = JournalSink(folder / "journal.jsonl")
 for step in range(2000):
-    journal.write(kind="step", step=step, text="x" * 100)
+    journal.write({"kind": "step", "step": step, "text": "x" * 100})
 found = read_journal(folder / "journal.jsonl")
 print([line["step"] for line in found] == list(range(len(found))), 0 < len(found) < 2000)
 """

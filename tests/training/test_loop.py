@@ -22,7 +22,7 @@ from simplepose.inference.predictor import Predictor
 from simplepose.models import checkpoints
 from simplepose.skeleton import COCO
 from simplepose.training import checkpointing
-from simplepose.training.loggers import Journal, TrainingReporter, read_journal
+from simplepose.training.loggers import JournalSink, MetricLogger, TerminalSink, read_journal
 from simplepose.training.loop import Validation, train
 from simplepose.training.run_dir import RunFolder
 from simplepose.utils.distributed import World
@@ -39,9 +39,9 @@ def run_training(settings, samples_file, folder, validation=None, resume=False):
     trainer, samples = make_trainer(settings), TrainingSamples(samples_file, settings, COCO)
     if resume:
         trainer.load_state(folder.load_newest_checkpoint(), "newest checkpoint")
-    journal = Journal(folder.journal, trainer.progress.step)
-    reporter = TrainingReporter(settings.train, trainer.device, journal)
-    return train(trainer, samples, folder, reporter, validation or Validation()), trainer
+    sinks = [JournalSink(folder.journal, trainer.progress.step), TerminalSink()]
+    metric_logger = MetricLogger(settings.train.epochs, trainer.device, sinks)
+    return train(trainer, samples, folder, metric_logger, validation or Validation()), trainer
 
 
 def kinds(run):
@@ -51,7 +51,7 @@ def kinds(run):
 def test_command_writes_all_files_of_a_run(samples_file, tmp_path, capsys):
     run = tmp_path / "run"
     args = arguments(samples_file, run, "--val", str(samples_file))
-    assert command.main([*args, "train.picture_steps=2"]) == 0
+    assert command.main([*args, "train.image_log_steps=2"]) == 0
     written = {path.name for path in run.iterdir()}
     assert written >= {
         "settings.yaml",
@@ -152,18 +152,22 @@ def test_epoch_whose_validation_was_interrupted_is_validated_on_resume(
 
 def test_checkpoints_by_steps_and_by_minutes(samples_file, tmp_path):
     by_steps = RunFolder(tmp_path / "steps", False)
-    run_training(make_settings("train.checkpoint_steps=2", "train.keep=100"), samples_file, by_steps)
+    run_training(
+        make_settings("train.checkpoint_steps=2", "train.keep_checkpoints=100"), samples_file, by_steps
+    )
     saved = sorted(int(path.stem.split("_")[1]) for path in by_steps.checkpoints())
     assert saved[:2] == [2, 4]
     by_time = RunFolder(tmp_path / "minutes", False)
-    run_training(make_settings("train.checkpoint_minutes=1e-9", "train.keep=100"), samples_file, by_time)
+    run_training(
+        make_settings("train.checkpoint_minutes=1e-9", "train.keep_checkpoints=100"), samples_file, by_time
+    )
     saved = sorted(int(path.stem.split("_")[1]) for path in by_time.checkpoints())
     assert saved[:3] == [1, 2, 3]
 
 
 def test_run_ends_after_too_many_unusable_steps(samples_file, tmp_path):
     settings = make_settings(
-        "train.loss_limit=1e-9", "train.skips_in_a_row=3", "train.log_steps=2", "train.epochs=9"
+        "train.loss_limit=1e-9", "train.max_consecutive_skips=3", "train.log_steps=2", "train.epochs=9"
     )
     folder = RunFolder(tmp_path, False)
     with pytest.raises(ValueError, match=r"all of the last 4 steps.*lower train\.learning_rate"):

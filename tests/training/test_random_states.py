@@ -9,10 +9,7 @@ import torch
 from simplepose.training import checkpointing
 
 CPU = torch.device("cpu")
-DEVICES = [
-    "cpu",
-    pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")),
-]
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 
 
 def random_numbers(device):

@@ -178,6 +178,7 @@ while True:
 """
 
 
+@pytest.mark.slow
 def test_kill_during_a_save_loses_no_saved_checkpoint(tmp_path, rng):
     found = 0
     for _ in range(2):

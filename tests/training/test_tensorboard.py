@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from full_disk import run_on_small_disk
 
-from simplepose.training.loggers import TensorBoardLogger
+from simplepose.training.loggers import TensorBoardSink
 
 STEP = {
     "kind": "step",
@@ -34,11 +34,11 @@ def read(folder):
 
 def test_scalars_and_images_are_written(tmp_path, rng):
     pytest.importorskip("tensorboard")
-    board = TensorBoardLogger(tmp_path)
-    board.write(**STEP, step=20)
-    board.write(kind="epoch", epoch=1, step=30, loss=3.0, val_loss=4.5)
-    board.write(kind="ap", epoch=1, step=30, ap=0.5, ap50=0.75)
-    board.write(kind="note", text="no value to plot")
+    board = TensorBoardSink(tmp_path)
+    board.write({**STEP, "step": 20})
+    board.write({"kind": "epoch", "epoch": 1, "step": 30, "loss": 3.0, "val_loss": 4.5})
+    board.write({"kind": "ap", "epoch": 1, "step": 30, "ap": 0.5, "ap50": 0.75})
+    board.write({"kind": "note", "text": "no value to plot"})
     image = rng.integers(0, 256, (6, 9, 3), dtype=np.uint8)
     board.write_images(20, {"sample 1": image})
     found = read(tmp_path)  # during the run
@@ -61,25 +61,25 @@ def test_scalars_and_images_are_written(tmp_path, rng):
     assert np.array_equal(decoded, image)
     assert event.step == 20
     board.close()
-    board.write(**STEP, step=40)  # no effect after close
+    board.write({**STEP, "step": 40})  # no effect after close
 
 
 def test_resumed_run_has_each_step_once(tmp_path):
     pytest.importorskip("tensorboard")
-    first = TensorBoardLogger(tmp_path)
+    first = TensorBoardSink(tmp_path)
     for step in (1, 2, 3, 4):
-        first.write(**STEP, step=step)
+        first.write({**STEP, "step": step})
     del first  # killed: never closed
-    resumed = TensorBoardLogger(tmp_path, resume_step=2)
-    resumed.write(**{**STEP, "loss": 5.0}, step=3)
+    resumed = TensorBoardSink(tmp_path, resume_step=2)
+    resumed.write({**STEP, "loss": 5.0, "step": 3})
     resumed.close()
     assert [(e.step, e.value) for e in read(tmp_path).Scalars("loss/total")] == [(1, 8.0), (2, 8.0), (3, 5.0)]
 
 
 def test_non_finite_losses_are_accepted(tmp_path):
     pytest.importorskip("tensorboard")
-    board = TensorBoardLogger(tmp_path)
-    board.write(**{**STEP, "loss": math.nan, "scales": [math.inf, None]}, step=1)
+    board = TensorBoardSink(tmp_path)
+    board.write({**STEP, "loss": math.nan, "scales": [math.inf, None], "step": 1})
     board.close()
     assert math.isnan(read(tmp_path).Scalars("loss/total")[0].value)
 
@@ -88,22 +88,22 @@ def test_missing_package_is_an_error_only_if_required(tmp_path, monkeypatch, cap
     for name in [name for name in sys.modules if name.startswith(("torch.utils.tensorboard", "tensorboard"))]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "tensorboard", None)  # marks the module as not importable
-    board = TensorBoardLogger(tmp_path)
+    board = TensorBoardSink(tmp_path)
     assert "pip install tensorboard" in caplog.text
-    board.write(**STEP, step=1)
+    board.write({**STEP, "step": 1})
     board.write_images(1, {"a": np.zeros((2, 2, 3), np.uint8)})
     board.close()
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(ValueError, match="pip install tensorboard"):
-        TensorBoardLogger(tmp_path, required=True)
+        TensorBoardSink(tmp_path, required=True)
 
 
 FILL_THE_DISK = """
 import sys, numpy as np
 from pathlib import Path
-from simplepose.training.loggers import TensorBoardLogger
+from simplepose.training.loggers import TensorBoardSink
 
-board = TensorBoardLogger(Path(sys.argv[1]))
+board = TensorBoardSink(Path(sys.argv[1]))
 for step in range(10):
     image = np.random.default_rng(step).integers(0, 256, (300, 300, 3), dtype=np.uint8)
     board.write_images(step, {"a": image})

@@ -67,7 +67,7 @@ def test_unusable_step_changes_nothing(samples_file, fault, options, optimizer):
     trainer.step([batch] * settings.train.accumulate, 1e-3)
     trainer.step([batch] * settings.train.accumulate, 1e-3)
     metrics = trainer.meter.read(SINGLE_PROCESS)
-    assert (metrics.steps, metrics.skipped, metrics.skipped_in_a_row) == (0, 2, 2)
+    assert (metrics.steps, metrics.skipped, metrics.consecutive_skips) == (0, 2, 2)
     assert math.isnan(metrics.loss)
     for state, expected in ((trainer.network.state_dict(), before), (trainer.ema.state, average)):
         for name, tensor in state.items():
@@ -80,7 +80,7 @@ def test_unusable_step_changes_nothing(samples_file, fault, options, optimizer):
     fresh = make_trainer(settings)
     fresh.step([batch] * settings.train.accumulate, 1e-3)
     assert_close(trainer.network.state_dict(), fresh.network.state_dict(), 1e-7)
-    assert trainer.meter.read(SINGLE_PROCESS).skipped_in_a_row == 0
+    assert trainer.meter.read(SINGLE_PROCESS).consecutive_skips == 0
 
 
 def test_joint_with_nan_coordinates_is_ignored(samples_file):
@@ -131,7 +131,7 @@ def test_activation_checkpointing_gives_the_same_step_with_less_memory(samples_f
         return saved
 
     plain = make_trainer(make_settings("train.optimizer=sgd"))
-    checkpointed = make_trainer(make_settings("train.optimizer=sgd", "train.recompute=true"))
+    checkpointed = make_trainer(make_settings("train.optimizer=sgd", "train.activation_checkpointing=true"))
     batch = make_batch(plain.model.settings, samples_file)
     assert saved_bytes(checkpointed) < 0.5 * saved_bytes(plain)
     assert_close(checkpointed.network.state_dict(), plain.network.state_dict(), 1e-6)
@@ -160,7 +160,7 @@ def test_data_parallel_gives_the_same_step(samples_file):
     assert_close(parallel.network.state_dict(), plain.network.state_dict(), 1e-6)
 
 
-@pytest.mark.parametrize("setting", ["recompute=true", "compile=true", "precision=bf16"])
+@pytest.mark.parametrize("setting", ["activation_checkpointing=true", "compile=true", "precision=bf16"])
 def test_data_parallel_rejects_unsupported_settings(setting):
     with pytest.raises(
         ValueError, match=rf"does not support train\.{setting.removesuffix('=true')}; .*train_distributed"
@@ -177,6 +177,19 @@ def test_frozen_parts_do_not_change_and_all_others_do(samples_file):
     frozen = ("stem.", "hourglasses.0.")
     for name, tensor in trainer.network.state_dict().items():
         assert torch.equal(tensor, before[name]) == name.startswith(frozen), name
+
+
+def test_frozen_batch_norms_keep_their_statistics_in_every_step(samples_file):
+    settings = make_settings("train.freeze_batchnorm=true")
+    trainer, batch = make_trainer(settings), make_batch(settings, samples_file)
+    before = copy_state(trainer)
+    trainer.step([batch], 1e-2)
+    trainer.validate([batch])
+    trainer.predict_sample(batch)
+    trainer.step([batch], 1e-2)
+    statistics = ("running_mean", "running_var", "num_batches_tracked")
+    for name, tensor in trainer.network.state_dict().items():
+        assert torch.equal(tensor, before[name]) == name.endswith(statistics), name
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
@@ -204,7 +217,7 @@ def test_trainer_resumes_exactly_from_its_state(samples_file, tmp_path, precisio
         found.steps == expected.steps == (0 if precision == "fp16" else 2)
     )  # fp16: the initial loss scale is too large
     assert found.loss_sum == expected.loss_sum
-    assert found.skipped_in_a_row == expected.skipped_in_a_row
+    assert found.consecutive_skips == expected.consecutive_skips
 
 
 def test_averaged_weights_have_their_own_statistics_and_do_not_change_the_network(samples_file):

@@ -29,6 +29,7 @@ def one_process(samples_file, tmp_path_factory) -> dict[str, Any]:
     return result
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("launcher", [runs.torchrun_command, runs.launch_command])
 def test_two_processes_equal_one_with_twice_the_batch_size(samples_file, tmp_path, one_process, launcher):
     output = tmp_path / "weights.pt"
@@ -40,6 +41,7 @@ def test_two_processes_equal_one_with_twice_the_batch_size(samples_file, tmp_pat
     assert found["loss"] == pytest.approx(one_process["loss"], rel=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("launcher", [runs.torchrun_command, runs.launch_command])
 def test_tool_trains_with_each_launcher(samples_file, tmp_path, launcher):
     settings = ("train.batch_size=2", "train.sync_batchnorm=true", "train.accumulate=2")
@@ -48,6 +50,7 @@ def test_tool_trains_with_each_launcher(samples_file, tmp_path, launcher):
     assert len(runs.step_losses(tmp_path)) == 1
 
 
+@pytest.mark.slow
 def test_two_nodes_in_two_process_groups(samples_file, tmp_path):
     """As on two machines: one launcher each, with a common rendezvous address."""
     port = f"--master-port={runs.free_port()}"
@@ -69,6 +72,7 @@ def test_two_nodes_in_two_process_groups(samples_file, tmp_path):
     assert "done: " not in outputs[1]
 
 
+@pytest.mark.slow
 def test_rank_with_fewer_validation_samples_does_not_block_the_others(samples_file, tmp_path):
     only = ("train.epochs=1", "train.timeout_minutes=1")
     for processes in (2, 3):  # one of them does not divide the number of validation samples
@@ -81,6 +85,7 @@ def test_rank_with_fewer_validation_samples_does_not_block_the_others(samples_fi
         assert lines[0]["val_loss"] > 0
 
 
+@pytest.mark.slow
 def test_all_ranks_skip_a_step_with_a_non_finite_loss_on_one_rank(samples_file):
     result = runs.run_to_end(
         [
@@ -91,12 +96,14 @@ def test_all_ranks_skip_a_step_with_a_non_finite_loss_on_one_rank(samples_file):
     assert result.count("skipped on all ranks") == 2
 
 
+@pytest.mark.slow
 def test_all_ranks_resume_from_the_state_of_rank_0(samples_file):
     script = ROOT / "tests/helpers/ddp_resume.py"
     result = runs.run_to_end([*runs.torchrun_command(2, script=script), str(samples_file)])
     assert result.count("resumed on all ranks") == 2
 
 
+@pytest.mark.slow
 def test_error_on_rank_0_ends_all_ranks_with_its_message(samples_file, tmp_path):
     (tmp_path / "checkpoint_00000001.pt").touch()
     result = subprocess.run(
@@ -112,6 +119,7 @@ def test_error_on_rank_0_ends_all_ranks_with_its_message(samples_file, tmp_path)
     assert "[rank1]: Traceback" not in result.stderr
 
 
+@pytest.mark.slow
 def test_death_of_one_process_ends_the_others(samples_file, tmp_path):
     run = tmp_path / "run"
     args = runs.arguments(samples_file, run, "train.epochs=10000", "train.timeout_minutes=0.5")
@@ -124,6 +132,7 @@ def test_death_of_one_process_ends_the_others(samples_file, tmp_path):
     assert "SIGKILL" in output or "Signal 9" in output
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signal_stops_all_ranks_and_the_run_resumes(samples_file, tmp_path, number):
     settings = ("train.epochs=12", "train.batch_size=2")
@@ -148,6 +157,7 @@ def test_signal_stops_all_ranks_and_the_run_resumes(samples_file, tmp_path, numb
         assert torch.equal(tensor, found[name]), name
 
 
+@pytest.mark.slow
 def test_elastic_restart_resumes_the_run(samples_file, tmp_path):
     """The documented command: --max-restarts, with --resume from the start."""
     run = tmp_path / "run"

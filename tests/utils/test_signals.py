@@ -20,21 +20,23 @@ def restore_handlers():
 
 
 @pytest.mark.parametrize("number", signals.SIGNALS)
-def test_uninterrupted_call_completes_before_the_interrupt(number):
+def test_uninterrupted_block_completes_before_the_interrupt(number):
     kept = []
 
-    def keep(result):
-        if result == 2:
-            signal.raise_signal(number)
-        kept.append(result)
+    def keep_all(shutdown):
+        for result in range(5):
+            with shutdown.uninterrupted():
+                if result == 2:
+                    signal.raise_signal(number)
+                kept.append(result)
 
     with GracefulShutdown() as shutdown, pytest.raises(KeyboardInterrupt):
-        list(map(shutdown.uninterrupted(keep), range(5)))
+        keep_all(shutdown)
     assert kept == [0, 1, 2]
 
 
 @pytest.mark.parametrize("number", signals.SIGNALS)
-def test_signal_interrupts_immediately_outside_of_uninterrupted_calls(number):
+def test_signal_interrupts_immediately_outside_of_uninterrupted_blocks(number):
     with GracefulShutdown(), pytest.raises(KeyboardInterrupt):
         signal.raise_signal(number)
 
@@ -46,15 +48,12 @@ def test_defer_prevents_the_interrupt():
 
 
 def test_echo_is_ignored_and_a_later_signal_interrupts_immediately(monkeypatch):
-    def keep(_):
+    with GracefulShutdown() as shutdown, shutdown.uninterrupted():
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGTERM)
         monkeypatch.setattr(signals, "ECHO_WINDOW_S", -1.0)
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
-
-    with GracefulShutdown() as shutdown:
-        shutdown.uninterrupted(keep)(0)
 
 
 def test_deferred_shutdown_only_sets_requested():

@@ -105,6 +105,7 @@ with open_writers(["jsonl", "coco"], sys.argv[1]) as writer:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
 def test_interrupted_run_leaves_complete_records(tmp_path, end):
     (tmp_path / "people.json").write_text("[]")

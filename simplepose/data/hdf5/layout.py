@@ -1,7 +1,7 @@
 """The project's own HDF5 layout of training samples, version 2, and its reader.
 
 N images, B bytes of image data, T people with keypoints of all images one after another, A annotated joints,
-S samples, R remarks (issues). Texts are UTF-8 of a fixed length, padded with zeros (HDF5 stores texts of
+S samples, R issues. Texts are UTF-8 of a fixed length, padded with zeros (HDF5 stores texts of
 variable length where no checksum covers them, and a flipped bit there can make it read forever):
 
     attributes             format, version, store (compressed or raw), annotations (name of the json),
@@ -57,12 +57,12 @@ def pack_masks(mask_miss: np.ndarray, mask_all: np.ndarray) -> bytes:
 
 
 def unpack_masks(packed: bytes | np.ndarray, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """The inverse of `pack_masks`: mask_miss, mask_all, (H, W) uint8 of 0 and 255.
+    """Unpack the masks of `pack_masks`: mask_miss, mask_all, (H, W) uint8 of 0 and 255.
 
     Raises:
         ValueError, zlib.error: the bytes are not masks of that size.
     """
-    plain = zlib.decompress(packed)
+    plain = zlib.decompress(packed if isinstance(packed, bytes) else packed.data)
     runs, remainder = divmod(len(plain), 5)
     lengths = np.frombuffer(plain, "<u4", runs)
     if remainder or int(lengths.sum(dtype=np.uint64)) != height * width:
@@ -109,13 +109,15 @@ def is_native_layout(file: h5py.File) -> bool:
 
 
 def checksum(data: np.ndarray, keypoints: np.ndarray, boxes_xywh: np.ndarray) -> np.uint64:
-    """The sum, modulo 2**64, of the 64-bit words of an image's bytes, and of the CRC-32s of its people.
+    """Add the 64-bit words of an image's bytes and the CRC-32s of its people, modulo 2**64.
 
     The sum takes a fifth of the time of a CRC over the bytes, which matters for raw images.
     """
     whole = len(data) // 8 * 8
     words = int(data[:whole].view(np.uint64).sum(dtype=np.uint64)) + int.from_bytes(data[whole:], "little")
-    return np.uint64((words + zlib.crc32(keypoints) + zlib.crc32(boxes_xywh)) % 2**64)
+    total = words + zlib.crc32(keypoints.data) + zlib.crc32(boxes_xywh.data)
+    checksum: np.uint64 = np.uint64(total % 2**64)
+    return checksum
 
 
 @dataclass(frozen=True)
@@ -177,7 +179,7 @@ class NativeSamples:
         return self._image_rows
 
     def image_id(self, index: int) -> int:
-        """The id of the image of sample `index`."""
+        """Return the id of the image of sample `index`."""
         return int(self._image_ids[self._image_rows[index]])
 
     def record(self, index: int) -> Record:
@@ -226,11 +228,12 @@ class NativeSamples:
 
     def _column(self, name: str) -> np.ndarray:
         column = self._file[name]
-        values = column[()]
-        if not np.issubdtype(values.dtype, COLUMN_TYPES[name]) or zlib.crc32(values) != column.attrs["crc32"]:
+        values: np.ndarray = column[()]
+        is_expected_type = np.issubdtype(values.dtype, COLUMN_TYPES[name])
+        if not is_expected_type or zlib.crc32(values.data) != column.attrs["crc32"]:
             raise ValueError(f"the values of {name} do not match their checksum")
         return values
 
     def _ends(self, name: str) -> np.ndarray:
-        """A column of ends with a leading 0: image n has the range from [n] to [n + 1], exclusive."""
+        """Return a column of ends with a leading 0: image n has the range from [n] to [n + 1], exclusive."""
         return np.concatenate([np.zeros(1, np.int64), self._column(name)])

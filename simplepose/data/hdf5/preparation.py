@@ -73,7 +73,7 @@ class PartialFolder:
         self._parts_folder.mkdir(exist_ok=True)
 
     def part_path(self, number: int) -> Path:
-        """The path of a part; it exists if the part is finished."""
+        """Return the path of a part; it exists if the part is finished."""
         return self._parts_folder / f"{number:05d}.h5"
 
     @property
@@ -253,7 +253,7 @@ class Preparation:
 
 
 def _fingerprint(plan: PreparationPlan, image_ids: list[int]) -> str:
-    """A hash of everything that the parts depend on."""
+    """Compute a hash of everything that the parts depend on."""
     annotations = hashlib.sha256(plan.annotations.read_bytes()).hexdigest()
     folders = [str(folder.resolve()) for folder in plan.folders]
     rules = [VERSION, IMAGES_PER_PART, plan.joints, plan.store, plan.negatives]
@@ -267,7 +267,7 @@ def _prepare_part(task: _PartTask) -> PreparedPart:
 
 
 def _reuse_part(task: _PartTask) -> PreparedPart | None:
-    """The existing part; None if it does not exist, or a crash of the machine damaged it."""
+    """Return the existing part; None if it does not exist, or a crash of the machine damaged it."""
     if not task.path.exists():
         return None
     try:

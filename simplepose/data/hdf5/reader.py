@@ -55,7 +55,7 @@ class PublishedSamples:
         return self._ids_and_rows[1]
 
     def image_id(self, index: int) -> int:
-        """The id of the image of sample `index`."""
+        """Return the id of the image of sample `index`."""
         return int(self._read_sample(index)["image"])
 
     def record(self, index: int) -> Record:
@@ -81,7 +81,8 @@ class PublishedSamples:
         return distinct, rows.astype(np.int64)
 
     def _read_sample(self, index: int) -> dict[str, Any]:
-        return json.loads(self._file["dataset"][self._keys[index]][()])
+        sample: dict[str, Any] = json.loads(self._file["dataset"][self._keys[index]][()])
+        return sample
 
 
 def _to_coco_keypoints(joints: np.ndarray) -> np.ndarray:
@@ -134,7 +135,7 @@ class SampleReader(Protocol):
         """(S,) int64: the index into `image_ids` of each sample's image."""
 
     def image_id(self, index: int) -> int:
-        """The id of the image of sample `index`."""
+        """Return the id of the image of sample `index`."""
 
     def record(self, index: int) -> Record:
         """Read sample `index`."""

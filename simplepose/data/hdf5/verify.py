@@ -137,7 +137,7 @@ def _compare(records: list[Record], annotated: AnnotatedImage, num_joints: int) 
 
 
 def _expected_records(image: np.ndarray, annotated: AnnotatedImage, num_joints: int) -> list[Record]:
-    """The samples that the annotations of an image give."""
+    """Return the samples that the annotations of an image give."""
     persons = parse_persons(annotated, num_joints)
     rows = np.flatnonzero(persons.labeled_counts)
     main_persons = [int(np.searchsorted(rows, row)) for row in persons.main_persons]
@@ -150,11 +150,9 @@ def _expected_records(image: np.ndarray, annotated: AnnotatedImage, num_joints: 
 
 
 def _is_same_record(one: Record, other: Record) -> bool:
-    return (one.center_xy, one.height, one.image_id) == (
-        other.center_xy,
-        other.height,
-        other.image_id,
-    ) and all(
-        np.array_equal(getattr(one, name), getattr(other, name))
-        for name in ("keypoints", "mask_miss", "mask_all")
+    return (
+        (one.center_xy, one.height, one.image_id) == (other.center_xy, other.height, other.image_id)
+        and np.array_equal(one.keypoints, other.keypoints)
+        and np.array_equal(one.mask_miss, other.mask_miss)
+        and np.array_equal(one.mask_all, other.mask_all)
     )

@@ -52,7 +52,8 @@ def build_file(header: FileHeader, images: Sequence[PreparedImage], issues: Sequ
     with h5py.File("new", "w", driver="core", backing_store=False, libver=_LIBVER) as file:
         _write_tables(file, header, columns)[:] = np.concatenate([np.zeros(0, np.uint8), *data])
         file.flush()
-        return file.id.get_file_image()
+        content: bytes = file.id.get_file_image()
+        return content
 
 
 def join_files(
@@ -106,7 +107,7 @@ def _copy_part(task: _CopyTask) -> int:
 
 
 def _image_data(image: PreparedImage, store: Store) -> np.ndarray:
-    """The bytes of an image in the file: the image, then its masks."""
+    """Return the bytes of an image in the file: the image, then its masks."""
     masks = layout.pack_masks(image.mask_miss, image.mask_all)
     encoded = image.image.tobytes() if store == "raw" else image.encoded
     return np.frombuffer(encoded + masks, np.uint8)
@@ -148,7 +149,7 @@ def _read_columns(part: Path) -> Columns:
 
 
 def _data_size(columns: Columns) -> int:
-    """The number of bytes of all images."""
+    """Count the bytes of all images."""
     return int(columns["pictures/data_end"].max(initial=0))
 
 
@@ -178,7 +179,7 @@ def _write_tables(file: h5py.File, header: FileHeader, columns: Columns) -> h5py
         compress = values.dtype.kind == "S" and values.size  # texts padded with zeros
         file.create_dataset(name, data=values, compression="gzip" if compress else None)
         if name in COLUMN_TYPES:
-            file[name].attrs["crc32"] = zlib.crc32(values)
+            file[name].attrs["crc32"] = zlib.crc32(values.data)
     data = file.create_dataset(IMAGE_DATA, (_data_size(columns),), np.uint8)
     data[-1:] = 0  # HDF5 allocates the space when the first byte is written
     return data

@@ -125,7 +125,7 @@ def sample_params(rng: np.random.Generator, settings: AugmentSettings) -> Augmen
 
 
 def affine_matrix(record: Record, params: AugmentParams, settings: AugmentSettings) -> np.ndarray:
-    """The (2, 3) float64 matrix from image pixels to sample pixels."""
+    """Return the (2, 3) float64 matrix from image pixels to sample pixels."""
     height, width = settings.size
     target = (width / 2 - 0.5, height / 2 - 0.5)
     if settings.framing == "person":
@@ -141,7 +141,7 @@ def affine_matrix(record: Record, params: AugmentParams, settings: AugmentSettin
 
 
 def _framed_center(extent: float, available: int) -> float:
-    """The center of a framed image on one axis.
+    """Return the center of a framed image on one axis.
 
     The image starts at 0, as at inference; an image longer than the sample is cropped evenly.
     """

@@ -66,7 +66,8 @@ def erase(sample: Sample, rectangle: EraseRectangle, skeleton: Skeleton) -> Samp
 def blend(background: np.ndarray, foreground: np.ndarray | int, alpha: np.ndarray) -> np.ndarray:
     """Blend a foreground over a background; `alpha` is its opacity, uint8 of 255. Returns uint8."""
     blended = background + alpha.astype(np.float32) / 255 * (np.float32(foreground) - background)
-    return np.rint(blended).astype(np.uint8)
+    rounded: np.ndarray = np.rint(blended).astype(np.uint8)
+    return rounded
 
 
 def mark_occluded(joints: np.ndarray, covered: np.ndarray, skeleton: Skeleton) -> np.ndarray:
@@ -76,7 +77,7 @@ def mark_occluded(joints: np.ndarray, covered: np.ndarray, skeleton: Skeleton) -
         joints: (P, J, 3) float32, as in `Sample`.
         covered: (H, W) bool.
     """
-    marked = joints.copy()
+    marked: np.ndarray = joints.copy()
     inside, rows, columns = _pixels_inside(joints, covered.shape)
     under = np.zeros(inside.shape, bool)
     under[inside] = covered[rows, columns]
@@ -195,7 +196,7 @@ def _composite(background: np.ndarray, foreground: np.ndarray, alpha: np.ndarray
     """Blend only within the bounding box of `alpha`, which is faster."""
     left, top, width, height = cv2.boundingRect(alpha)
     box = slice(top, top + height), slice(left, left + width)
-    image = background.copy()
+    image: np.ndarray = background.copy()
     image[box] = blend(background[box], foreground[box], alpha[box][..., None])
     return image
 

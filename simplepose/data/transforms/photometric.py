@@ -40,8 +40,9 @@ def sample_params(rng: np.random.Generator, settings: AugmentSettings) -> Photom
     jitter: dict[str, float] = {}
     hue = 0
     if rng.random() < settings.jitter_probability:
-        for name in ("brightness", "contrast", "saturation"):
-            jitter[name] = float(rng.uniform(*getattr(settings, f"jitter_{name}")))
+        jitter["brightness"] = float(rng.uniform(*settings.jitter_brightness))
+        jitter["contrast"] = float(rng.uniform(*settings.jitter_contrast))
+        jitter["saturation"] = float(rng.uniform(*settings.jitter_saturation))
         hue = _random_int(rng, settings.jitter_hue)
     blur = rng.random() < settings.blur_probability
     motion_blur = rng.random() < settings.motion_blur_probability
@@ -55,7 +56,7 @@ def sample_params(rng: np.random.Generator, settings: AugmentSettings) -> Photom
         else (0.0, 0.0),
         noise=(float(rng.uniform(*settings.noise_sigma)), int(rng.integers(2**32))) if noise else (0.0, 0),
         jpeg_quality=_random_int(rng, settings.jpeg_quality) if jpeg else None,
-        gray=bool(rng.random() < settings.grey_probability),
+        gray=bool(rng.random() < settings.gray_probability),
     )
 
 
@@ -97,13 +98,14 @@ def _to_gray(image: np.ndarray) -> np.ndarray:
 
 
 def _motion_blur_kernel(length: float, degrees: float) -> np.ndarray:
-    """A line through the center of the kernel, so that it does not shift the image; its weights sum to 1."""
+    """Build a line through the kernel's center, so that it does not shift the image; the weights sum to 1."""
     radius = int(np.ceil(length / 2))
     y, x = np.mgrid[-radius : radius + 1, -radius : radius + 1]
     cos, sin = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
     along, across = np.abs(x * cos + y * sin), np.abs(y * cos - x * sin)
-    weights = (1 - across).clip(0) * (length / 2 + 0.5 - along).clip(0, 1)
-    return weights / weights.sum()
+    weights: np.ndarray = (1 - across).clip(0) * (length / 2 + 0.5 - along).clip(0, 1)
+    kernel: np.ndarray = weights / weights.sum()
+    return kernel
 
 
 def _random_int(rng: np.random.Generator, low_high: tuple[int, int]) -> int:

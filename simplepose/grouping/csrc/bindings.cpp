@@ -22,11 +22,20 @@ Settings read_settings(const py::handle& settings) {
     const auto number = [&](const char* name) { return settings.attr(name).cast<double>(); };
     const auto count = [&](const char* name) { return settings.attr(name).cast<int>(); };
     const bool use_reference = settings.attr("rules").cast<std::string>() == "reference";
-    return {number("stride"),       number("peak_threshold"), count("max_peaks"),
-            number("sure_peak"),    count("limb_samples"),    number("limb_threshold"),
-            number("limb_support"), count("max_connections"), count("loose_joints"),
-            number("loose_score"),  number("loose_reach"),    number("person_score"),
-            count("person_joints"), use_reference ? Rules::reference : Rules::ours};
+    return {number("stride"),
+            number("peak_threshold"),
+            count("max_peaks"),
+            number("confident_peak"),
+            count("limb_samples"),
+            number("limb_threshold"),
+            number("limb_support"),
+            count("max_connections"),
+            count("max_unassigned_keypoints"),
+            number("min_unassigned_score"),
+            number("unassigned_reach"),
+            number("min_person_score"),
+            count("min_person_keypoints"),
+            use_reference ? Rules::reference : Rules::simplepose};
 }
 
 std::vector<Limb> read_limbs(const Ints& limb_ends) {

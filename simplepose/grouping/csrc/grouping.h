@@ -23,7 +23,7 @@ struct Limb {
     int from, to;  // joints
 };
 
-enum class Rules { ours, reference };  // reference: the published rules (reference.h)
+enum class Rules { simplepose, reference };  // reference: the published rules (reference.h)
 
 // See simplepose.config.GroupingSettings for the meaning and the range of each field; they are not checked here.
 // The defaults are the same.
@@ -31,17 +31,17 @@ struct Settings {
     double stride = 4;
     double peak_threshold = 0.1;
     int max_peaks = 256;
-    double sure_peak = 0.5;
+    double confident_peak = 0.5;
     int limb_samples = 20;
     double limb_threshold = 0.1;
     double limb_support = 0.8;
     int max_connections = 1024;
-    int loose_joints = 3;
-    double loose_score = 0.25;
-    double loose_reach = 0.5;
-    double person_score = 0.45;
-    int person_joints = 2;
-    Rules rules = Rules::ours;
+    int max_unassigned_keypoints = 3;
+    double min_unassigned_score = 0.25;
+    double unassigned_reach = 0.5;
+    double min_person_score = 0.45;
+    int min_person_keypoints = 2;
+    Rules rules = Rules::simplepose;
 };
 
 struct Keypoint {

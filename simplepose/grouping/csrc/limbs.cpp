@@ -30,7 +30,7 @@ double length_penalty(double length, int height) { return std::min(0.5 * height 
 
 // The confidence of a limb from its weaker end: a weak false peak near a true one has the same limb map.
 double confidence(const Peak& from, const Peak& to, const Settings& settings) {
-    return std::min(std::min(from.score, to.score) / settings.sure_peak, 1.0);
+    return std::min(std::min(from.score, to.score) / settings.confident_peak, 1.0);
 }
 
 // Keeps the best `max_count` connections of a limb, which are added in the order of their ends.

@@ -63,10 +63,10 @@ std::vector<Attachment> find_attachments(const std::vector<Outline>& outlines, c
     std::vector<Attachment> attachments;
     std::vector<char> is_small;
     for (const Outline& outline : outlines)
-        is_small.push_back(outline.peaks.size() <= static_cast<size_t>(settings.loose_joints) &&
-                           outline.mean_score() >= settings.loose_score);
+        is_small.push_back(outline.peaks.size() <= static_cast<size_t>(settings.max_unassigned_keypoints) &&
+                           outline.mean_score() >= settings.min_unassigned_score);
     for (size_t person = 0; person < outlines.size(); ++person) {
-        const double extent = outlines[person].extent(), max_distance = settings.loose_reach * extent;
+        const double extent = outlines[person].extent(), max_distance = settings.unassigned_reach * extent;
         if (outlines[person].peaks.size() < 2 || max_distance == 0) continue;
         for (size_t small = 0; small < outlines.size(); ++small) {
             if (!is_small[small] || outlines[small].peaks.size() >= outlines[person].peaks.size()) continue;

@@ -29,9 +29,9 @@ std::vector<Person> assemble_people(const Peaks& peaks, const std::vector<Limb>&
             ++joints;
             sum += peaks[joint][members[joint]].score;
         }
-        if (joints < settings.person_joints) continue;
+        if (joints < settings.min_person_keypoints) continue;
         for (size_t k = 0; k < limbs.size(); ++k) sum += limb_score(limbs[k], connections[k], members);
-        if (sum < settings.person_score * joints) continue;
+        if (sum < settings.min_person_score * joints) continue;
         people.push_back({members, sum / static_cast<double>(peaks.size() + limbs.size())});
     }
     std::stable_sort(people.begin(), people.end(), [](const Person& a, const Person& b) { return a.score > b.score; });

@@ -17,7 +17,7 @@ std::vector<Peak> find_peaks(const Map& map, const Settings& settings);
 std::vector<Connection> connect_limb(const Map& map, const std::vector<Peak>& from,
                                      const std::vector<Peak>& to, const Settings& settings);
 
-// Scores are 1 - 1 / sum, which is negative for the weakest people. Uses person_score and person_joints.
+// Scores are 1 - 1 / sum, which is negative for the weakest people. Uses min_person_score and min_person_keypoints.
 std::vector<Person> assemble_people(const Peaks& peaks, const std::vector<Limb>& limbs,
                                     const Connections& connections, const Settings& settings);
 

@@ -136,7 +136,8 @@ std::vector<Person> assemble_people(const Peaks& peaks, const std::vector<Limb>&
     }
     std::vector<Person> people;
     for (const PersonCandidate& candidate : candidates)
-        if (candidate.joints >= settings.person_joints && candidate.score >= settings.person_score * candidate.joints)
+        if (candidate.joints >= settings.min_person_keypoints &&
+            candidate.score >= settings.min_person_score * candidate.joints)
             people.push_back(to_person(candidate));
     std::stable_sort(people.begin(), people.end(), [](const Person& a, const Person& b) { return a.score > b.score; });
     return people;
