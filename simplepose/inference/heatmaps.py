@@ -65,14 +65,19 @@ class MultiScaleNetwork:
         Args:
             inputs: model inputs of the same `shape`.
         """
-        scales = [self._forward(np.stack(padded)) for padded in zip(*(i.padded for i in inputs), strict=True)]
+        scales = [
+            self._average_flip(np.stack(padded)) for padded in zip(*(i.padded for i in inputs), strict=True)
+        ]
         return [
-            self._average([maps[index] for maps in scales], model_input)
+            self._average_scales([maps[index] for maps in scales], model_input)
             for index, model_input in enumerate(inputs)
         ]
 
-    def _forward(self, padded: np.ndarray) -> Tensor:
-        """(N, H, W, 3) uint8 -> (N, C, h, w) float32, with the padding."""
+    def _average_flip(self, padded: np.ndarray) -> Tensor:
+        """Run the network; with `flip`, also on the mirrored images, and average both.
+
+        (N, H, W, 3) uint8 -> (N, C, h, w) float32, with the padding.
+        """
         images = torch.from_numpy(padded)
         if self._device.type == "cuda":
             images = images.pin_memory().to(self._device, non_blocking=True)
@@ -81,7 +86,7 @@ class MultiScaleNetwork:
         maps, mirrored = self._network(torch.cat([images, images.flip(2)])).float().chunk(2)
         return (maps + mirrored.flip(3)[:, self._channel_flip]) / 2
 
-    def _average(self, scales: Sequence[Tensor], model_input: ModelInput) -> Tensor:
+    def _average_scales(self, scales: Sequence[Tensor], model_input: ModelInput) -> Tensor:
         """Average one image's maps of all scales over the base image."""
         base_size = model_input.base_size
         cells = (-(-base_size[0] // self._stride), -(-base_size[1] // self._stride))
