@@ -304,13 +304,22 @@ class GroupingSettings:
     unassigned_reach: float = 0.5  # ... and it is within this fraction of the diagonal of the larger group
     min_person_score: float = 0.45  # (sum of joint and limb scores) / (number of joints) of a person
     min_person_keypoints: int = 2
+    # A person's score is multiplied by (its box area / the image area) to this power. It affects the order of
+    # people, and AP: keypoints of large people are more often right.
+    score_area_exponent: float = 0.0
 
     def __post_init__(self) -> None:
         require_above(0, self, "stride", "confident_peak", "limb_support")
         require_at_least(MIN_PEAK_THRESHOLD, self, "peak_threshold")
         require_at_least(1, self, "max_peaks", "max_connections", "min_person_keypoints")
         require_at_least(
-            0, self, "limb_threshold", "max_unassigned_keypoints", "min_unassigned_score", "unassigned_reach"
+            0,
+            self,
+            "limb_threshold",
+            "max_unassigned_keypoints",
+            "min_unassigned_score",
+            "unassigned_reach",
+            "score_area_exponent",
         )
         require_at_least(2, self, "limb_samples")
         require(self.limb_support <= 1, f"limb_support: expected a value <= 1, got {self.limb_support}")

@@ -21,13 +21,11 @@ class People:
 
     Attributes:
         keypoints: (P, J, 3) float32 x, y, score; x and y in image pixels with pixel centers at integers,
-        score
-            in [0, 1]; 0, 0, 0 if a keypoint was not found. Keypoints are in the skeleton's annotated order
-            (COCO: 17).
+            score in [0, 1]; 0, 0, 0 if a keypoint was not found. Keypoints are in the skeleton's annotated
+            order (COCO: 17).
         scores: (P,) float32 confidence of each person; larger is better.
         ids: (P,) int64 track ids, equal for the same person in all frames of a video, from 0, or NO_ID; None
-        if
-            the people are not tracked.
+            if the people are not tracked.
 
     Raises:
         ValueError: the shapes do not fit together.

@@ -43,7 +43,8 @@ def group(maps: np.ndarray | torch.Tensor, skeleton: Skeleton, settings: Setting
         People, best first, with keypoints in the skeleton's annotated order. x and y are in pixels of the
         network's input: the center of cell k is at k * stride + stride / 2 - 0.5. A missing keypoint is
         0, 0, 0. A person's score is the mean score of all the skeleton's joints and limbs, 0 for missing
-        ones. With the reference rules it is 1 - 1 / sum of the scores, which may be negative.
+        ones, weighted by `score_area_exponent`. With the reference rules it is 1 - 1 / sum of the scores,
+        which may be negative.
 
     Raises:
         ValueError: the maps have another type, shape or memory layout.
@@ -54,18 +55,38 @@ def group(maps: np.ndarray | torch.Tensor, skeleton: Skeleton, settings: Setting
             from simplepose.grouping import torch_ops
 
             keypoints, scores = torch_ops.group(maps.detach(), skeleton, settings)
-            return People(skeleton.to_annotated(keypoints), scores)
+            return _build_people(skeleton.to_annotated(keypoints), scores, maps.shape[1:], settings)
         maps = maps.detach().float().cpu().numpy()
     keypoints, scores = _group(
         maps[skeleton.limb_channels], maps[skeleton.keypoint_channels], skeleton.limb_ends, settings
     )
-    return People(skeleton.to_annotated(keypoints), scores)
+    return _build_people(skeleton.to_annotated(keypoints), scores, maps.shape[1:], settings)
+
+
+def _build_people(
+    keypoints: np.ndarray, scores: np.ndarray, map_size: tuple[int, ...], settings: Settings
+) -> People:
+    """Build people, best first, after `score_area_exponent` is applied.
+
+    Args:
+        keypoints: (P, A, 3), as in `People`.
+        scores: (P,), descending.
+        map_size: (h, w) of the maps, cells.
+        settings: `score_area_exponent` and `stride` are used.
+    """
+    people = People(keypoints, scores)
+    if settings.score_area_exponent == 0 or len(people) == 0:
+        return people
+    boxes = people.boxes_xyxy
+    width, height = (boxes[:, 2:] - boxes[:, :2] + settings.stride).T  # + stride: a box may have no area
+    ratio = width * height / (np.prod(map_size) * settings.stride**2)
+    weighted = scores * np.minimum(ratio, 1) ** settings.score_area_exponent
+    order = np.argsort(-weighted, kind="stable")
+    return People(keypoints[order], weighted[order])
 
 
 def _is_tensor(maps: object) -> TypeGuard[torch.Tensor]:
-    torch = sys.modules.get(
-        "torch"
-    )  # torch is imported if there is a tensor; otherwise importing it here would be slow
+    torch = sys.modules.get("torch")  # imported if there is a tensor; importing it here would be slow
     return torch is not None and isinstance(maps, torch.Tensor)
 
 

@@ -261,3 +261,30 @@ def test_stride_scales_positions(rng: np.random.Generator) -> None:
     maps = synthetic_maps.draw_maps(synthetic_maps.sample_person(rng, 100, 10, 200)[None], (240, 240))
     fine, coarse = group(maps, COCO, Settings(stride=1)), group(maps, COCO, Settings(stride=8))
     np.testing.assert_allclose(coarse.keypoints[..., :2], fine.keypoints[..., :2] * 8 + 3.5, atol=1e-3)
+
+
+# Weighting of scores by area.
+
+
+def test_score_area_exponent_weights_scores_by_the_box_area_and_sorts_again() -> None:
+    rng, size = np.random.default_rng(0), (320, 480)
+    small, large = (
+        synthetic_maps.sample_person(rng, 70, 20, 90),
+        synthetic_maps.sample_person(rng, 300, 20, 280),
+    )
+    maps = synthetic_maps.draw_maps(np.stack([small, large]), size)
+    maps[:, :, 40:] *= 0.9  # the large person is on the right: its score is lower, before the weighting
+    plain, weighted = group(maps, COCO), group(maps, COCO, Settings(score_area_exponent=0.5))
+    assert len(plain) == len(weighted) == 2
+    assert np.argmax(plain.boxes_xyxy[:, 3]) == 1
+    np.testing.assert_array_equal(weighted.keypoints, plain.keypoints[::-1])
+    boxes = weighted.boxes_xyxy
+    areas = np.prod(boxes[:, 2:] - boxes[:, :2] + 4, axis=1)
+    np.testing.assert_allclose(
+        weighted.scores, plain.scores[::-1] * np.sqrt(areas / (size[0] * size[1])), rtol=1e-6
+    )
+
+
+def test_score_area_exponent_keeps_no_people() -> None:
+    maps = np.zeros((COCO.channels, 1, 3), np.float32)
+    assert len(group(maps, COCO, Settings(score_area_exponent=0.1))) == 0
