@@ -201,5 +201,5 @@ def test_each_process_has_its_own_gpu():
 
 def test_single_process_tool_rejects_a_launcher(samples_file, tmp_path, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(ValueError, match=r"2 processes.*train_distributed\.py"):
+    with pytest.raises(ValueError, match=r"expected 1 process, got 2 .*train_distributed\.py"):
         train.main(runs.arguments(samples_file, tmp_path / "run"))
