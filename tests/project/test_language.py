@@ -70,6 +70,7 @@ ALLOWED = (
     (r'"--colours"', "tests/cli"),
     (OLD_SETTINGS, "simplepose/config.py"),
     (OLD_SETTINGS, "tests/core"),
+    (r"(?m)^  \| `[^|]*\||`--colours`", "CHANGELOG.md"),  # the column of old names
     (r"\.tell\(", "simplepose/sources"),  # a method of Python's files
 )
 
