@@ -103,7 +103,8 @@ def test_annotations_of_another_skeleton_are_refused_before_images_are_read(rout
     paths = ["--annotations", str(drawn[0]), "--images", str(tmp_path / "empty"), "--output", str(tmp_path)]
     assert run_command(evaluate.main, ["--model", "imhn_mobile", *paths]) == 2
     err = capsys.readouterr().err
-    assert f"its people have the keypoints {', '.join(body.annotated)}; nose, left_eye, " in err
+    assert "expected people with the keypoints nose, left_eye, " in err
+    assert f"; got {', '.join(body.annotated)}: choose the skeleton" in err
 
 
 def test_a_run_resumes_only_with_the_same_skeleton(route, tmp_path, capsys):
@@ -235,7 +236,9 @@ def test_missing_annotation_fields_are_filled_in(tmp_path):
 @pytest.mark.parametrize("reader", [coco_eval.read_annotations, read_for_samples])
 def test_annotations_of_other_keypoints_are_refused_with_and_without_names(tmp_path, reader):
     named, _ = write_coco_with_joints(tmp_path / "named", POLE.annotated)
-    with pytest.raises(ValueError, match=r"have the keypoints feet, knees, .*; nose, left_eye, .* choose"):
+    with pytest.raises(
+        ValueError, match=r"with the keypoints nose, left_eye, .*; got feet, knees, .* choose"
+    ):
         reader(named, COCO.annotated)
     unnamed, _ = write_coco_with_joints(tmp_path / "unnamed", POLE.annotated, named=False)
     with pytest.raises(
