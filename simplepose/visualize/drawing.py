@@ -170,9 +170,8 @@ def contact_sheet(images: Iterable[np.ndarray], captions: Sequence[str]) -> np.n
     Args:
         images: (H, W, 3) uint8 BGR each, of any sizes. They are resized one by one, so that an iterator
             need not keep all of them in memory. An image that is wider than the sheet fills its width.
-        captions: one per image. A caption that is wider than its cell is truncated. Characters other than
-        ASCII
-            become question marks.
+        captions: one per image. A caption that is wider than its cell is truncated. Characters other
+            than ASCII become question marks.
 
     Returns:
         (H, W, 3) uint8 BGR; at most SHEET_WIDTH wide.

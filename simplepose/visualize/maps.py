@@ -30,9 +30,8 @@ def overlay(
         image: (H, W, 3) uint8 BGR; it is not changed.
         heat: (h, w) float; clipped to [0, 1], NaN counts as 0.
         stride: of the map; its cell k is at stride * k + stride / 2 - 0.5 pixels of the model input.
-        to_image: (2, 3) matrix from model input pixels to image pixels (`inference.heatmaps.Maps.to_image`);
-        None
-            if the image is the model input.
+        to_image: (2, 3) matrix from model input pixels to image pixels (`inference.heatmaps.Maps.to_image`),
+            or None if the image is the model input.
 
     Returns:
         (H, W, 3) uint8 BGR.
@@ -129,9 +128,8 @@ def draw_comparison(
 ) -> np.ndarray:
     """Draw the targets and the predictions of a training sample into one image.
 
-    Upper row: the input and the target maps. Lower row: the detected people and the predicted maps. Maps from
-    left
-    to right: keypoints (maximum), limbs (maximum), person mask.
+    Upper row: the input and the target maps. Lower row: the detected people and the predicted maps. Maps
+    from left to right: keypoints (maximum), limbs (maximum), person mask.
 
     Args:
         image: (H, W, 3) uint8 BGR, the network's input.
@@ -252,9 +250,8 @@ def draw_joints(image: np.ndarray, keypoints: np.ndarray, skeleton: Skeleton = C
 
     Args:
         image: (H, W, 3) uint8 BGR.
-        keypoints: (P, A, 3) x, y, v: keypoints that are not labeled (v = 0) are not drawn; occluded ones (v =
-        1)
-            have a white center and dotted bones.
+        keypoints: (P, A, 3) x, y, v: keypoints that are not labeled (v = 0) are not drawn; occluded ones
+            (v = 1) have a white center and dotted bones.
         skeleton: its `bones` are drawn.
 
     Returns:
