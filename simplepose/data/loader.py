@@ -6,6 +6,7 @@ torch allocates new shared memory for each batch instead, and the kernel has to 
 
 from __future__ import annotations
 
+import functools
 import multiprocessing
 import signal
 from collections.abc import Iterable, Iterator, Sequence
@@ -106,7 +107,8 @@ class BatchLoader:
             batch_size=train.batch_size,
             sampler=keys,
             num_workers=train.workers,
-            collate_fn=self._collate,
+            # not a method of this object: a reference cycle would delay the end of the workers
+            collate_fn=functools.partial(_collate_or_error, self._buffer),
             prefetch_factor=PREFETCH_BATCHES if self._buffer else None,
             multiprocessing_context=_worker_context() if self._buffer else None,
             persistent_workers=self._buffer is not None,
@@ -127,14 +129,15 @@ class BatchLoader:
     def __len__(self) -> int:
         return len(self._batches)
 
-    def _collate(
-        self, items: Sequence[Sample | DamagedRecordError]
-    ) -> BatchSlot | Batch | DamagedRecordError:
-        """Collate samples, or return the first error among them."""
-        samples = [item for item in items if not isinstance(item, DamagedRecordError)]
-        if len(samples) < len(items):
-            return next(item for item in items if isinstance(item, DamagedRecordError))
-        return self._buffer.write(samples) if self._buffer else collate(samples)
+
+def _collate_or_error(
+    buffer: SharedBatchBuffer | None, items: Sequence[Sample | DamagedRecordError]
+) -> BatchSlot | Batch | DamagedRecordError:
+    """Collate samples, or return the first error among them."""
+    samples = [item for item in items if not isinstance(item, DamagedRecordError)]
+    if len(samples) < len(items):
+        return next(item for item in items if isinstance(item, DamagedRecordError))
+    return buffer.write(samples) if buffer else collate(samples)
 
 
 class _SamplesOrErrors(Dataset["Sample | DamagedRecordError"]):

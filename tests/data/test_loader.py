@@ -186,3 +186,16 @@ def test_reading_does_not_leak_memory(samples_file):
 
     before = read(200)
     assert read(2000) - before < 2 * 2**20
+
+
+def test_the_workers_end_when_the_loader_is_deleted(samples_file):
+    loader = BatchLoader(make(samples_file, "train.workers=1"), [(0, 0), (0, 1)])
+    assert sum(len(batch.images) for batch in loader) == 2
+    workers = multiprocessing.active_children()
+    assert workers
+    gc.disable()
+    try:
+        del loader
+        assert not set(workers) & set(multiprocessing.active_children())
+    finally:
+        gc.enable()
