@@ -108,6 +108,31 @@ def load_predictor(args: argparse.Namespace) -> Predictor:
     )
 
 
+def add_range_options(parser: argparse.ArgumentParser, unit: str) -> None:
+    """Add the options that select frames of a source; `unit` ("image", "frame") is for the help text."""
+    add = parser.add_argument
+    add(
+        "--start",
+        type=arguments.integer_at_least(0, f"{unit}s"),
+        default=0,
+        metavar="N",
+        help=f"index of the first {unit} (default: 0)",
+    )
+    add(
+        "--every",
+        type=arguments.integer_at_least(1, f"{unit}s"),
+        default=1,
+        metavar="N",
+        help=f"use every N-th {unit} (default: 1)",
+    )
+    add(
+        "--max-frames",
+        type=arguments.integer_at_least(1, f"{unit}s"),
+        metavar="N",
+        help=f"stop after N {unit}s",
+    )
+
+
 def add_output_options(parser: argparse.ArgumentParser) -> None:
     """Add the options for results and drawings."""
     add = parser.add_argument

@@ -38,21 +38,7 @@ def build_parser() -> arguments.Parser:
         metavar="PATH",
         help="images, folders, glob patterns or lists (@list.txt); default: sample images",
     )
-    add(
-        "--start",
-        type=arguments.integer_at_least(0),
-        default=0,
-        metavar="N",
-        help="index of the first image (default: 0)",
-    )
-    add(
-        "--every",
-        type=arguments.integer_at_least(1),
-        default=1,
-        metavar="N",
-        help="use every N-th image (default: 1)",
-    )
-    add("--max-frames", type=arguments.integer_at_least(1), metavar="N", help="stop after N images")
+    common.add_range_options(parser, "image")
     common.add_output_options(parser)
     add(
         "--contact-sheet",

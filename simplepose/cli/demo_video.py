@@ -83,21 +83,7 @@ def build_parser() -> arguments.Parser:
         help="a video file, a camera number (0), a stream URL, - for raw frames on standard input; or a "
         "folder, glob pattern or list (@list.txt) of consecutive images",
     )
-    add(
-        "--start",
-        type=arguments.integer_at_least(0, "frames"),
-        default=0,
-        metavar="N",
-        help="index of the first frame (default: 0)",
-    )
-    add(
-        "--every",
-        type=arguments.integer_at_least(1, "frames"),
-        default=1,
-        metavar="N",
-        help="use every N-th frame (default: 1)",
-    )
-    add("--max-frames", type=arguments.integer_at_least(1, "frames"), metavar="N", help="stop after N frames")
+    common.add_range_options(parser, "frame")
     add(
         "--timeout",
         type=float,

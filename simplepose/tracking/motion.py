@@ -93,8 +93,7 @@ MAX_SHRINK_RATE = 0.005
 # Size of a body with too few found joints to measure it, pixels.
 MIN_BODY_SIZE_PX = 32.0
 # OKS's scale (the square root of the body's area) in body sizes: the area is 0.53 of the bounding box, as
-# in COCO,
-# and the box is 0.3 times as wide as high.
+# in COCO, and the box is 0.3 times as wide as high.
 OKS_SCALE_RATIO = 0.4
 
 
