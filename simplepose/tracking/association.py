@@ -8,13 +8,13 @@ deviation from a precise forecast is evidence against the track; from an impreci
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 
 from simplepose.people import boxes_around
 from simplepose.tracking.motion import OKS_SCALE_RATIO, OUTLIER_STDS, Forecast
-from simplepose.tracking.tracks import Detections
+from simplepose.tracking.tracks import Detections, RowArrays
 
 # Variance between two observations of a joint, in units of OKS's variance. Networks localize no better than
 # annotators, both observations have errors, and limbs move in between.
@@ -29,7 +29,7 @@ GATE_STDS = 3.0
 
 
 @dataclass(frozen=True, eq=False)
-class Pairs:
+class Pairs(RowArrays):
     """K candidate pairs of a track and a nearby person.
 
     Attributes:
@@ -44,10 +44,6 @@ class Pairs:
     common: np.ndarray
     offsets: np.ndarray
     iou: np.ndarray
-
-    def select(self, kept: np.ndarray) -> Pairs:
-        """Select pairs by a (K,) bool mask."""
-        return Pairs(*(getattr(self, field.name)[kept] for field in fields(self)))
 
 
 def find_candidate_pairs(expected: Forecast, detections: Detections) -> Pairs:

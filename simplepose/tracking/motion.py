@@ -11,12 +11,12 @@ The One Euro filter (Casiez, Roussel, Vogel, CHI 2012) smooths keypoints: strong
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 
 from simplepose.people import NO_ID, boxes_around
-from simplepose.tracking.tracks import Detections, Tracks
+from simplepose.tracking.tracks import Detections, RowArrays, Tracks
 
 # Cutoff of the velocity filter, cycles per frame: the paper's 1 Hz at 25 frames per second.
 VELOCITY_CUTOFF = 0.04
@@ -98,7 +98,7 @@ OKS_SCALE_RATIO = 0.4
 
 
 @dataclass(frozen=True, eq=False)
-class Forecast:
+class Forecast(RowArrays):
     """The predicted state of T tracks at a given time.
 
     Attributes:
@@ -125,10 +125,6 @@ class Forecast:
     pxv: np.ndarray
     pvv: np.ndarray
     detection_rates: np.ndarray
-
-    def select(self, rows: np.ndarray) -> Forecast:
-        """Select rows by index."""
-        return Forecast(*(getattr(self, field.name)[rows] for field in fields(self)))
 
 
 def body_sizes(xy: np.ndarray, found: np.ndarray) -> np.ndarray:

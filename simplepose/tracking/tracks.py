@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import TypeVar
 
 import numpy as np
 
@@ -10,9 +11,19 @@ import numpy as np
 # dropped.
 JOINT_MEMORY_FRAMES = 12.0
 
+RowsT = TypeVar("RowsT", bound="RowArrays")
+
+
+class RowArrays:
+    """Base of dataclasses whose fields are all arrays with one row for each element."""
+
+    def select(self: RowsT, rows: np.ndarray) -> RowsT:
+        """Copy the rows selected by index or bool mask."""
+        return type(self)(**{name: array[rows] for name, array in vars(self).items()})
+
 
 @dataclass(frozen=True, eq=False)
-class Detections:
+class Detections(RowArrays):
     """P people detected in one frame.
 
     Attributes:
@@ -30,13 +41,9 @@ class Detections:
     def __len__(self) -> int:
         return len(self.xy)
 
-    def select(self, rows: np.ndarray) -> Detections:
-        """Select rows by index or (P,) bool mask."""
-        return Detections(*(getattr(self, field.name)[rows] for field in fields(self)))
-
 
 @dataclass(eq=False)
-class Tracks:
+class Tracks(RowArrays):
     """The state of T tracks at the last observation of each. Times are in frames.
 
     Attributes:
@@ -80,10 +87,6 @@ class Tracks:
 
     def __len__(self) -> int:
         return len(self.ids)
-
-    def select(self, rows: np.ndarray) -> Tracks:
-        """Copy rows selected by index or (T,) bool mask."""
-        return Tracks(*(getattr(self, field.name)[rows] for field in fields(self)))
 
     def concatenate(self, others: Tracks) -> Tracks:
         """Append the rows of other tracks to a copy of these."""
