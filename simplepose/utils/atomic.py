@@ -38,7 +38,7 @@ def write(path: str | Path, write_content: Callable[[Path], None], fsync: bool =
 
 
 def flush_and_rename(temporary: Path, path: Path) -> None:
-    """Flush a complete file to the disk and rename it to its final name in the same folder."""
+    """Flush a complete file to the disk and rename it to its final name on the same file system."""
     with open(temporary, "rb+") as file:
         os.fsync(file.fileno())
     os.replace(temporary, path)

@@ -18,6 +18,7 @@ from tqdm import tqdm
 from simplepose.cli import EXIT_INTERRUPTED, prepare_coco, run_command
 from simplepose.data.hdf5 import preparation
 from simplepose.data.hdf5.reader import SampleFile
+from simplepose.utils import atomic
 
 NUM_IMAGES = 72
 
@@ -220,15 +221,15 @@ def test_two_preparations_of_the_same_file_exclude_each_other(
 
 
 def test_a_full_disk_keeps_finished_parts(coco, uninterrupted, tmp_path, monkeypatch, capsys):
-    def full(path, content):
+    def full(path, content, fsync):
         if path.name == "00007.h5":
             raise OSError(28, "No space left on device")
-        return original(path, content)
+        return original(path, content, fsync)
 
     output = tmp_path / "a.h5"
-    original = preparation.write_part
+    original = atomic.write_bytes
     with monkeypatch.context() as patch:
-        patch.setattr(preparation, "write_part", full)
+        patch.setattr(atomic, "write_bytes", full)
         assert run_command(prepare_coco.main, arguments(coco, output, "--workers", "2")) == 2
     assert "No space left on device" in capsys.readouterr().err
     assert len(finished_parts(output)) >= 6

@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
@@ -38,7 +37,7 @@ from simplepose.data.hdf5.writer import FileHeader
 from simplepose.data.record import Issue, UnusableImageError
 from simplepose.data.split import held_out_ids
 from simplepose.skeleton import COCO
-from simplepose.utils import parallel
+from simplepose.utils import atomic, parallel
 from simplepose.utils.file_lock import acquire_lock
 
 # How long to wait for the processes of a killed preparation to end, seconds.
@@ -83,9 +82,7 @@ class PartialFolder:
 
     def finish(self) -> None:
         """Flush the joined file to the disk, move it to `path`, and remove the folder."""
-        with open(self.joined_path, "rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(self.joined_path, self.path)
+        atomic.flush_and_rename(self.joined_path, self.path)
         self.discard()
 
     def discard(self) -> None:
@@ -104,17 +101,6 @@ class PartialFolder:
                 lock = acquire_lock(self.folder / "lock", message, LOCK_TIMEOUT_S)
                 if self.folder.is_dir():
                     return lock
-
-
-def write_part(path: Path, content: bytes) -> None:
-    """Write a part atomically: complete, or not at all if the process is killed.
-
-    It does not wait for the disk, which would take longer the more processes write. A crash of the machine
-    can truncate a part; this is detected when the part is reused.
-    """
-    new = path.with_suffix(".new")
-    new.write_bytes(content)
-    os.replace(new, path)
 
 
 # Kinds of issues of images that are skipped though nothing is wrong with them.
@@ -295,6 +281,8 @@ def _create_part(task: _PartTask) -> PreparedPart:
             issues.append(Issue(image.image_id, NO_MAIN_PERSON))
         else:
             prepared.append(ready)
-    write_part(task.path, writer.build_file(task.header, prepared, issues))
+    # Waiting for the disk would take longer the more processes write. A crash of the machine can truncate a
+    # part; this is detected when the part is reused.
+    atomic.write_bytes(task.path, writer.build_file(task.header, prepared, issues), fsync=False)
     num_samples = sum(len(image.main_persons) for image in prepared)
     return PreparedPart(len(task.images), num_samples, tuple(issues), reused=False)
