@@ -1,0 +1,81 @@
+"""Checks of paths before they are opened, creation of temporary files, and file names in messages."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import BinaryIO
+
+# Kinds of files that may have no end, or block the process that opens them.
+_SPECIAL_KINDS = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a named pipe (FIFO)"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a character device"),
+    (stat.S_ISBLK, "a block device"),
+)
+
+
+def check_regular_file(path: str | Path) -> None:
+    """Check that a path is a regular file, or a link to one, without opening it.
+
+    Raises:
+        FileNotFoundError: the file does not exist.
+        ValueError: the path is a folder, device, named pipe or socket; names the path and the kind.
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{printable(path)}: no such file") from error
+    if not stat.S_ISREG(mode):
+        raise ValueError(f"{printable(path)}: expected a regular file, got {_kind(mode)}")
+
+
+def check_output_file(path: str | Path) -> None:
+    """Check that a path is free or a regular file, so that writing to it replaces nothing else.
+
+    Raises:
+        ValueError: the path is a folder, device, named pipe or socket; names the path and the kind.
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:
+        return  # free, or an error that names the path when the file is created
+    if not stat.S_ISREG(mode):
+        raise ValueError(
+            f"{printable(path)}: expected a new name or a regular file for output, got {_kind(mode)}"
+        )
+
+
+def create_temporary(path: Path) -> BinaryIO:
+    """Create a temporary file under a fixed name and open it for reading and writing.
+
+    A file or link of that name, for example of a killed run, is removed first; the new file is created
+    exclusively. A link that another user planted is therefore never written through.
+
+    Raises:
+        OSError: the file cannot be created; names it.
+    """
+    path.unlink(missing_ok=True)
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+    return os.fdopen(os.open(path, flags, 0o666), "w+b", buffering=0)
+
+
+def printable(text: str | Path) -> str:
+    r"""Escape control characters of a file name or message, so that it is one harmless line in a terminal.
+
+    A newline becomes \n, ESC \x1b, an undecodable byte \udcNN; everything else is unchanged.
+    """
+    text = str(text)
+    return text if text.isprintable() else "".join(map(_escape, text))
+
+
+def _escape(character: str) -> str:
+    if character.isprintable():
+        return character
+    return character.encode("unicode_escape", "surrogatepass").decode()
+
+
+def _kind(mode: int) -> str:
+    return next((name for is_kind, name in _SPECIAL_KINDS if is_kind(mode)), "a special file")
