@@ -4,8 +4,6 @@
 
 PYTHON := .venv/bin/python
 INSTALLED := .venv/installed
-# One process per package: a single process for all 2,900 tests ends with a segmentation fault in native code.
-TEST_PACKAGES := $(sort $(dir $(wildcard tests/*/test_*.py)))
 SOURCES := requirements.txt setup.py pyproject.toml $(wildcard simplepose/grouping/csrc/*)
 
 .PHONY: demo test lint bench soak
@@ -14,7 +12,7 @@ demo: $(INSTALLED)
 	$(PYTHON) tools/demo_image.py --output output
 
 test: lint
-	set -e; for package in $(TEST_PACKAGES); do $(PYTHON) -m pytest $$package; done
+	$(PYTHON) -m pytest
 
 lint: $(INSTALLED)
 	$(PYTHON) -m ruff check

@@ -165,8 +165,7 @@ class OpenVINONetwork:
     """
 
     def __init__(self, model: bytes, precision: str) -> None:
-        openvino = importlib.import_module("openvino")
-        self._core = openvino.Core()
+        self._core = _openvino_core()
         self._model = self._core.read_model(io.BytesIO(model))
         self._precision = precision
         self._compiled = ThreadCountCache(self._compile)
@@ -193,6 +192,17 @@ class OpenVINONetwork:
         if self._precision == "fp32":  # otherwise OpenVINO uses bf16 where the CPU is fast at it
             options["INFERENCE_PRECISION_HINT"] = "f32"
         return self._core.compile_model(self._model, "CPU", options), []
+
+
+@functools.cache
+def _openvino_core() -> Any:
+    """Create OpenVINO's core once; it is never freed.
+
+    OpenVINO's CPU engine moves the signal stack (sigaltstack) of the thread that creates it into its own
+    memory. If the engine is freed in another thread, the first thread's next signal, such as Ctrl-C, writes
+    to freed memory.
+    """
+    return importlib.import_module("openvino").Core()
 
 
 class ONNXRuntimeNetwork:

@@ -2,6 +2,7 @@
 
 import functools
 import logging
+import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
@@ -248,3 +249,37 @@ def test_benchmark_reports_the_runtime(runtime, capsys):
     arguments = ["--device", "cpu", "--runtime", runtime, "--seconds", "0.01", "--batch", "1"]
     assert benchmark.main([*arguments, "--set", "inference.height=64", "inference.flip=false"]) == 0
     assert f", {runtime}, fp32, eager, preset default;" in capsys.readouterr().out
+
+
+_SIGNAL_AFTER_FREEING = """
+import gc, os, signal, sys, threading
+import numpy as np, torch
+import simplepose
+from simplepose.models.backends import build_backend
+
+def run(count):
+    model = simplepose.load("imhn_mobile", runtime="torch").network
+    networks = [build_backend(model, "openvino").network for _ in range(count)]
+    for network in networks:
+        network(torch.zeros(1, 64, 64, 3, dtype=torch.uint8))
+    return networks
+
+signal.signal(signal.SIGUSR1, lambda *_: None)
+networks = run(2)
+thread = threading.Thread(target=lambda: (networks.clear(), gc.collect()))
+thread.start(), thread.join()
+blocks = [bytearray(b"x" * n) for n in range(1000, 40000, 100)]  # reuses the freed memory
+copies = [bytes(block) for block in blocks]
+os.kill(os.getpid(), signal.SIGUSR1)
+assert all(block == copy for block, copy in zip(blocks, copies)), "a signal overwrote memory"
+"""
+
+
+@pytest.mark.slow
+def test_a_signal_after_an_openvino_network_is_freed_in_another_thread_harms_nothing():
+    """OpenVINO moves the thread's signal stack into its own memory; see `_openvino_core`."""
+    installed("openvino")
+    run = subprocess.run(
+        [sys.executable, "-c", _SIGNAL_AFTER_FREEING], capture_output=True, text=True, timeout=120
+    )
+    assert run.returncode == 0, f"{run.returncode}: {run.stderr[-2000:]}"
