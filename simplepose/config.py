@@ -94,10 +94,6 @@ class AugmentSettings:
     jitter_hue: tuple[int, int] = (-9, 9)  # full circle: 180; wraps around (`hue` is clipped, as published)
     blur_probability: float = 0.0  # Gaussian blur
     blur_sigma: tuple[float, float] = (0.5, 2.5)  # pixels
-    motion_blur_probability: float = 0.0  # along a line of random direction
-    motion_blur_length: tuple[float, float] = (3.0, 15.0)  # pixels
-    noise_probability: float = 0.0  # Gaussian noise, independent for each pixel and channel
-    noise_sigma: tuple[float, float] = (2.0, 15.0)  # 8-bit levels
     jpeg_probability: float = 0.0  # JPEG artifacts
     jpeg_quality: tuple[int, int] = (30, 90)  # JPEG quality, 1 to 100
     gray_probability: float = 0.0  # convert to grayscale
@@ -119,9 +115,7 @@ class AugmentSettings:
         require_fraction(
             self, "copy_paste_probability", "erase_probability", "jitter_probability", "gray_probability"
         )
-        require_fraction(
-            self, "blur_probability", "motion_blur_probability", "noise_probability", "jpeg_probability"
-        )
+        require_fraction(self, "blur_probability", "jpeg_probability")
         require_range(self, "copy_paste_people", minimum=1, maximum=100)
         require_range(self, "copy_paste_height", "erase_aspect", minimum=0.01, maximum=100)
         require_range(self, "erase_area", minimum=0, maximum=1)
@@ -129,8 +123,6 @@ class AugmentSettings:
             self, "jitter_brightness", "jitter_contrast", "jitter_saturation", minimum=0, maximum=100
         )
         require_range(self, "blur_sigma", minimum=0, maximum=100)
-        require_range(self, "noise_sigma", minimum=0, maximum=255)
-        require_range(self, "motion_blur_length", minimum=1, maximum=500)
         require_range(self, "jpeg_quality", minimum=1, maximum=100)
 
 
@@ -207,7 +199,7 @@ class TrainSettings:
     epochs: int = 100
     optimizer: Literal["sgd", "adamw"] = "sgd"
     fused: bool = True  # fused kernels of the optimizer, if torch has them for the device
-    amp_backend: Literal["torch", "apex"] = "torch"  # library for mixed precision and fused optimizers
+    optimizer_backend: Literal["torch", "apex"] = "torch"  # library of the fused optimizers
     learning_rate: float = 2.5e-5  # for one process; multiplied by the number of processes
     encoder_lr_factor: float = 1.0  # factor on the learning rate of a pretrained encoder
     momentum: float = 0.9  # momentum of SGD, first beta of AdamW
@@ -405,11 +397,16 @@ class Settings:
         )
 
 
-# Names of the last release, which are still read: keys, and values as key=value.
+# Names of the last release, which are still read: keys, and values as key=value. A key without a new name was
+# removed: it has no effect.
 DEPRECATED_NAMES: Mapping[str, str] = MappingProxyType(
     {
         "augment.framing=picture": "augment.framing=image",
         "augment.grey_probability": "augment.gray_probability",
+        "augment.motion_blur_length": "",
+        "augment.motion_blur_probability": "",
+        "augment.noise_probability": "",
+        "augment.noise_sigma": "",
         "grouping.loose_joints": "grouping.max_unassigned_keypoints",
         "grouping.loose_reach": "grouping.unassigned_reach",
         "grouping.loose_score": "grouping.min_unassigned_score",
@@ -422,6 +419,7 @@ DEPRECATED_NAMES: Mapping[str, str] = MappingProxyType(
         "tracking.sure_score": "tracking.confident_score",
         "tracking.sure_sights": "tracking.min_observations",
         "tracking.trust": "tracking.max_lost_ratio",
+        "train.amp_backend": "train.optimizer_backend",
         "train.ap_pictures": "train.ap_max_images",
         "train.keep": "train.keep_checkpoints",
         "train.picture_steps": "train.image_log_steps",

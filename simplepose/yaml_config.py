@@ -39,7 +39,8 @@ def read(
         overrides: "key.key=value" strings that override the text; values are YAML.
         unknown: "refuse" raises on an unknown key, "warn" ignores it and logs a warning.
         aliases: old names that are accepted too, and the new name of each: dotted keys of one mapping
-            ("train.keep" and "train.keep_checkpoints"), or values ("a.key=old" and "a.key=new").
+            ("train.keep" and "train.keep_checkpoints"), or values ("a.key=old" and "a.key=new"). A key
+            without a new name ("") is ignored.
         log_aliases: log each old name in the text, once per process; those in overrides are always logged.
 
     Raises:
@@ -113,8 +114,15 @@ class _Aliases:
         if not isinstance(node, yaml.MappingNode):
             return node
         given = {key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)}
-        items = [self._replace_in_item(key, value, given, location) for key, value in node.value]
+        items = [
+            self._replace_in_item(key, value, given, location)
+            for key, value in node.value
+            if not self._is_removed(key, location)
+        ]
         return yaml.MappingNode(node.tag, items, node.start_mark, node.end_mark)
+
+    def _is_removed(self, key: yaml.Node, location: _Location) -> bool:
+        return isinstance(key, yaml.ScalarNode) and self._replace(location.at(key.value).key) == ""
 
     def _replace_in_item(
         self, key: yaml.Node, value: yaml.Node, given: set[str], location: _Location

@@ -1,4 +1,4 @@
-"""Optimizers by name, fused if available; frozen parameters; the learning rate schedule.
+"""Optimizers of torch or NVIDIA apex, fused if available; frozen parameters; the learning rate schedule.
 
 The parameters and batch norm statistics of frozen parts do not change. The learning rate is a pure function
 of the step.
@@ -7,10 +7,14 @@ of the step.
 from __future__ import annotations
 
 import difflib
+import functools
+import importlib
+import importlib.util
 import logging
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from fnmatch import fnmatchcase
+from importlib.machinery import PathFinder
 from typing import Any
 
 import torch
@@ -19,9 +23,17 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 
 from simplepose.config import TrainSettings
-from simplepose.training import amp
 
 MAX_NAMES_IN_ERROR = 5
+
+FALLBACK_ADVICE = "use train.optimizer_backend=torch, which needs no other package"
+APEX_SOURCE = "https://github.com/NVIDIA/apex, built with its CUDA extensions"
+
+# train.optimizer -> class name and additional arguments (https://nvidia.github.io/apex/optimizers.html).
+APEX_OPTIMIZERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "sgd": ("FusedSGD", {}),
+    "adamw": ("FusedAdam", {"adam_w_mode": True}),
+}
 
 
 def freeze(network: nn.Module, patterns: Sequence[str]) -> list[str]:
@@ -100,8 +112,8 @@ def build_optimizer(network: nn.Module, settings: TrainSettings) -> Optimizer:
 
     Args:
         network: on the device where it trains.
-        settings: optimizer, learning_rate, encoder_lr_factor, momentum, weight_decay, fused and amp_backend
-            matter.
+        settings: optimizer, learning_rate, encoder_lr_factor, momentum, weight_decay, fused and
+            optimizer_backend matter.
 
     Raises:
         ValueError: all parameters are frozen, or apex's optimizer is requested but not available.
@@ -109,7 +121,7 @@ def build_optimizer(network: nn.Module, settings: TrainSettings) -> Optimizer:
     groups = _parameter_groups(network, settings)
     if not groups:
         raise ValueError("train.freeze leaves no parameter to train; use patterns that match fewer")
-    use_apex = settings.fused and settings.amp_backend == "apex"
+    use_apex = settings.fused and settings.optimizer_backend == "apex"
     build = _build_apex_optimizer if use_apex else _build_torch_optimizer
     optimizer = build(groups, settings)
     set_learning_rate(optimizer, settings.learning_rate)
@@ -164,15 +176,76 @@ def _supports_fused(kind: Any, like: nn.Parameter) -> bool:
 
 
 def _build_apex_optimizer(groups: list[dict[str, Any]], settings: TrainSettings) -> Optimizer:
-    build = amp.fused_optimizer(settings.optimizer)
+    build = apex_optimizer(settings.optimizer)
     device = groups[0]["params"][0].device
     if device.type != "cuda":
         raise ValueError(
-            f"train.amp_backend=apex: apex's fused optimizers run on NVIDIA GPUs only, the network is on "
-            f"{device}; {amp.FALLBACK_ADVICE}"
+            f"train.optimizer_backend=apex: apex's fused optimizers run on NVIDIA GPUs only, the network is "
+            f"on {device}; {FALLBACK_ADVICE}"
         )
     logger.info("optimizer %s of apex, fused", settings.optimizer)
     return build(groups, **_optimizer_options(settings))
+
+
+def apex_optimizer(name: str) -> Callable[..., Optimizer]:
+    """Return a constructor of NVIDIA apex's fused optimizer that takes torch's arguments.
+
+    Another package has the same name (a toolkit for web pages): it is recognized by the contents of its
+    folder, before any of its code runs.
+
+    Args:
+        name: a value of train.optimizer.
+
+    Raises:
+        ValueError: a part of NVIDIA apex is missing; the message names it and the alternative.
+    """
+    class_name, options = APEX_OPTIMIZERS[name]
+    module = _import_apex_module("apex.optimizers")
+    if not hasattr(module, class_name):
+        raise _apex_error(f"apex.optimizers of {_locate_apex()} has no {class_name}")
+    _import_apex_module("amp_C")
+    return functools.partial(getattr(module, class_name), **options)
+
+
+def _import_apex_module(name: str) -> Any:
+    """Import a module of NVIDIA apex.
+
+    Raises:
+        ValueError: apex is not installed, is another package of that name, or has no such module.
+    """
+    location = _locate_apex()
+    try:
+        return importlib.import_module(name)
+    except Exception as error:  # an apex that does not match this torch fails in many ways
+        if isinstance(error, ModuleNotFoundError) and error.name == name:
+            reason = " (it was built without its CUDA extensions)" if name == "amp_C" else ""
+            raise _apex_error(f"{location} has no module {name}{reason}") from error
+        raise _apex_error(
+            f"{name} of {location} cannot be imported: {type(error).__name__}: {error}"
+        ) from error
+
+
+def _locate_apex() -> str:
+    """Describe NVIDIA apex and its folder for error messages, without importing it.
+
+    Raises:
+        ValueError: apex is not installed, or is another package of that name.
+    """
+    spec = importlib.util.find_spec("apex")
+    if spec is None:
+        raise _apex_error(f"the package apex is not installed; NVIDIA's is at {APEX_SOURCE}")
+    folders = list(spec.submodule_search_locations or ())
+    if PathFinder.find_spec("apex.multi_tensor_apply", folders) is None:
+        raise _apex_error(
+            f"the package apex in {', '.join(folders) or spec.origin} is not NVIDIA's, it has no "
+            f"apex.multi_tensor_apply (pip installs another project under this name); NVIDIA's is at "
+            f"{APEX_SOURCE}"
+        )
+    return f"NVIDIA apex in {folders[0]}"
+
+
+def _apex_error(problem: str) -> ValueError:
+    return ValueError(f"train.optimizer_backend=apex: {problem}; {FALLBACK_ADVICE}")
 
 
 def _optimizer_options(settings: TrainSettings) -> dict[str, Any]:

@@ -17,7 +17,8 @@ from simplepose.data.batch import Batch
 from simplepose.losses import MultiScaleLoss
 from simplepose.models import checkpoints
 from simplepose.models.checkpoints import Model
-from simplepose.training import amp, batch_norm, checkpointing
+from simplepose.training import batch_norm, checkpointing
+from simplepose.training.amp import MixedPrecision
 from simplepose.training.batch_norm import BatchNormSnapshot, convert_batchnorm
 from simplepose.training.ema import EMA, SWA
 from simplepose.training.metrics import LossMeter
@@ -98,7 +99,7 @@ class Trainer:
         network.activation_checkpointing = settings.activation_checkpointing
         self.loss = MultiScaleLoss(model.settings.loss, model.skeleton).to(device)
         self.optimizer = build_optimizer(network, settings)
-        self.precision = amp.build_precision(network, self.optimizer, settings, device)
+        self.precision = MixedPrecision(device, settings.precision)
         self.ema = EMA(network, settings.ema_decay) if settings.ema_decay > 0 else None
         self.swa = SWA(network) if settings.swa_start is not None else None
         self.batch_norm_snapshot = BatchNormSnapshot(network)

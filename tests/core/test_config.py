@@ -21,6 +21,11 @@ def forget_logged_names():
 def with_old_names(text: str) -> str:
     """Replace the new names in settings that `to_text` wrote by the old ones."""
     for old, new in DEPRECATED_NAMES.items():
+        if new == "":
+            text = text.replace(
+                f"{old.split('.')[0]}:\n", f"{old.replace('.', ':' + chr(10) + '  ')}: [1.0]\n", 1
+            )
+            continue
         section, name = new.split(".")
         start = text.index(f"{section}:")
         before, after = name.replace("=", ": "), old.partition(".")[2].replace("=", ": ")
@@ -110,7 +115,7 @@ def test_invalid_text_is_reported_by_key_and_line(text, message):
         ),
         ("augment", "copy_paste_rotation: -1", "copy_paste_rotation: expected a value >= 0"),
         ("augment", "erase_area: [0, 1.5]", "erase_area: expected values <= 1, got 1.5"),
-        ("augment", "noise_sigma: [-1, 2]", "noise_sigma: expected values >= 0, got -1"),
+        ("augment", "blur_sigma: [-1, 2]", "blur_sigma: expected values >= 0, got -1"),
         ("augment", "blur_sigma: [0, .inf]", "blur_sigma: expected values <= 100, got inf"),
         ("loss", "stack_weights: [0, 0]", "stack_weights: expected a sum > 0"),
     ],
@@ -201,7 +206,8 @@ def test_old_names_in_text_are_read_and_each_is_logged_once(renamed_settings, ca
     for _ in range(2):
         assert config.from_text(text, "x.yaml") == renamed_settings
     assert sorted(caplog.messages) == [
-        f"deprecated: {old} is now {new}" for old, new in sorted(DEPRECATED_NAMES.items())
+        f"deprecated: {old} is now {new}" if new else f"deprecated: {old} was removed and has no effect"
+        for old, new in sorted(DEPRECATED_NAMES.items())
     ]
     assert {record.levelno for record in caplog.records} == {logging.WARNING}
 

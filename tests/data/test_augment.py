@@ -170,7 +170,7 @@ def test_a_zero_tint_hardly_changes_the_image(rng):
     assert brighter.max(-1).mean() > image.max(-1).mean() + 20
 
 
-NAMES = ("half_body", "copy_paste", "erase", "jitter", "blur", "motion_blur", "noise", "jpeg", "gray")
+NAMES = ("half_body", "copy_paste", "erase", "jitter", "blur", "jpeg", "gray")
 STRONG = {f"{name}_probability": 1.0 for name in NAMES}
 
 

@@ -141,7 +141,7 @@ def test_the_crop_of_a_published_file_is_a_setting(tmp_path):
 
 STRONG = [
     *("augment.copy_paste_probability=1", "augment.half_body_probability=0.5", "augment.erase_probability=1"),
-    *("augment.noise_probability=1", "augment.jpeg_probability=0.5", "augment.jitter_probability=1"),
+    *("augment.blur_probability=1", "augment.jpeg_probability=0.5", "augment.jitter_probability=1"),
 ]
 
 

@@ -1,4 +1,4 @@
-"""Photometric augmentation, without geometry: color, blur, noise, JPEG artifacts, grayscale."""
+"""Photometric augmentation, without geometry: color, blur, JPEG artifacts, grayscale."""
 
 from __future__ import annotations
 
@@ -18,8 +18,6 @@ class PhotometricParams:
         brightness, contrast, saturation: factors.
         hue: offset, in OpenCV's range of 180.
         blur_sigma: of a Gaussian blur, pixels; 0: none.
-        motion_blur: length in pixels, and direction in degrees from x to y; length 0: none.
-        noise: standard deviation in gray levels of 255, and the seed of the generator; deviation 0: none.
         jpeg_quality: up to 100; None: not compressed.
         gray: convert to grayscale.
     """
@@ -29,8 +27,6 @@ class PhotometricParams:
     saturation: float = 1.0
     hue: int = 0
     blur_sigma: float = 0.0
-    motion_blur: tuple[float, float] = (0.0, 0.0)
-    noise: tuple[float, int] = (0.0, 0)
     jpeg_quality: int | None = None
     gray: bool = False
 
@@ -45,16 +41,11 @@ def sample_params(rng: np.random.Generator, settings: AugmentSettings) -> Photom
         jitter["saturation"] = float(rng.uniform(*settings.jitter_saturation))
         hue = _random_int(rng, settings.jitter_hue)
     blur = rng.random() < settings.blur_probability
-    motion_blur = rng.random() < settings.motion_blur_probability
-    noise, jpeg = rng.random() < settings.noise_probability, rng.random() < settings.jpeg_probability
+    jpeg = rng.random() < settings.jpeg_probability
     return PhotometricParams(
         **jitter,
         hue=hue,
         blur_sigma=float(rng.uniform(*settings.blur_sigma)) if blur else 0.0,
-        motion_blur=(float(rng.uniform(*settings.motion_blur_length)), float(rng.uniform(0, 180)))
-        if motion_blur
-        else (0.0, 0.0),
-        noise=(float(rng.uniform(*settings.noise_sigma)), int(rng.integers(2**32))) if noise else (0.0, 0),
         jpeg_quality=_random_int(rng, settings.jpeg_quality) if jpeg else None,
         gray=bool(rng.random() < settings.gray_probability),
     )
@@ -65,17 +56,10 @@ def apply(image: np.ndarray, params: PhotometricParams) -> np.ndarray:
     image = _jitter_color(image, params)
     if params.blur_sigma > 0:
         image = cv2.GaussianBlur(image, (0, 0), params.blur_sigma)
-    if params.motion_blur[0] > 0:
-        kernel = _motion_blur_kernel(*params.motion_blur)
-        image = cv2.filter2D(image, -1, kernel, borderType=cv2.BORDER_REPLICATE)
-    if params.noise[0] > 0:
-        sigma, seed = params.noise
-        noise = np.random.default_rng(seed).standard_normal(image.shape, np.float32)
-        image = cv2.add(image, sigma * noise, dtype=cv2.CV_8U)
     if params.jpeg_quality is not None:
         encoded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, params.jpeg_quality])[1]
         image = np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR), np.uint8)
-    return _to_gray(image) if params.gray else image  # last: noise and JPEG add color to a gray image
+    return _to_gray(image) if params.gray else image  # last: JPEG adds color to a gray image
 
 
 def _jitter_color(image: np.ndarray, params: PhotometricParams) -> np.ndarray:
@@ -95,17 +79,6 @@ def _jitter_color(image: np.ndarray, params: PhotometricParams) -> np.ndarray:
 
 def _to_gray(image: np.ndarray) -> np.ndarray:
     return cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
-
-
-def _motion_blur_kernel(length: float, degrees: float) -> np.ndarray:
-    """Build a line through the kernel's center, so that it does not shift the image; the weights sum to 1."""
-    radius = int(np.ceil(length / 2))
-    y, x = np.mgrid[-radius : radius + 1, -radius : radius + 1]
-    cos, sin = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
-    along, across = np.abs(x * cos + y * sin), np.abs(y * cos - x * sin)
-    weights: np.ndarray = (1 - across).clip(0) * (length / 2 + 0.5 - along).clip(0, 1)
-    kernel: np.ndarray = weights / weights.sum()
-    return kernel
 
 
 def _random_int(rng: np.random.Generator, low_high: tuple[int, int]) -> int:
