@@ -57,7 +57,7 @@ def read_annotations(path: str | Path, joints: Sequence[str] = COCO.annotated) -
     # New ids from 1: pycocotools treats a match with annotation 0 as no match, and drops repeated ids.
     annotations = [{**_fill_in(person, len(joints)), "id": index} for index, person in enumerate(people, 1)]
     categories = [{"id": PERSON_CATEGORY_ID, "name": "person"}]
-    return _create_index({**content, "annotations": annotations, "categories": categories})
+    return index_annotations({**content, "annotations": annotations, "categories": categories})
 
 
 def evaluate_rows(
@@ -149,11 +149,12 @@ def _fill_in(person: Row, joints: int) -> Row:
 
 def _load_results(truth: Annotations, rows: Sequence[Row]) -> Annotations:
     if not rows:  # pycocotools cannot load an empty list
-        return _create_index({**truth.dataset, "annotations": []})
+        return index_annotations({**truth.dataset, "annotations": []})
     return truth.loadRes([dict(row) for row in rows])
 
 
-def _create_index(content: dict[str, Any]) -> Annotations:
+def index_annotations(content: dict[str, Any]) -> Annotations:
+    """Index the lists of a COCO json without pycocotools' output."""
     annotations = Annotations()
     annotations.dataset = content
     with contextlib.redirect_stdout(io.StringIO()):
