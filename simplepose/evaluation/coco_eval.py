@@ -93,6 +93,19 @@ def evaluate_rows(
             f"expected {3 * len(sigmas)} keypoint values per person, 3 for each of {len(sigmas)} keypoints; "
             f"got {sorted(lengths)}"
         )
+    return dict(zip(METRICS, map(float, evaluate_images(truth, rows, image_ids, sigmas).stats), strict=True))
+
+
+def evaluate_images(
+    truth: Annotations,
+    rows: Sequence[Row],
+    image_ids: Collection[int] | None = None,
+    sigmas: Sequence[float] = COCO.sigmas,
+) -> COCOeval:
+    """Run pycocotools' evaluation; its `evalImgs` has the matches of each image and range of areas.
+
+    Args: see `evaluate_rows`, which checks them.
+    """
     with contextlib.redirect_stdout(io.StringIO()):
         evaluator = COCOeval(truth, _load_results(truth, rows), "keypoints")
         evaluator.params.kpt_oks_sigmas = np.array(sigmas)
@@ -101,7 +114,7 @@ def evaluate_rows(
         evaluator.evaluate()
         evaluator.accumulate()
         evaluator.summarize()
-    return dict(zip(METRICS, map(float, evaluator.stats), strict=True))
+    return evaluator
 
 
 def format_table(metrics: dict[str, float]) -> str:

@@ -4,90 +4,15 @@ import json
 
 import numpy as np
 import pytest
+from planted_errors import FLIP, NAMES, SIGMAS, perfect_rows, plant, write_annotations
 
 from simplepose.evaluation import coco_eval, error_analysis
 from simplepose.evaluation.error_analysis import KEYPOINT_ERRORS, PERSON_ERRORS
-from simplepose.skeleton import COCO
-
-SIGMAS, FLIP, NAMES = np.array(COCO.sigmas), np.array(COCO.annotated_flip), COCO.annotated
-JOINTS = len(NAMES)
-
-# A standing person in a box of 1 x 2, in COCO's order.
-XS = (0.5, 0.54, 0.46, 0.6, 0.4, 0.75, 0.25, 0.9, 0.1, 0.95, 0.05, 0.7, 0.3, 0.72, 0.28, 0.75, 0.25)
-YS = (0.15, 0.12, 0.12, 0.15, 0.15, 0.4, 0.4, 0.7, 0.7, 1.0, 1.0, 1.0, 1.0, 1.5, 1.5, 1.95, 1.95)
-STANDING = np.stack([XS, YS], 1)
 
 
 @pytest.fixture(scope="module")
 def truth(tmp_path_factory):
-    """60 images with two people each, some of them overlapping."""
-    rng = np.random.default_rng(0)
-    images, annotations = [], []
-    for image_id in range(1, 61):
-        images.append({"id": image_id, "file_name": f"{image_id}.jpg", "width": 1200, "height": 900})
-        for person in range(2):
-            size = rng.uniform(90, 300)
-            left, top = 50 + person * rng.uniform(150, 500), rng.uniform(10, 200)
-            xy = STANDING * size + (left, top)
-            keypoints = np.concatenate([xy, np.full((JOINTS, 1), 2)], 1)
-            keypoints[rng.random(JOINTS) < 0.15] = 0
-            annotations.append(
-                {
-                    "id": len(annotations) + 1,
-                    "image_id": image_id,
-                    "category_id": 1,
-                    "iscrowd": 0,
-                    "area": size * size,
-                    "bbox": [left, top, size, 2 * size],
-                    "keypoints": keypoints.ravel().tolist(),
-                    "num_keypoints": int((keypoints[:, 2] > 0).sum()),
-                }
-            )
-    categories = [{"id": 1, "name": "person", "keypoints": list(NAMES), "skeleton": []}]
-    path = tmp_path_factory.mktemp("truth") / "person_keypoints.json"
-    path.write_text(json.dumps({"images": images, "annotations": annotations, "categories": categories}))
-    return coco_eval.read_annotations(path)
-
-
-def perfect_rows(truth):
-    return [
-        {
-            "image_id": a["image_id"],
-            "category_id": 1,
-            "keypoints": list(a["keypoints"]),
-            "score": 0.5 + a["id"] / 1000,
-        }
-        for a in truth.anns.values()
-    ]
-
-
-def plant(truth, kind, fraction=0.2):
-    """Return rows with one kind of keypoint error, and the (row, joint) of each planted error."""
-    rng = np.random.default_rng(1)
-    rows, planted = perfect_rows(truth), []
-    people = list(truth.anns.values())
-    for index, person in enumerate(people):
-        own = np.array(person["keypoints"]).reshape(JOINTS, 3)
-        other = next(a for a in truth.imgToAnns[person["image_id"]] if a["id"] != person["id"])
-        others = np.array(other["keypoints"]).reshape(JOINTS, 3)
-        found = own.copy()
-        spread = np.sqrt(person["area"]) * 2 * SIGMAS * np.sqrt(2)
-        for joint in np.flatnonzero((own[:, 2] > 0) & (rng.random(JOINTS) < fraction)):
-            direction = rng.normal(size=2)
-            direction /= np.linalg.norm(direction)
-            if kind == "jitter":  # a similarity of 0.6
-                found[joint, :2] += direction * spread[joint] * np.sqrt(-np.log(0.6))
-            elif kind == "inversion" and own[FLIP[joint], 2] > 0 and FLIP[joint] != joint:
-                found[joint, :2] = own[FLIP[joint], :2]
-            elif kind == "swap" and others[joint, 2] > 0:
-                found[joint, :2] = others[joint, :2]
-            elif kind == "miss":
-                found[joint, :2] += direction * 10 * np.sqrt(person["area"])
-            else:
-                continue
-            planted.append((index, joint))
-        rows[index]["keypoints"] = found.ravel().tolist()
-    return rows, planted
+    return write_annotations(tmp_path_factory.mktemp("truth") / "person_keypoints.json")
 
 
 def gains(truth, rows):
