@@ -165,7 +165,7 @@ class Shards:
 
     @contextlib.contextmanager
     def _exclusive_lock(self) -> Iterator[None]:
-        """Lock the folder against the other processes of the run within the block. Requires the rank's lock."""
+        """Lock the folder against the run's other processes within the block. Requires the rank's lock."""
         # -1: wait without limit, as merging may take long
         lock = acquire_lock(self._folder / "lock", self._locked_message, timeout_s=-1)
         try:

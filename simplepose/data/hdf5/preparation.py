@@ -93,7 +93,9 @@ class PartialFolder:
             self.folder.rmdir()
 
     def close(self) -> None:
-        """Release the lock."""
+        """Release the lock; a folder without any part is removed."""
+        if self._parts_folder.is_dir() and not any(self._parts_folder.iterdir()):
+            self.discard()
         self._lock.release()
 
 
