@@ -23,6 +23,9 @@ Result = TypeVar("Result")
 # Where Linux has shared memory and semaphores. Docker gives a container 64 MB unless it is told otherwise.
 SHARED_MEMORY = "/dev/shm"
 
+# Shared memory for the semaphores of a few workers' queues, a page of 4 KiB each.
+SEMAPHORE_BYTES = 100_000
+
 
 def available_cores() -> int:
     """Return the number of CPU cores that this process may use."""
@@ -36,7 +39,7 @@ def shared_memory(size: int, remedy: str) -> Iterator[None]:
     Linux lets a process create more than there is, and kills it when it writes.
 
     Args:
-        size: bytes that the block writes, in addition to a few semaphores of 4 KiB.
+        size: bytes that the block writes, in addition to semaphores.
         remedy: what needs no shared memory, for example "train.workers=0".
 
     Raises:
@@ -44,7 +47,7 @@ def shared_memory(size: int, remedy: str) -> Iterator[None]:
     """
     available = _free_shared_memory()
     message = (
-        f"{SHARED_MEMORY}: expected {size / 1e6:,.1f} MB of free shared memory and some for semaphores, got "
+        f"{SHARED_MEMORY}: expected {(size + SEMAPHORE_BYTES) / 1e6:,.1f} MB of free shared memory, got "
         f"{available / 1e6:,.3f} MB; give the container more (docker run --shm-size=2g, or --ipc=host), or "
         f"use {remedy}"
     )
