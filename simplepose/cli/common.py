@@ -27,7 +27,7 @@ from simplepose.models import backends, run_modes
 from simplepose.models.layers import DTYPES
 from simplepose.people import People
 from simplepose.utils import atomic
-from simplepose.utils.file_lock import acquire_lock, locked
+from simplepose.utils.file_lock import locked
 from simplepose.utils.parallel import available_cores
 from simplepose.visualize import maps
 from simplepose.visualize.drawing import draw_people
@@ -193,7 +193,8 @@ def lock_output_folder(folder: Path, rank: int | None = None) -> Iterator[None]:
     with locked(folder / (f"lock-{rank}" if rank else "lock"), in_use):
         if rank is None:
             for path in folder.glob("lock-*"):
-                acquire_lock(path, in_use).release()
+                with locked(path, in_use):
+                    pass
         yield
 
 

@@ -1,7 +1,7 @@
 """Convert COCO images and annotations to one HDF5 file of training samples, or check such a file.
 
 After an interruption, the same command continues where it stopped. The exit status is 1 if an image was
-skipped because of an error, or if a checked record is wrong.
+skipped because of an error, or if a checked record is wrong, and 130 after Ctrl-C or SIGTERM.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from simplepose.data.hdf5.verify import verify_samples
 from simplepose.data.record import Issue, UnusableImageError
 from simplepose.skeleton import COCO
 from simplepose.utils import parallel
+from simplepose.utils.signals import GracefulShutdown
 
 # Counts of COCO's person_keypoints_train2017.json.
 TRAIN2017_COUNTS = {"images with people": 64_115, "people with keypoints": 149_813}
@@ -221,7 +222,7 @@ def _prepare(args: argparse.Namespace) -> int:
         args.held_out,
         args.unlabeled,
     )
-    with Preparation(plan) as preparation:
+    with GracefulShutdown(), Preparation(plan) as preparation:
         if preparation.restarted:
             print(f"{args.output}: restarted, because the interrupted run had other annotations or options")
         if args.unlabeled is not None:

@@ -7,13 +7,12 @@ torch allocates new shared memory for each batch instead, and the kernel has to 
 from __future__ import annotations
 
 import functools
+import math
 import multiprocessing
-import signal
 from collections.abc import Iterable, Iterator, Sequence
 from multiprocessing.context import BaseContext
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -24,13 +23,16 @@ from simplepose.data.batch import Batch, collate, copy_samples, pad_joints
 from simplepose.data.dataset import SampleKey, TrainingSamples
 from simplepose.data.hdf5.reader import DamagedRecordError
 from simplepose.data.sample import Sample
-from simplepose.utils import malloc
+from simplepose.utils import parallel, signals
 
 # Batches that a worker prepares ahead.
 PREFETCH_BATCHES = 4
 
 # Batches in a worker's shared memory: the prefetched ones, and the one that is being copied out.
 SLOTS_PER_WORKER = PREFETCH_BATCHES + 1
+
+# What the error about too little shared memory recommends.
+REMEDY = "fewer train.workers, or train.workers=0"
 
 
 class BatchSlot(NamedTuple):
@@ -53,6 +55,9 @@ class SharedBatchBuffer:
         settings: of the samples.
         batch_size: maximum number of samples in a batch.
         workers: number of workers.
+
+    Raises:
+        OSError: there is too little shared memory.
     """
 
     def __init__(self, settings: Settings, batch_size: int, workers: int) -> None:
@@ -61,7 +66,8 @@ class SharedBatchBuffer:
         shapes = [
             (workers, SLOTS_PER_WORKER, batch_size, *shape) for shape in ((height, width, 3), cells, cells)
         ]
-        self._buffers = [torch.empty(shape, dtype=torch.uint8).share_memory_() for shape in shapes]
+        with parallel.shared_memory(sum(map(math.prod, shapes)), REMEDY):
+            self._buffers = [torch.empty(shape, dtype=torch.uint8).share_memory_() for shape in shapes]
         self._batches_written = 0
 
     def write(self, samples: Sequence[Sample]) -> BatchSlot:
@@ -121,7 +127,9 @@ class BatchLoader:
         Raises:
             DamagedRecordError: as `TrainingSamples`, also where a worker met it.
         """
-        for loaded in self._batches:
+        with parallel.shared_memory(0, REMEDY), signals.block_in_children():  # here the workers start
+            batches = iter(self._batches)
+        for loaded in batches:
             if isinstance(loaded, DamagedRecordError):
                 raise loaded
             yield self._buffer.read(loaded) if self._buffer else Batch(*map(copy_pinned, loaded))
@@ -175,7 +183,4 @@ def _worker_context() -> BaseContext:
 
 
 def _init_worker(_: int) -> None:
-    """Limit a worker to one core, keep its memory, and leave Ctrl-C to the main process."""
-    malloc.tune_malloc()
-    cv2.setNumThreads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parallel.initialize_worker()

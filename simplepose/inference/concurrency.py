@@ -11,6 +11,8 @@ other work of each image to a second stream, which does not wait behind whole ba
 
 from __future__ import annotations
 
+import functools
+import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -29,6 +31,28 @@ def max_concurrent_forwards(device: torch.device) -> int:
     if device.type == "cuda":
         return GPU_CONCURRENT_FORWARDS
     return min(MAX_CPU_CONCURRENT_FORWARDS, torch.get_num_threads()) if device.type == "cpu" else 1
+
+
+@functools.cache
+def _first_process() -> int:
+    """Return the id of the process that called this first; processes forked from it inherit the answer."""
+    return os.getpid()
+
+
+def require_own_threads(uses_network: bool) -> None:
+    """Raise RuntimeError in a process that was forked after a network had run in its parent process.
+
+    The threads of OpenMP, OpenVINO and OpenCV do not exist in the forked process, which would wait for them
+    forever.
+
+    Args:
+        uses_network: whether the network runs next, in this process.
+    """
+    if (uses_network or _first_process.cache_info().currsize) and _first_process() != os.getpid():
+        raise RuntimeError(
+            "expected a process with threads of its own, got one that was forked after a network ran in its "
+            "parent; start it with multiprocessing.get_context('spawn') or 'forkserver', or use threads"
+        )
 
 
 def forward_thread_pool(count: int) -> ThreadPoolExecutor:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from simplepose import config, geometry, grouping
-from simplepose.inference.concurrency import max_concurrent_forwards
+from simplepose.inference.concurrency import max_concurrent_forwards, require_own_threads
 from simplepose.inference.heatmaps import Maps, MultiScaleNetwork
 from simplepose.inference.preprocess import ModelInput, preprocess
 from simplepose.models import checkpoints
@@ -41,6 +41,8 @@ OVERRIDABLE_SECTIONS = ("inference", "grouping", "tracking")
 
 class Predictor:
     """Finds the people in images. Safe to call from several threads at once.
+
+    Processes that are forked after a prediction raise RuntimeError; start them by spawn or forkserver.
 
     Args:
         model: a network in float32 with its settings and skeleton, on `device`.
@@ -74,6 +76,7 @@ class Predictor:
         run: RunMode = "eager",
         runtime: Runtime = "auto",
     ) -> None:
+        require_own_threads(uses_network=False)
         if precision not in DTYPES:
             raise ValueError(f"precision: expected one of {', '.join(DTYPES)}, got {precision!r}")
         self.device = device = torch.device(device)
@@ -133,6 +136,7 @@ class Predictor:
         build = partial(
             cls, device=device, precision=precision, stacks=stacks, batch=batch, run=run, runtime=runtime
         )
+        require_own_threads(uses_network=False)
         with ThreadPoolExecutor(1, "load network") as thread:
             return thread.submit(
                 lambda: build(_load_model(path, device, overrides, weights, preset))
@@ -178,7 +182,9 @@ class Predictor:
 
         Raises:
             ValueError: the array is not an image, (H, W, 3) uint8.
+            RuntimeError: this process was forked after a prediction.
         """
+        require_own_threads(uses_network=True)
         _check_image(image)
         return preprocess(image, self.settings.inference)
 

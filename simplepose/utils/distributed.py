@@ -7,6 +7,9 @@ operations of this module always use gloo, so they never wait for a GPU.
 from __future__ import annotations
 
 import os
+import signal
+import socket
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,6 +30,12 @@ LAUNCHER_VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER
 # last tensors within about a millisecond, which needs Python's lock. A thread that requests the lock while
 # Python exits aborts the process.
 GLOO_SHUTDOWN_DELAY_S = 0.2
+
+# Seconds between two checks that the launcher runs.
+LAUNCHER_POLL_INTERVAL_S = 1.0
+
+# Seconds until the launcher, which listens before it starts its processes, must accept a connection.
+LAUNCHER_TIMEOUT_S = 15.0
 
 
 @dataclass(frozen=True)
@@ -126,6 +135,7 @@ def process_group(timeout_minutes: float) -> Iterator[World]:
 
     Raises:
         ValueError: the environment has some of the launcher's variables, but not all.
+        OSError: the launcher has ended.
     """
     missing = [name for name in LAUNCHER_VARIABLES if name not in os.environ]
     if missing == list(LAUNCHER_VARIABLES):
@@ -138,13 +148,54 @@ def process_group(timeout_minutes: float) -> Iterator[World]:
         )
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     timeout = timedelta(minutes=timeout_minutes)
-    if os.environ.get("GROUP_WORLD_SIZE") == "1":  # one machine
-        dist.init_process_group(backend, timeout=timeout, **_rendezvous_store(timeout))
-    else:
-        dist.init_process_group(backend, timeout=timeout)
-    yield World(dist.get_rank(), dist.get_world_size(), int(os.environ["LOCAL_RANK"]))
+    with _end_with_launcher():
+        if os.environ.get("GROUP_WORLD_SIZE") == "1":  # one machine
+            dist.init_process_group(backend, timeout=timeout, **_rendezvous_store(timeout))
+        else:
+            dist.init_process_group(backend, timeout=timeout)
+        yield World(dist.get_rank(), dist.get_world_size(), int(os.environ["LOCAL_RANK"]))
     dist.destroy_process_group()  # not after an error: other ranks may be waiting in the middle of a step
     time.sleep(GLOO_SHUTDOWN_DELAY_S)
+
+
+@contextmanager
+def _end_with_launcher() -> Iterator[None]:
+    """Within the block, send SIGTERM to this process if its launcher ends first, as after SIGKILL.
+
+    Before the processes have met, SIGTERM ends the process, which would wait for the others; a training run
+    saves a checkpoint.
+
+    Raises:
+        OSError: the launcher has ended already: nothing answers at the address of its store.
+    """
+    if "TORCHELASTIC_RUN_ID" not in os.environ:  # other launchers may end before their processes
+        yield
+        return
+    launcher, ended = os.getppid(), threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(LAUNCHER_POLL_INTERVAL_S):
+            if os.getppid() != launcher:
+                os.kill(os.getpid(), signal.SIGTERM)
+                return
+
+    threading.Thread(target=watch, name="watch launcher", daemon=True).start()
+    try:
+        if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
+            _require_launcher(os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"])
+        yield
+    finally:
+        ended.set()
+
+
+def _require_launcher(address: str, port: str) -> None:
+    try:
+        socket.create_connection((address, int(port)), LAUNCHER_TIMEOUT_S).close()
+    except OSError as error:
+        raise OSError(
+            f"expected the launcher to answer at {address}:{port}, got: {error}; it was probably killed; "
+            "start the run again"
+        ) from error
 
 
 def _rendezvous_store(timeout: timedelta) -> dict[str, Any]:

@@ -8,6 +8,9 @@ from pathlib import Path
 
 from filelock import BaseFileLock, FileLock, Timeout
 
+# How often a folder is created again if other processes remove it.
+MAX_FOLDER_ATTEMPTS = 100
+
 
 def acquire_lock(path: Path, message: str, timeout_s: float = 0.0) -> BaseFileLock:
     """Lock a file, which is created if missing, until `release` or the end of the process.
@@ -32,6 +35,31 @@ def acquire_lock(path: Path, message: str, timeout_s: float = 0.0) -> BaseFileLo
     except Timeout as error:
         raise ValueError(message) from error
     return lock
+
+
+def lock_in_folder(folder: Path, name: str, message: str, timeout_s: float = 0.0) -> BaseFileLock:
+    """Create a folder if it is missing, and lock a file in it.
+
+    The previous owner may remove the folder meanwhile; it must lock the file that it removes.
+
+    Args:
+        folder: the folder.
+        name: of the lock file.
+        message, timeout_s: those of `acquire_lock`.
+
+    Raises:
+        ValueError: another process has the lock.
+        OSError: the folder cannot be created or written to.
+    """
+    attempts = 0
+    while True:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            return acquire_lock(folder / name, message, timeout_s)
+        except (FileExistsError, FileNotFoundError):  # the previous owner has just removed the folder
+            attempts += 1
+            if attempts == MAX_FOLDER_ATTEMPTS:
+                raise
 
 
 @contextlib.contextmanager

@@ -1,7 +1,9 @@
 """Share a run over images between several processes, and resume it after it was killed.
 
 Each process appends its results as JSON lines to a shard in a common folder. An image is done if a shard has
-its line. The process that finds all images done merges the shards into the results.
+its line. The process that finds all images done merges the shards into the results, and removes run.json, so
+that no other process merges them again. The shards stay until the last process of the run closes: no process
+loses a file that it has open, or a folder that it uses.
 """
 
 from __future__ import annotations
@@ -9,14 +11,12 @@ from __future__ import annotations
 import contextlib
 import heapq
 import json
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
-
-from filelock import BaseFileLock
 
 from simplepose.skeleton import COCO, Skeleton
 from simplepose.utils import atomic
-from simplepose.utils.file_lock import acquire_lock
+from simplepose.utils.file_lock import acquire_lock, lock_in_folder, locked
 from simplepose.writers import base, jsonl, merge
 from simplepose.writers.base import ResultWriter
 from simplepose.writers.jsonl import JsonLinesWriter
@@ -50,11 +50,11 @@ class Shards:
 
     def __init__(self, folder: Path, run: object, rank: int = 0, skeleton: Skeleton = COCO) -> None:
         self._folder, self._skeleton, self._rank = folder, skeleton, rank
+        self._run_file = folder / RUN_FILE
         self._locked_message = (
             f"{folder}: in use by another process; wait until it has ended, or choose another folder"
         )
-        folder.mkdir(parents=True, exist_ok=True)
-        self._lock = acquire_lock(folder / f"rank-{rank}", self._locked_message)
+        self._lock = lock_in_folder(folder, f"rank-{rank}", self._locked_message)
         self.replaced_other_run = False
         try:
             fingerprint = json.dumps(run, sort_keys=True).encode()
@@ -87,7 +87,7 @@ class Shards:
     def finish(
         self, numbers: Collection[int], open_results: Callable[[], ResultWriter]
     ) -> dict[int, str | None] | None:
-        """Merge and delete the shards if all images are done and no other process has merged them.
+        """Merge the shards if all images are done and no other process has merged them.
 
         Args:
             numbers: of the images that the results must contain.
@@ -96,22 +96,22 @@ class Shards:
         Returns:
             Image number -> error message of failed ones, or None. None if this process did not merge.
         """
-        try:
-            with self._exclusive_lock():
-                completed = self.completed()
-                if any(number not in completed for number in numbers):
-                    return None
-                self.merge(numbers, open_results)
-                self._delete_files()
-                return {number: completed[number] for number in numbers}
-        except FileNotFoundError:
-            if self._folder.exists():
-                raise
-            return None
+        with self._exclusive_lock():
+            completed = self.completed()
+            if not self._run_file.exists() or any(number not in completed for number in numbers):
+                return None
+            self.merge(numbers, open_results)
+            self._run_file.unlink()
+            return {number: completed[number] for number in numbers}
 
     def close(self) -> None:
-        """Release this rank, so that another process can use it."""
-        self._lock.release()
+        """Release this rank, so that another process can use it. The last process deletes merged shards."""
+        if not self._lock.is_locked:
+            return
+        with self._exclusive_lock():
+            self._lock.release()
+            if not self._run_file.exists() and self._remove_rank_files():
+                self._delete_files()
 
     def _start_or_resume(self, fingerprint: bytes) -> None:
         """As rank 0, require that no other process uses the folder, and resume its run or delete it."""
@@ -119,18 +119,17 @@ class Shards:
             if path.name != f"rank-{self._rank}":
                 acquire_lock(path, self._locked_message).release()
         with self._exclusive_lock():
-            run_file = self._folder / RUN_FILE
-            previous = run_file.read_bytes() if run_file.exists() else None
+            previous = self._run_file.read_bytes() if self._run_file.exists() else None
             self.replaced_other_run = previous not in (None, fingerprint)
             if previous == fingerprint:
                 self._combine()
             else:
                 _delete(self._paths())
-                atomic.write_bytes(run_file, fingerprint)
+                atomic.write_bytes(self._run_file, fingerprint)
 
     def _require_same_run(self, fingerprint: bytes) -> None:
         """As any other rank, require that this process has the same images and settings as rank 0."""
-        if (self._folder / RUN_FILE).read_bytes() != fingerprint:
+        if self._run_file.read_bytes() != fingerprint:
             raise ValueError(
                 f"{self._folder}: process {self._rank} has other images, another model or other settings "
                 "than process 0; all processes of a run need the same"
@@ -148,16 +147,31 @@ class Shards:
         atomic.write(self._folder / RESUMED_SHARD, write_to)
         _delete(path for path in paths if path.name != RESUMED_SHARD)
 
+    def _remove_rank_files(self) -> bool:
+        """Remove the lock files of processes that have ended; returns whether all have."""
+        try:
+            for path in self._folder.glob("rank-*"):
+                with locked(path, self._locked_message):
+                    pass
+        except ValueError:
+            return False
+        return True
+
     def _delete_files(self) -> None:
-        """Delete the run's files, and the folder unless it contains other files."""
+        """Delete the shards, and the folder unless it contains other files."""
         with contextlib.suppress(OSError):  # the results are complete; some systems cannot delete open files
-            lock_files = [*self._folder.glob("rank-*"), self._folder / "lock"]
-            _delete([self._folder / RUN_FILE, *self._paths(), *lock_files])
+            _delete([*self._paths(), self._folder / "lock"])
             self._folder.rmdir()
 
-    def _exclusive_lock(self) -> BaseFileLock:
+    @contextlib.contextmanager
+    def _exclusive_lock(self) -> Iterator[None]:
+        """Lock the folder against the run's other processes within the block. Requires the rank's lock."""
         # -1: wait without limit, as merging may take long
-        return acquire_lock(self._folder / "lock", self._locked_message, timeout_s=-1)
+        lock = acquire_lock(self._folder / "lock", self._locked_message, timeout_s=-1)
+        try:
+            yield
+        finally:
+            lock.release()
 
     def _paths(self) -> list[Path]:
         return sorted(self._folder.glob("part-*.jsonl"))

@@ -1,6 +1,7 @@
 """The command `demo`: drawn images and one json for every kind of input."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import lock_holder
@@ -11,7 +12,7 @@ from oracle import NoPeoplePredictor, Oracle
 from synthetic_coco import write_synthetic_coco
 
 import simplepose
-from simplepose import config
+from simplepose import cli, config
 from simplepose.cli import EXIT_INTERRUPTED, demo_image, resumable_run, run_command
 from simplepose.models.checkpoints import Model, save_safetensors
 from simplepose.models.imhn import IMHN
@@ -268,3 +269,12 @@ def test_a_device_that_does_not_work_is_reported(device, tmp_path, capsys):
     with pytest.raises(SystemExit, match="2"):
         demo_image.main(["a.jpg", "--device", device, "--output", str(tmp_path)])
     assert f"argument --device: device '{device}' does not work here" in capsys.readouterr().err
+
+
+def test_a_command_runs_in_a_thread(tmp_path):
+    """Only the main thread may install signal handlers."""
+    cv2.imwrite(str(tmp_path / "image.png"), np.zeros((64, 64, 3), np.uint8))
+    args = ["demo", str(tmp_path / "image.png"), "--output", str(tmp_path / "out"), "--device", "cpu"]
+    with ThreadPoolExecutor(1) as thread:
+        assert thread.submit(cli.main, [*args, "--set", "inference.height=64"]).result() == 0
+    assert (tmp_path / "out/people.json").exists()

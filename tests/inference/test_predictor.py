@@ -1,10 +1,13 @@
 """The predictor: people in pixels of the image, for images of any size and all ways to call it."""
 
+import os
+import sys
 from dataclasses import replace
 
 import cv2
 import numpy as np
 import pytest
+import runs
 import synthetic_maps
 import torch
 from repo_paths import CONFIGS
@@ -213,3 +216,37 @@ def test_predictor_network_keeps_all_its_heads(predictor):
     outputs = predictor.network(torch.zeros(1, 3, 64, 64))
     assert [len(stack) for stack in outputs] == [5, 5]
     assert all(parameter.dtype == torch.float32 for parameter in predictor.network.parameters())
+
+
+FORK = """
+import multiprocessing, sys
+import numpy as np
+import simplepose
+
+def predict(queue, load):
+    try:
+        own = simplepose.load("imhn_mobile", runtime=sys.argv[1]) if load else predictor
+        queue.put(len(own(image)))
+    except RuntimeError as error:
+        queue.put(str(error))
+
+image = np.zeros((64, 64, 3), np.uint8)
+predictor = simplepose.load("imhn_mobile", runtime=sys.argv[1])
+predictor(image)
+context = multiprocessing.get_context("fork")
+for load in (False, True):
+    queue = context.Queue()
+    process = context.Process(target=predict, args=(queue, load))
+    process.start()
+    print(queue.get(timeout=60))
+    process.join()
+print(len(predictor(image)))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_a_process_forked_after_a_prediction_is_refused_and_its_parent_continues():
+    lines = runs.run_to_end([sys.executable, "-c", FORK, "torch"]).splitlines()
+    refusal = "expected a process with threads of its own, got one that was forked after a network ran"
+    assert [line.startswith(refusal) for line in lines[:2]] == [True, True], lines
+    assert lines[2] == "0"

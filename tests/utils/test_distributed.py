@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from typing import Any
 
 import pytest
@@ -203,3 +204,42 @@ def test_single_process_tool_rejects_a_launcher(samples_file, tmp_path, monkeypa
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(ValueError, match=r"expected 1 process, got 2 .*train_distributed\.py"):
         train.main(runs.arguments(samples_file, tmp_path / "run"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", [None, runs.torchrun_command])
+def test_sigterm_to_the_group_saves_a_checkpoint_with_workers(samples_file, tmp_path, launcher):
+    """As `timeout`, systemd and slurm send it: to the workers and their server too."""
+    command = launcher(2) if launcher else runs.single_process_command()
+    settings = ("train.workers=1", "train.epochs=10000", "train.batch_size=2")
+    process = runs.start(
+        [*command, *runs.arguments(samples_file, tmp_path, *settings)], start_new_session=True
+    )
+    runs.wait_for(lambda: len(runs.journal(tmp_path)) > 2, process)
+    os.killpg(process.pid, signal.SIGTERM)
+    output = process.communicate(timeout=120)[0]  # ends only with all processes that have the pipe
+    assert "interrupted, checkpoint saved" in output, output[-3000:]
+    assert process.returncode == 130 if launcher is None else process.returncode != 0
+    assert runs.load_newest_checkpoint(tmp_path)["progress"]["step"] > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", [runs.torchrun_command, runs.launch_command])
+@pytest.mark.parametrize("delay_s", [0.0, 4.0])
+def test_a_launcher_killed_before_its_processes_met_leaves_none(samples_file, tmp_path, launcher, delay_s):
+    command = [*launcher(2), *runs.arguments(samples_file, tmp_path)]
+    process = runs.start(command, start_new_session=True)
+    runs.wait_for(lambda: len(runs.child_pids(process)) == 2, process)
+    stopped, running = runs.child_pids(process)
+    os.kill(stopped, signal.SIGSTOP)  # they cannot meet
+    try:
+        time.sleep(delay_s)
+        process.kill()
+        process.wait()
+        deadline = time.monotonic() + 120
+        while os.path.exists(f"/proc/{running}") and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert not os.path.exists(f"/proc/{running}")
+    finally:
+        os.kill(stopped, signal.SIGCONT)
+        process.communicate(timeout=120)  # ends with the last process that has the pipe

@@ -1,13 +1,15 @@
 """File locks: one owner at a time, and the lock file is removed at the end."""
 
+import contextlib
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import runs
 
-from simplepose.utils.file_lock import acquire_lock, locked
+from simplepose.utils.file_lock import acquire_lock, lock_in_folder, locked
 
 LOCKING_PROCESS = """
 import pathlib, sys
@@ -67,3 +69,29 @@ def test_a_waiting_process_gets_the_lock_although_its_owner_removed_the_file(tmp
 def test_missing_folder_is_an_error(tmp_path):
     with pytest.raises(FileNotFoundError), locked(tmp_path / "nowhere/lock", ""):
         pass
+
+
+def test_the_folder_of_a_lock_may_be_removed_by_its_owner_at_any_time(tmp_path):
+    """Two threads create, lock and remove the same folder; no one else may have the lock meanwhile."""
+    folder, owners = tmp_path / "folder", []
+
+    def own_often(name):
+        for _ in range(300):
+            lock = lock_in_folder(folder, "lock", "in use", timeout_s=60)
+            owners.append(name)
+            assert owners == [name]
+            owners.remove(name)
+            (folder / "lock").unlink()
+            with contextlib.suppress(OSError):  # the other has created its lock file
+                folder.rmdir()
+            lock.release()
+
+    with ThreadPoolExecutor(2) as threads:
+        for future in [threads.submit(own_often, name) for name in "ab"]:
+            future.result()
+
+
+def test_a_file_in_the_place_of_the_folder_is_an_error(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(FileExistsError):
+        lock_in_folder(tmp_path / "file", "lock", "")

@@ -1,9 +1,13 @@
 """Graceful shutdown: at a safe point on the first signal, immediately on the second."""
 
+import os
 import signal
+import sys
+import threading
 import time
 
 import pytest
+import runs
 
 from simplepose.utils import signals
 from simplepose.utils.signals import GracefulShutdown
@@ -85,3 +89,62 @@ def test_ignored_signals_stay_ignored():
     with GracefulShutdown():
         signal.raise_signal(signal.SIGINT)
     assert signal.signal(signal.SIGINT, signal.default_int_handler) == signal.SIG_IGN
+
+
+def test_in_another_thread_the_handlers_stay():
+    handlers = []
+
+    def use():
+        with GracefulShutdown(), GracefulShutdown(deferred=True) as shutdown:
+            handlers.append((signal.getsignal(signal.SIGTERM), shutdown.requested))
+
+    before = signal.getsignal(signal.SIGTERM)
+    thread = threading.Thread(target=use)
+    thread.start()
+    thread.join()
+    assert handlers == [(before, False)]
+
+
+WORKERS = """
+import os, signal, sys, time
+from pathlib import Path
+from simplepose.utils import parallel
+from simplepose.utils.signals import GracefulShutdown
+
+def write(path):
+    path.with_suffix(".started").touch()
+    time.sleep(1)
+    path.touch()
+
+if __name__ == "__main__":
+    paths = [Path(sys.argv[1]) / str(number) for number in range(50)]
+    with GracefulShutdown():
+        list(parallel.map_unordered(write, paths, 2))
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_the_group_lets_workers_finish_their_tasks(tmp_path, number):
+    process = runs.start([sys.executable, "-c", WORKERS, str(tmp_path)], start_new_session=True)
+    runs.wait_for(lambda: len(list(tmp_path.glob("*.started"))) >= 3, process)
+    os.killpg(process.pid, number)
+    output = process.communicate(timeout=60)[0]
+    assert "KeyboardInterrupt" in output
+    started = {path.stem for path in tmp_path.glob("*.started")}
+    assert len(started) < 50
+    assert started == {path.name for path in tmp_path.iterdir() if not path.suffix}
+
+
+def test_a_killed_worker_ends_the_others(tmp_path):
+    """The pool ends them by SIGTERM, which they ignore from other processes."""
+    process = runs.start([sys.executable, "-c", WORKERS, str(tmp_path)], start_new_session=True)
+    runs.wait_for(lambda: len(list(tmp_path.glob("*.started"))) >= 2, process)
+    os.kill(runs.child_pids(process)[-1], signal.SIGKILL)
+    assert "a worker process was killed" in process.communicate(timeout=60)[0]
+
+
+def test_workers_end_with_a_killed_parent(tmp_path):
+    process = runs.start([sys.executable, "-c", WORKERS, str(tmp_path)], start_new_session=True)
+    runs.wait_for(lambda: len(list(tmp_path.glob("*.started"))) >= 2, process)
+    process.kill()
+    process.communicate(timeout=60)  # its output ends when no process holds it

@@ -1,6 +1,7 @@
 """Shards of a run: after kills and with any number of processes, each requested image is there once."""
 
 import io
+import itertools
 import subprocess
 import sys
 from pathlib import Path
@@ -65,8 +66,39 @@ def test_run_resumes_with_more_or_fewer_processes(folder):
         write_records(shards, numbers)
     assert last[1].finish(range(20), results_opener(folder)) == dict.fromkeys(range(20))
     assert written_numbers(folder) == list(range(20))
-    assert not folder.exists()
     assert last[0].finish(range(20), results_opener(folder)) is None
+    for shards in last:
+        assert folder.exists(), "the last process that closes deletes it"
+        shards.close()
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("first_turns", list(itertools.combinations(range(8), 4)))
+def test_every_interleaving_of_two_processes_merges_once(folder, first_turns):
+    """Two processes with four steps each: write, close the writer, finish, close. All 70 orders."""
+    merged = []
+
+    def process(rank):
+        shards = Shards(folder, "run", rank)
+        yield
+        writer = shards.open_writer()
+        writer.skip(BadFrame(rank, f"{rank}.jpg", "unreadable"))
+        yield
+        writer.close()
+        yield
+        merged.append(shards.finish([0, 1], results_opener(folder)))
+        yield
+        shards.close()
+        yield
+
+    processes = [process(0), process(1)]
+    for each in processes:
+        next(each)  # as in `open_run`, both have joined before one can finish
+    for turn in range(8):
+        next(processes[turn not in first_turns])
+    assert len([outcomes for outcomes in merged if outcomes]) == 1
+    assert written_numbers(folder) == [0, 1]
+    assert not folder.exists()
 
 
 def test_only_requested_images_are_required_and_written(folder):
@@ -107,6 +139,7 @@ def test_shards_of_another_run_are_deleted_and_other_files_stay(folder):
     assert shards.completed() == {}
     write_records(shards, [0])
     assert shards.finish([0], results_opener(folder)) is not None
+    shards.close()
     assert [path.name for path in folder.iterdir()] == ["wheel.jpg"]
 
 

@@ -20,7 +20,6 @@ from pathlib import Path
 from types import TracebackType
 
 import h5py
-from filelock import BaseFileLock
 
 from simplepose.data.coco import (
     BOX_WITHOUT_AREA,
@@ -38,7 +37,7 @@ from simplepose.data.record import Issue, UnusableImageError
 from simplepose.data.split import held_out_ids
 from simplepose.skeleton import COCO
 from simplepose.utils import atomic, parallel
-from simplepose.utils.file_lock import acquire_lock
+from simplepose.utils.file_lock import lock_in_folder
 
 # How long to wait for the processes of a killed preparation to end, seconds.
 LOCK_TIMEOUT_S = 10.0
@@ -63,7 +62,8 @@ class PartialFolder:
         if path.is_dir():
             raise ValueError(f"{path}: expected the name of a file to write, got a folder")
         self.path, self.folder = path, path.with_name(f"{path.name}.partial")
-        self._lock = self._acquire_lock()
+        message = f"another process writes {self.path}; wait until it ends, or stop it"
+        self._lock = lock_in_folder(self.folder, "lock", message, LOCK_TIMEOUT_S)
         self._parts_folder = self.folder / fingerprint
         others = [child for child in self.folder.iterdir() if child.is_dir() and child != self._parts_folder]
         self.discarded_parts = bool(others)
@@ -86,21 +86,17 @@ class PartialFolder:
         self.discard()
 
     def discard(self) -> None:
-        """Remove the folder with all parts."""
-        shutil.rmtree(self.folder)
+        """Remove the folder with all parts, unless another process has begun to use it."""
+        shutil.rmtree(self._parts_folder)
+        with contextlib.suppress(OSError):  # the next owner has created its lock file
+            (self.folder / "lock").unlink()
+            self.folder.rmdir()
 
     def close(self) -> None:
-        """Release the lock."""
+        """Release the lock; a folder without any part is removed."""
+        if self._parts_folder.is_dir() and not any(self._parts_folder.iterdir()):
+            self.discard()
         self._lock.release()
-
-    def _acquire_lock(self) -> BaseFileLock:
-        message = f"another process writes {self.path}; wait until it ends, or stop it"
-        while True:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with contextlib.suppress(FileNotFoundError):  # the previous owner has just removed the folder
-                lock = acquire_lock(self.folder / "lock", message, LOCK_TIMEOUT_S)
-                if self.folder.is_dir():
-                    return lock
 
 
 # Kinds of issues of images that are skipped though nothing is wrong with them.
