@@ -19,7 +19,7 @@ MAX_RECONNECT_WAIT_S = 30.0
 # Waits are limited to this, seconds: on some systems Ctrl-C does not interrupt a wait without a limit.
 _MAX_WAIT_S = 0.5
 
-# Seconds that `close` waits for the reading thread. Where the source hangs, the thread ends by itself after the
+# Seconds that `close` waits for the reading thread. Where the source hangs, the thread ends after the
 # time limit of the source.
 _MAX_CLOSE_WAIT_S = 2.0
 

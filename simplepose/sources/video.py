@@ -287,7 +287,7 @@ class VideoSource:
             )
         return (
             f"{self._location}: none of its frames could be decoded (codec {codec}): the frames are "
-            "damaged, or encoded in a way that this build of OpenCV does not support; convert or copy the video again"
+            "damaged, or this build of OpenCV does not support their encoding; convert the video again"
         )
 
     def close(self) -> None:

@@ -28,6 +28,9 @@ RESERVED_DISK_BYTES = 2**20
 # arrive in bursts.
 MAX_EARLY_S = 0.25
 
+# Frames by which a frame may come after it is due before the previous one is repeated: times vary a little.
+MAX_LATE_FRAMES = 0.75
+
 # Writes a small video in another process and exits with 0 if it can be read back.
 _CODEC_TEST_SCRIPT = """
 import sys, cv2, numpy
@@ -116,12 +119,12 @@ class VideoWriter:
         for _ in range(self._missing_at_start):
             self._append(np.zeros_like(image))
         self._missing_at_start = 0
-        due_frame = self.frames
+        due_frame = float(self.frames)
         if seconds is not None:
             if self._start_s is None:
                 self._start_s = seconds - self.frames / self._fps
-            due_frame = round((seconds - self._start_s) * self._fps)
-            while self._last_image is not None and self.frames < due_frame:
+            due_frame = (seconds - self._start_s) * self._fps
+            while self._last_image is not None and self.frames < due_frame - MAX_LATE_FRAMES:
                 self._append(self._last_image)
                 self.repeated += 1
         self._last_image = image
