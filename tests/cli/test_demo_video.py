@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import result_readers
 import runs
-from conftest import SHARED
 from numbered_videos import HEIGHT, WIDTH, Camera, make_video, number_image
 from oracle import FakePredictor
 from repo_paths import ROOT
@@ -145,10 +144,10 @@ CASES = {"browser.webm": 2.01, "browser2.webm": 0.67, "vfr.mkv": 5.6, "noidx.avi
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_the_drawn_video_lasts_as_long_as_its_source(run, tmp_path, capfd, name):
-    path = SHARED / "cases/video" / name
+def test_the_drawn_video_lasts_as_long_as_its_source(run, shared, tmp_path, capfd, name):
+    path = shared / "cases/video" / name
     if not path.exists():
-        pytest.skip(f"input not found: {path} (set SIMPLEPOSE_SHARED to its folder)")
+        pytest.skip(f"input not found: {path}")
     assert run(path) == 0
     assert records(tmp_path / "out") == 20  # one for each frame of the source
     (drawn,) = (tmp_path / "out").glob("*.mp4")
@@ -162,7 +161,8 @@ def test_the_drawn_video_lasts_as_long_as_its_source(run, tmp_path, capfd, name)
 def test_a_codec_without_a_decoder_is_named_without_messages_of_libraries(tmp_path):
     video = make_video(tmp_path / "a.mp4", 3, "-c:v", "libsvtav1", "-preset", "12", "-svtav1-params", "lp=1")
     script = (
-        "import sys; from simplepose.cli import common, run_command; from simplepose.sources import open_source\n"
+        "import sys\nfrom simplepose.cli import common, run_command\n"
+        "from simplepose.sources import open_source\n"
         "common.silence_opencv(); sys.exit(run_command(lambda _: open_source(sys.argv[1])))"
     )
     command = [sys.executable, "-c", script, str(video)]
