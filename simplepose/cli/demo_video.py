@@ -25,7 +25,7 @@ from simplepose.tracking import Tracker
 from simplepose.utils import malloc
 from simplepose.utils.signals import GracefulShutdown
 from simplepose.writers.base import ResultWriter
-from simplepose.writers.drawn_video import VideoWriter
+from simplepose.writers.drawn_video import MAX_EARLY_S, VideoWriter
 from simplepose.writers.naming import video_path
 
 QUIT_KEYS = (27, ord("q"))  # Esc and q stop the run
@@ -71,6 +71,9 @@ DEFAULT_FPS = 25.0  # frame rate of the drawn video if the source does not state
 # Seconds between two frames of a live source. After a longer gap (the stream was interrupted), people have
 # moved on, and tracking counts the excess as missed frames.
 MAX_FRAME_GAP_S = 1.0
+
+# Frames by which times may differ from equal intervals because a container rounds them.
+TIME_ROUNDING_FRAMES = 0.15
 
 
 def build_parser() -> arguments.Parser:
@@ -136,22 +139,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     source = open_source(args.source, _source_options(args), common.log_line)
     try:
         tracker = Tracker(predictor.skeleton, predictor.settings.tracking)
-        track = build_track(tracker, source) if args.track else None
+        track = build_track(tracker, source, args.every) if args.track else None
         pipeline = Pipeline(predictor, track, draw, args.heatmaps is not None, common.THREADS_PER_STAGE)
-        run, codec = process_video(args, predictor, pipeline, source)
+        run, video = process_video(args, predictor, pipeline, source)
     finally:
         source.close()
-    video_note = f"; video codec: {codec}" if codec else ""
+    video_note = _describe_video(video) if video is not None and video.codec else ""
     return common.report_run(args, run, f"results are in {args.output}{video_note}", run.bad)
 
 
 def process_video(
     args: argparse.Namespace, predictor: Predictor, pipeline: Pipeline, source: FrameSource
-) -> tuple[PipelineRun, str | None]:
+) -> tuple[PipelineRun, VideoWriter | None]:
     """Find the people in a source, and write results and a drawn video.
 
     Returns:
-        The run, and the codec of the drawn video or None.
+        The run, and the closed writer of the drawn video or None.
     """
     with contextlib.ExitStack() as stack:
         shutdown = stack.enter_context(GracefulShutdown())
@@ -166,7 +169,7 @@ def process_video(
                     _write_result(result, source.live, records, video, window)
         if run.failure is not None and not run.frames + run.bad:
             records.close(keep=False)  # no frame was read: keep the results of an earlier run
-        return run, video.codec if video is not None else None
+        return run, video
 
 
 def _write_result(
@@ -176,7 +179,7 @@ def _write_result(
     video: VideoWriter | None,
     window: Window | None,
 ) -> None:
-    """Write and show the result of one frame. A live source's frames have their own times in the video."""
+    """Write and show the result of one frame. In the drawn video, it has its source's time, if it has one."""
     if isinstance(result, BadFrame):
         records.skip(result)
         if video is not None and not live:
@@ -184,14 +187,27 @@ def _write_result(
         return
     records.write(result.frame, result.people)
     if video is not None and result.visualization is not None:
-        video.write(result.visualization, result.frame.seconds if live else None)
+        has_time = result.frame.path is None
+        video.write(result.visualization, result.frame.seconds if has_time else None)
     if window is not None:
         window.show(result.frame.image if result.visualization is None else result.visualization)
 
 
 def _open_video(args: argparse.Namespace, source: FrameSource) -> VideoWriter:
     path = video_path(args.output, source.name, args.source)
-    return VideoWriter(path, source.frames_per_second or DEFAULT_FPS)
+    fps = source.frames_per_second or DEFAULT_FPS
+    return VideoWriter(path, fps, max_early_s=MAX_EARLY_S if source.live else 0.0)
+
+
+def _describe_video(video: VideoWriter) -> str:
+    """Describe the drawn video, with the frames by which it differs from its source."""
+    changes = [
+        f"{runner.format_count(count, 'frames')} {verb}"
+        for count, verb in ((video.repeated, "repeated"), (video.dropped, "left out"))
+        if count
+    ]
+    timing = f"; {' and '.join(changes)} in it to keep the source's timing" if changes else ""
+    return f"; video codec: {video.codec}{timing}"
 
 
 def _source_options(args: argparse.Namespace) -> SourceOptions:
@@ -207,22 +223,32 @@ def _source_options(args: argparse.Namespace) -> SourceOptions:
     )
 
 
-def build_track(tracker: Tracker, source: FrameSource) -> TrackFunction:
+def build_track(tracker: Tracker, source: FrameSource, every: int = 1) -> TrackFunction:
     """Build the tracking stage.
 
-    Time is measured in frames of the source, from the frame numbers: skipped frames count. For a live source,
-    a gap of more than MAX_FRAME_GAP_S counts too.
+    Time is measured in frames of the source at its rate: by the frames' own times where these differ from
+    equal intervals, else by the frame numbers; skipped frames count. For a live source, a gap of more than
+    MAX_FRAME_GAP_S counts beside the numbers. In a video, a gap counts at most that long: a recorder leaves
+    out frames in which nothing moves.
+
+    Args:
+        tracker: assigns the ids.
+        source: gives the frames.
+        every: step between the frames that the source selects.
     """
     last: list[Frame] = []
-    fps = source.frames_per_second or DEFAULT_FPS
+    fps = (source.frames_per_second or DEFAULT_FPS) * every
 
     def track(people: People, frame: Frame) -> People:
         elapsed_frames = 1.0
         if last:
             previous = last.pop()
             elapsed_frames = frame.number - previous.number
+            seconds = frame.seconds - previous.seconds
             if source.live:
-                elapsed_frames += max(0.0, frame.seconds - previous.seconds - MAX_FRAME_GAP_S) * fps
+                elapsed_frames += max(0.0, seconds - MAX_FRAME_GAP_S) * fps
+            elif seconds > 0 and abs(seconds * fps - elapsed_frames) > TIME_ROUNDING_FRAMES:
+                elapsed_frames = min(seconds * fps, max(elapsed_frames, MAX_FRAME_GAP_S * fps))
         last.append(frame)
         return tracker(people, elapsed_frames, frame.image)
 

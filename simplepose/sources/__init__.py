@@ -2,7 +2,8 @@
 
 images.py          files, folders, patterns and text lists of images; reading one image
 captures.py        the only file that opens OpenCV captures
-video.py           a video file, every frame of it; truncated files by their headers
+containers.py      kinds of files by their content; truncated videos by their headers
+video.py           a video file, every frame of it, with its own time
 stream.py          cameras and streams: the newest frame wins, and lost connections are reopened
 stdin.py           raw frames from standard input
 source_options.py  which frames, and which time limits
@@ -18,6 +19,7 @@ from pathlib import Path
 
 from simplepose.frames import FrameSource
 from simplepose.sources.captures import is_url, is_video_url, open_camera, open_stream, redact_url
+from simplepose.sources.containers import sniff
 from simplepose.sources.images import (
     IMAGE_EXTENSIONS,
     ImageFile,
@@ -31,13 +33,17 @@ from simplepose.sources.source_options import SourceOptions
 from simplepose.sources.stdin import RawFrameSource
 from simplepose.sources.stream import StreamSource
 from simplepose.sources.video import VideoSource
+from simplepose.utils.files import check_regular_file
 
-# Extensions of video files; every other file is read as an image.
+# Extensions of video files whose content is not that of a known format; other such files are read as images.
 VIDEO_EXTENSIONS = (
     *(".mp4", ".m4v", ".mov", ".qt", ".mkv", ".webm", ".avi", ".wmv", ".asf", ".flv", ".f4v", ".ogv", ".gif"),
     *(".mpg", ".mpeg", ".m2v", ".vob", ".ts", ".mts", ".m2ts", ".mxf", ".3gp", ".3g2", ".dav", ".y4m"),
     *(".mjpg", ".mjpeg", ".h264", ".264", ".h265", ".265", ".hevc", ".ivf"),
 )
+
+# Extensions of videos that are JPEG images one after the other.
+_RAW_JPEG_EXTENSIONS = (".mjpg", ".mjpeg")
 
 SourceName = str | os.PathLike[str]
 
@@ -61,7 +67,7 @@ def open_source(
         rtsp://, http://, tcp://, ... a live stream: newest frame wins
         @list, or a .txt file         the images that it lists, relative to its own folder
         a device file (/dev/video0)   that camera
-        x.mp4, x.mov, x.avi, ...      a video file
+        x.mp4, x.mov, x.avi, ...      a video file; the extension decides only if the content is unknown
         any other name                an image, a folder of images, or a pattern of them ("**" included)
 
     Args:
@@ -73,7 +79,7 @@ def open_source(
         FileNotFoundError: the file does not exist.
         ConnectionError: the camera or stream does not answer.
         ValueError: a folder or pattern without images, a file without video, an empty list, several sources
-            of which one is not images, or a missing `raw_size`.
+            of which one is not images, a named pipe or socket, or a missing `raw_size`.
     """
     texts = [os.fspath(name) for name in ([names] if isinstance(names, str | os.PathLike) else names)]
     if not texts:
@@ -97,11 +103,18 @@ def _find_opener(text: str) -> Callable[[SourceOptions, Callable[[str], None]], 
         return partial(_open_camera, text)
     if is_url(text):
         return partial(VideoSource if is_video_url(text) else _open_stream, text)
-    if text.lower().endswith(VIDEO_EXTENSIONS) and not (
-        text.startswith("@") or os.path.isdir(text) or _is_pattern(text)
-    ):
-        return partial(VideoSource, text)
-    return None
+    return partial(VideoSource, text) if _is_video(text) else None
+
+
+def _is_video(text: str) -> bool:
+    """Whether a name is that of a video file: by its content, or if that is unknown by its extension."""
+    if text.startswith("@") or os.path.isdir(text) or _is_pattern(text):
+        return False
+    extension = os.path.splitext(text)[1].lower()
+    kind = sniff(text) if os.path.isfile(text) and os.access(text, os.R_OK) else None
+    if kind is None or extension in _RAW_JPEG_EXTENSIONS:
+        return extension in VIDEO_EXTENSIONS
+    return kind == "video"
 
 
 def _is_pattern(text: str) -> bool:
@@ -120,6 +133,8 @@ def _open_stream(url: str, options: SourceOptions, log: Callable[[str], None]) -
 
 def _open_images(texts: Sequence[str], options: SourceOptions) -> FrameSource:
     paths: list[Path] = []
+    if len(texts) == 1 and os.path.exists(texts[0]) and not os.path.isdir(texts[0]):
+        check_regular_file(texts[0])
     for text in texts:
         is_list = text.startswith("@") or (text.lower().endswith(".txt") and os.path.isfile(text))
         paths += read_image_list(text.removeprefix("@")) if is_list else [Path(text)]

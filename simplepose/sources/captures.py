@@ -8,12 +8,20 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
+import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 import cv2
+import numpy as np
+
+T = TypeVar("T")
 
 STREAM_SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps", "http", "https", "tcp", "udp", "rtp", "srt")
 
@@ -53,8 +61,84 @@ def url_file_name(url: str) -> str:
 # the end of the video in the same way.
 MAX_CONSECUTIVE_DECODE_FAILURES = 250
 
+# Times of frames beyond this are errors of the container, seconds.
+MAX_PLAUSIBLE_S = 1e9
+
 # FFmpeg delays the output by one frame for each decoding thread but one. Its default is one thread per core.
 STREAM_DECODER_THREADS = 2
+
+
+# Packets of a video that are read to estimate its frame rate: ten seconds of most videos.
+MAX_SCANNED_PACKETS = 256
+
+# Linux's device number of cameras (Video4Linux).
+V4L_MAJOR = 81
+
+# Interval at which a wait for a thread checks whether it was canceled, seconds.
+_CANCEL_CHECK_INTERVAL_S = 0.1
+
+
+@dataclass(frozen=True, eq=False)
+class PacketScan:
+    """The first packets of a video, which are read without decoding.
+
+    Attributes:
+        codec: its name in the container (FOURCC), for example "avc1"; empty if it has none.
+        seconds: (N,) float64 times of at most MAX_SCANNED_PACKETS packets, sorted; raw streams have no times.
+        packets: number of packets that were read.
+    """
+
+    codec: str
+    seconds: np.ndarray
+    packets: int
+
+
+def scan_packets(path_or_url: str, timeout: float) -> PacketScan | None:
+    """Read the first packets of a video; returns None if FFmpeg finds no video, whatever its codec."""
+    with _opencv_name(path_or_url) as name:
+        undecoded = [*_time_limits(timeout), cv2.CAP_PROP_FORMAT, -1]
+        capture = _check_open(cv2.VideoCapture(name, cv2.CAP_FFMPEG, undecoded))
+    if capture is None:
+        return None
+    times: list[float] = []
+    while len(times) < MAX_SCANNED_PACKETS and capture.grab():
+        times.append(capture.get(cv2.CAP_PROP_POS_MSEC) / 1000)
+    code = int(capture.get(cv2.CAP_PROP_FOURCC)) & 0xFFFFFFFF
+    capture.release()
+    codec = code.to_bytes(4, "little").decode("ascii", "replace").strip()
+    seconds = np.array([time for time in times if abs(time) < MAX_PLAUSIBLE_S])
+    return PacketScan(codec if codec.isprintable() and codec.isascii() else "", np.sort(seconds), len(times))
+
+
+def call_in_thread(function: Callable[[], T], is_canceled: Callable[[], bool]) -> T | None:
+    """Call a function that may block for long in a thread, so that Ctrl-C and `close` end the wait for it.
+
+    Args:
+        function: it goes on in its thread after the wait has ended.
+        is_canceled: checked several times a second.
+
+    Returns:
+        Its result, or None if the wait was canceled.
+
+    Raises:
+        Exception: what the function raised.
+    """
+    results: list[T] = []
+    failures: list[Exception] = []
+
+    def run() -> None:
+        try:
+            results.append(function())
+        except Exception as failure:
+            failures.append(failure)
+
+    thread = threading.Thread(target=run, name="video reader", daemon=True)
+    thread.start()
+    while thread.is_alive() and not is_canceled():
+        thread.join(_CANCEL_CHECK_INTERVAL_S)
+    if failures:
+        raise failures[0]
+    return results[0] if results else None
 
 
 def open_video(path_or_url: str, upright: bool, timeout: float) -> cv2.VideoCapture | None:
@@ -80,8 +164,12 @@ def open_camera(device: str) -> cv2.VideoCapture:
     """Open a camera by its number, or on Linux by its device file (/dev/video0).
 
     Raises:
-        ConnectionError: the camera does not exist or is in use.
+        ConnectionError: the camera does not exist or is in use, or the device is no camera.
     """
+    if not (device.isdecimal() or is_camera_device(device)):
+        raise ConnectionError(
+            "no such camera: expected a number, or a video device such as /dev/video0, got another device"
+        )
     if device.isdecimal():
         capture = _check_open(cv2.VideoCapture(int(device)))
     else:
@@ -89,6 +177,12 @@ def open_camera(device: str) -> cv2.VideoCapture:
     if capture is None:
         raise ConnectionError("no such camera, or another program uses it, or permission is denied")
     return capture
+
+
+def is_camera_device(path: str) -> bool:
+    """Whether a device file is a camera; other devices (/dev/zero) may give bytes without end."""
+    status = os.stat(path)
+    return stat.S_ISCHR(status.st_mode) and (sys.platform != "linux" or os.major(status.st_rdev) == V4L_MAJOR)
 
 
 def grab_next_frame(capture: cv2.VideoCapture, timeout: float) -> int | None:

@@ -17,6 +17,7 @@ import numpy as np
 from simplepose.frames import BadFrame, Frame
 from simplepose.image_io import decode
 from simplepose.sources.source_options import SourceOptions
+from simplepose.utils.files import check_regular_file
 
 # Extensions of images in folders and patterns. A file that is given by name is read whatever its extension.
 IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
@@ -67,9 +68,11 @@ def read_image_list(path: str | Path) -> list[Path]:
 
     Raises:
         FileNotFoundError: the file does not exist.
-        ValueError: it is not a text file, or is empty.
+        ValueError: it is not a text file, is empty, or is a device or named pipe.
     """
     path = Path(path)
+    if path.exists() and not path.is_dir():
+        check_regular_file(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such text file; expected one with a path on each line")
     text = path.read_bytes().removeprefix(codecs.BOM_UTF8)

@@ -19,6 +19,10 @@ MAX_RECONNECT_WAIT_S = 30.0
 # Waits are limited to this, seconds: on some systems Ctrl-C does not interrupt a wait without a limit.
 _MAX_WAIT_S = 0.5
 
+# Seconds that `close` waits for the reading thread. Where the source hangs, the thread ends after the
+# time limit of the source.
+_MAX_CLOSE_WAIT_S = 2.0
+
 
 class StreamSource:
     """A camera or stream. Its own thread reads all frames and keeps the newest one for the next request.
@@ -105,10 +109,10 @@ class StreamSource:
             return frame
 
     def close(self) -> None:
-        """End the iteration at once and wait for the reading thread, up to `timeout` if the source hangs."""
+        """End the iteration at once and wait for the reading thread, but not long if the source hangs."""
         self._stop()
         if threading.current_thread() is not self._reader and self._reader.ident is not None:
-            self._reader.join(self._options.timeout + 1)
+            self._reader.join(_MAX_CLOSE_WAIT_S)
 
     def _stop(self) -> None:
         with self._changed:

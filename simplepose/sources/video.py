@@ -1,107 +1,128 @@
 """A video file as a source: every frame in order, with its own time.
 
-`missing_bytes` finds truncated files by the lengths that their headers state. A container's frame count is no
-evidence: an edited MP4 counts hidden frames, and Matroska states the duration of the sound where that is
-longer. Byte lengths are exact. Supported are MP4 and QuickTime (ISO/IEC 14496-12, 4.2: boxes), Matroska and
-WebM (RFC 8794: elements) and AVI (RIFF: chunks).
+What can be observed outranks what a file states: times of frames outrank its frame rate, and frames that were
+read outrank its frame count.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import BinaryIO
+from functools import partial
+from typing import TypeVar
 
 import cv2
+import numpy as np
 
 from simplepose.frames import BadFrame, Frame
-from simplepose.sources.captures import grab_next_frame, is_url, open_video, redact_url, url_file_name
+from simplepose.sources.captures import (
+    MAX_PLAUSIBLE_S,
+    PacketScan,
+    call_in_thread,
+    grab_next_frame,
+    is_url,
+    open_video,
+    redact_url,
+    scan_packets,
+    url_file_name,
+)
+from simplepose.sources.containers import describe_missing_video, missing_bytes, states_duration_only
 from simplepose.sources.source_options import SourceOptions
+from simplepose.utils.files import check_regular_file
 
-_BOX_TYPES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"styp")
-_EBML_ID, _SEGMENT_ID = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
+T = TypeVar("T")
+
+# A frame rate that no times confirm is believed up to this, fps.
+MAX_STATED_RATE = 1000.0
+
+# Frame rate of a video whose times are usable and disagree with the stated rate, fps.
+MIN_OBSERVED_RATE, MAX_OBSERVED_RATE = 0.01, 240.0
+
+# The stated rate is right if the median interval of frames agrees with it within this fraction. Containers
+# round times to milliseconds.
+_RATE_TOLERANCE = 0.06
+
+# Otherwise rates are measured over this number of intervals. If this percentile of them is near the mean
+# rate, the video has the mean rate. Else the percentile is its rate: frames of its fast parts stay apart, and
+# short bursts do not decide.
+_RATE_WINDOW, _RATE_PERCENTILE, _MAX_UNIFORM_RATIO = 8, 90, 1.15
+
+# Times that jump further ahead, or back, than this are a new clock (joined recordings), seconds.
+MAX_TIME_GAP_S, MAX_TIME_STEP_BACK_S = 600.0, 1.0
+
+# Codecs that OpenCV lists and its wheels cannot decode.
+_UNDECODABLE_CODECS = ("AV01",)
+_CODEC_NAMES = {"AV01": "AV1", "vvc1": "VVC (H.266)", "rle": "QuickTime Animation"}
 
 
-def missing_bytes(path: str | Path) -> int:
-    """Compute how many bytes are missing at the end of a video file; 0 if none are, or if this is unknown.
+def estimate_frame_rate(seconds: np.ndarray, stated: float) -> float | None:
+    """Estimate a video's frame rate from the times of its frames.
 
-    It is a minimum: if an MP4 is truncated within one box, the boxes after it are missing too.
+    Args:
+        seconds: (N,) times, sorted; empty if the video has none.
+        stated: frame rate that the file states, fps; may be nonsense.
+
+    Returns:
+        The stated rate if the times confirm it or are unusable, else the rate of the video's faster parts;
+        None if neither is known.
     """
-    with open(path, "rb") as file:
-        head = file.read(12)
-        size = file.seek(0, 2)
-        if head[4:8] in _BOX_TYPES:
-            end = _end_of_boxes(file, size)
-        elif head.startswith(_EBML_ID):
-            end = _end_of_segment(file)
-        elif head[:4] == b"RIFF" and head[8:] == b"AVI ":
-            end = _end_of_chunks(file, size)
-        else:
-            return 0
-    return max(0, end - size)
+    believed = stated if 0 < stated <= MAX_STATED_RATE else None
+    times = np.unique(seconds)
+    if len(times) < 2 or len(times) * 2 < len(seconds):
+        return believed
+    if believed and abs(float(np.median(np.diff(times))) * believed - 1) <= _RATE_TOLERANCE:
+        return believed
+    window = min(_RATE_WINDOW, len(times) - 1)
+    fast = float(np.percentile(window / (times[window:] - times[:-window]), _RATE_PERCENTILE))
+    mean = (len(times) - 1) / (times[-1] - times[0])
+    return float(
+        np.clip(mean if fast <= _MAX_UNIFORM_RATIO * mean else fast, MIN_OBSERVED_RATE, MAX_OBSERVED_RATE)
+    )
 
 
-def _end_of_boxes(file: BinaryIO, size: int) -> int:
-    position = 0
-    while position < size:
-        file.seek(position)
-        head = file.read(16)
-        length = int.from_bytes(head[:4], "big")
-        if length == 1:
-            length = int.from_bytes(head[8:], "big")
-        # Length 0: the box extends to the end of the file. Anything else here is not a box.
-        if length < 8 or len(head) < 8 or not head[4:8].isascii():
-            return size
-        position += length
-    return position
+class _Clock:
+    """Turns the times that FFmpeg gives for the frames of a video into increasing seconds from 0.
 
+    Args:
+        frame_seconds: seconds from a frame without a usable time to the next.
 
-def _end_of_segment(file: BinaryIO) -> int:
-    """Compute the end of a Matroska file's one segment, which follows the header."""
-    file.seek(len(_EBML_ID))
-    header = _read_length(file)
-    if header is None:
-        return 0
-    file.seek(header, 1)
-    if file.read(len(_SEGMENT_ID)) != _SEGMENT_ID:
-        return 0
-    length = _read_length(file)
-    return 0 if length is None else file.tell() + length
+    Attributes:
+        seconds: time of the newest frame.
+        jumps: number of times that were a new clock.
+    """
 
+    def __init__(self, frame_seconds: float) -> None:
+        self.seconds = 0.0
+        self.jumps = 0
+        self._frame_seconds = frame_seconds
+        self._offset: float | None = None
+        self._last_time = math.nan
 
-def _read_length(file: BinaryIO) -> int | None:
-    """Read an element's length. The first byte's leading zeros count the next bytes; all ones: unknown."""
-    first = file.read(1)
-    if not first or not first[0]:
-        return None
-    more = 8 - first[0].bit_length()
-    bits = 7 * (more + 1)
-    rest = file.read(more)
-    value = int.from_bytes(first + rest, "big") & ((1 << bits) - 1)
-    return None if len(rest) < more or value == (1 << bits) - 1 else value
-
-
-def _end_of_chunks(file: BinaryIO, size: int) -> int:
-    """Compute the end of an AVI's last RIFF chunk; files above 1 GB have several."""
-    position = 0
-    while position < size:
-        file.seek(position)
-        head = file.read(8)
-        if head[:4] != b"RIFF":  # appended data
-            return position
-        length = int.from_bytes(head[4:], "little")
-        position += 8 + length + length % 2
-    return position
+    def advance(self, number: int, time: float) -> float:
+        """Return the seconds of the frame at position `number`; its own time may be missing or repeated."""
+        is_usable = abs(time) < MAX_PLAUSIBLE_S and time != self._last_time
+        self._last_time = time
+        if self._offset is None:
+            self.seconds = number * self._frame_seconds
+            self._offset = self.seconds - time if is_usable else 0.0
+            return self.seconds
+        step = time + self._offset - self.seconds
+        self.seconds += step if is_usable and 0 < step <= MAX_TIME_GAP_S else self._frame_seconds
+        if is_usable and not -MAX_TIME_STEP_BACK_S < step <= MAX_TIME_GAP_S:
+            self.jumps += 1
+            self._offset = self.seconds - time
+        return self.seconds
 
 
 class VideoSource:
     """A video file by its path or URL, decoded by OpenCV's FFmpeg.
 
     A frame that cannot be decoded is a `BadFrame`. A truncated file gives the frames that can be decoded,
-    then one `BadFrame` with the number of missing bytes. A complete file with fewer frames than it states is
-    only logged: its edit list may hide frames, or its sound may be longer.
+    then one `BadFrame` with the number of missing bytes, unless all frames that it states were read. A
+    complete file with fewer frames than it states is only logged: its edit list may hide frames, or its sound
+    may be longer.
 
     Args:
         path_or_url: a path, or an http(s) URL.
@@ -110,11 +131,13 @@ class VideoSource:
 
     Attributes:
         total: number of frames by the count that the file states, which some containers only estimate.
-        frames_per_second: the video's rate divided by `every`.
+        frames_per_second: the video's rate by the times of its first frames, see `estimate_frame_rate`,
+            divided by `every`.
 
     Raises:
         FileNotFoundError: the file does not exist.
-        ValueError: the file contains no video frame.
+        ValueError: the path is a device or named pipe, or the file contains no video frame that can be
+            decoded; states the cause.
     """
 
     live = False
@@ -126,17 +149,28 @@ class VideoSource:
         self._options = options
         self._log = log
         self._lock = threading.Lock()  # close() waits for the frame that is being read
+        self._closed = False
         self._undecoded = 0  # frames right before the newest one that could not be decoded
-        if self._is_file and not os.path.isfile(path_or_url):
+        if self._is_file and not os.path.exists(path_or_url):
             raise FileNotFoundError(f"{path_or_url}: no such video file")
-        self._capture = open_video(path_or_url, options.upright, options.timeout)
+        if self._is_file:
+            check_regular_file(path_or_url)
+        scan = self._wait(partial(scan_packets, path_or_url, options.timeout))
+        self._capture = self._wait(partial(open_video, path_or_url, options.upright, options.timeout))
         if self._capture is None or not self._grab(self._capture):
+            is_open = self._capture is not None
             self.close()
-            raise ValueError(self._no_video_message())
-        count = self._capture.get(cv2.CAP_PROP_FRAME_COUNT)
-        rate = self._capture.get(cv2.CAP_PROP_FPS)
+            raise ValueError(self._no_video_message(scan, is_open))
+        count, rate, first = map(
+            self._capture.get, (cv2.CAP_PROP_FRAME_COUNT, cv2.CAP_PROP_FPS, cv2.CAP_PROP_PTS)
+        )
         self._stated_count = int(count) if 0 < count < 1e9 else None
-        self._frame_seconds = 1 / rate if rate > 0 else 0.0
+        self._stated_rate = rate if rate > 0 else None
+        # Position of the first frame by the stated rate: Matroska states the duration from 0.
+        self._first_position = first if 0 < first < 1e9 else 0.0
+        rate = estimate_frame_rate(scan.seconds if scan is not None else np.zeros(0), rate) or 0.0
+        self._clock = _Clock(1 / rate if rate else 0.0)
+        self._frame_seconds = 1 / rate if rate else 0.0
         self.name = os.path.basename(path_or_url) if self._is_file else url_file_name(path_or_url)
         self.total = options.count_selected(self._stated_count)
         self.frames_per_second = options.selected_rate(rate)
@@ -169,50 +203,52 @@ class VideoSource:
 
     def _all_positions(self) -> Iterator[Frame | BadFrame | None]:
         """Yield an entry for each position of the video: a frame, or None if it is not selected."""
-        number, seconds = 0, 0.0
-        while (decoded := self._decode(number, seconds)) is not None:
-            frame, seconds = decoded
+        number = 0
+        while (decoded := self._decode(number)) is not None:
             for undecoded in range(number, number + self._undecoded):
                 yield self._bad_frame(undecoded) if self._options.selects(undecoded) else None
             number += self._undecoded + 1
-            yield frame
+            yield decoded[0]
+
+    def _wait(self, function: Callable[[], T]) -> T | None:
+        """Call a function that reads the video. A URL may hang, and then closing ends the wait."""
+        return function() if self._is_file else call_in_thread(function, lambda: self._closed)
 
     def _grab(self, capture: cv2.VideoCapture) -> bool:
         """Advance to the next frame that can be decoded; returns whether one exists."""
-        undecoded = grab_next_frame(capture, self._options.timeout)
+        undecoded = self._wait(partial(grab_next_frame, capture, self._options.timeout))
         self._undecoded = undecoded or 0
         return undecoded is not None
 
-    def _decode(self, number: int, previous_seconds: float) -> tuple[Frame | BadFrame | None, float] | None:
+    def _decode(self, number: int) -> tuple[Frame | BadFrame | None] | None:
         """Decode the next frame.
 
         Args:
             number: position after the previous frame; the constructor has already grabbed the first frame.
-            previous_seconds: time of the previous frame.
 
         Returns:
-            The frame (None if it is not selected) and its time, seconds; None at the end.
+            The frame, None in its place if it is not selected; None at the end.
         """
         with self._lock:
             capture = self._capture
             if capture is None or (number and not self._grab(capture)):
                 return None
             number += self._undecoded
-            seconds = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
-            if number and seconds <= previous_seconds:  # raw streams of some codecs have no times
-                seconds = previous_seconds + self._frame_seconds
+            seconds = self._clock.advance(number, capture.get(cv2.CAP_PROP_POS_MSEC) / 1000)
             if not self._options.selects(number):
-                return None, seconds
+                return (None,)
             decoded, image = capture.retrieve()
-        if decoded:
-            return Frame(number, self.name, image, seconds), seconds
-        return self._bad_frame(number), seconds
+        return (Frame(number, self.name, image, seconds) if decoded else self._bad_frame(number),)
 
     def _bad_frame(self, number: int) -> BadFrame:
         return BadFrame(number, self.name, f"{self._location}: frame {number} could not be decoded")
 
     def _check_complete(self, count: int) -> str | None:
         """Return an error message if a video that ended after `count` frames is certainly truncated."""
+        if self._clock.jumps:
+            self._log(f"{self._location}: its times jump {self._clock.jumps:,} times; the jumps are left out")
+        if self._has_all_frames(count):
+            return None
         frames = (
             f"it states {self._stated_count:,} frames and ends after {count:,}"
             if self._stated_count
@@ -224,21 +260,40 @@ class VideoSource:
             self._log(f"{self._location}: {frames}: edited, damaged, or its sound is longer")
         return None
 
-    def _no_video_message(self) -> str:
-        if not self._is_file:
+    def _has_all_frames(self, count: int) -> bool:
+        """Whether the frames that were read reach the stated number, or the duration that it stands for."""
+        if not self._stated_count:
+            return False
+        if count >= self._stated_count and not (self._is_file and states_duration_only(self._location)):
+            return True
+        if not self._stated_rate:
+            return False
+        stated_end = (self._stated_count - self._first_position) / self._stated_rate
+        return self._clock.seconds + 1.5 * self._frame_seconds > stated_end
+
+    def _no_video_message(self, scan: PacketScan | None, is_open: bool) -> str:
+        """Return the error message for a video without a frame: the cause, and what to do."""
+        if not self._is_file and scan is None:
             return f"{self._location}: expected the URL of a video file, got no video that FFmpeg can read"
-        size = os.path.getsize(self._location)
-        missing = missing_bytes(self._location)
-        reason = (
-            f"truncated: at least {missing:,} bytes are missing at its end"
-            if missing
-            else "empty, damaged or not a video"
+        if scan is None or not scan.packets:
+            size = os.path.getsize(self._location) if self._is_file else 0
+            reason = describe_missing_video(self._location) if self._is_file else "it is empty"
+            return f"{self._location}: no video frame in these {size:,} bytes; {reason}"
+        codec = _CODEC_NAMES.get(scan.codec, scan.codec) or "of this video"
+        if not is_open or scan.codec in _UNDECODABLE_CODECS:
+            return (
+                f"{self._location}: codec {codec} is not supported by this build of OpenCV; convert the "
+                "video to H.264, for example with ffmpeg -i INPUT -c:v libx264 OUTPUT.mp4"
+            )
+        return (
+            f"{self._location}: none of its frames could be decoded (codec {codec}): the frames are "
+            "damaged, or this build of OpenCV does not support their encoding; convert the video again"
         )
-        return f"{self._location}: no video frame in these {size:,} bytes; {reason}"
 
     def close(self) -> None:
         """Release the file; the iteration ends after the frame that is being read."""
+        self._closed = True
         with self._lock:
-            if self._capture is not None:
+            if self._capture is not None and self._is_file:
                 self._capture.release()
-            self._capture = None
+            self._capture = None  # a URL's is released when no thread reads it

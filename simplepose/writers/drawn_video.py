@@ -24,8 +24,12 @@ SUFFIX = ".mp4"
 # Bytes of disk space kept free to finish the file, in addition to one frame and the index.
 RESERVED_DISK_BYTES = 2**20
 
-# Seconds that a frame may arrive before it is due and still be written: frames of a stream arrive in bursts.
+# Seconds that a frame of a live source may arrive before it is due and still be written: frames of a stream
+# arrive in bursts.
 MAX_EARLY_S = 0.25
+
+# Frames by which a frame may come after it is due before the previous one is repeated: times vary a little.
+MAX_LATE_FRAMES = 0.75
 
 # Writes a small video in another process and exits with 0 if it can be read back.
 _CODEC_TEST_SCRIPT = """
@@ -51,11 +55,14 @@ class VideoWriter:
         codec: "H.264" if OpenCV's build can encode it at this size, else "MPEG-4"; None before the first
             frame.
         frames: number of frames written.
+        repeated: number of these that repeat the previous image until the next one is due.
+        dropped: number of images that were left out because they came too early.
 
     Args:
         path: ends in .mp4; an existing file is replaced.
         frames_per_second: frame rate, > 0.
         codecs: codecs to try, in order of preference.
+        max_early_s: seconds by which an image may precede the time at which it is due; at least one frame.
 
     Raises:
         ValueError: the path or the frame rate is invalid, or the folder's name is not UTF-8, which OpenCV
@@ -64,7 +71,11 @@ class VideoWriter:
     """
 
     def __init__(
-        self, path: str | Path, frames_per_second: float, codecs: tuple[str, ...] = (H264, MPEG4)
+        self,
+        path: str | Path,
+        frames_per_second: float,
+        codecs: tuple[str, ...] = (H264, MPEG4),
+        max_early_s: float = MAX_EARLY_S,
     ) -> None:
         self.path = Path(path)
         if self.path.suffix.lower() != SUFFIX:
@@ -72,8 +83,9 @@ class VideoWriter:
         if not 0 < frames_per_second <= 1000:
             raise ValueError(f"{path}: expected a frame rate in (0, 1000] fps, got {frames_per_second}")
         self.codec: str | None = None
-        self.frames = 0
+        self.frames = self.repeated = self.dropped = 0
         self._fps, self._codecs = float(frames_per_second), codecs
+        self._max_early_frames = max(1.0, max_early_s * self._fps)
         stem = os.fsencode(self.path.stem).decode(errors="backslashreplace")
         self._partial = self.path.with_name(f"{stem}.partial{SUFFIX}")
         _require_unicode(self._partial)
@@ -93,8 +105,8 @@ class VideoWriter:
             image: (H, W, 3) uint8 BGR.
             seconds: the time at which the frame is due, on the same clock as the first frame's. The previous
                 frame is repeated until then, and a frame that comes too early is dropped. The video thus
-                keeps the time of a source that skips frames, or has more than its stated rate. None: the
-                frame follows the previous one.
+                keeps the time of a source whose rate varies, that skips frames, or states a wrong rate. None:
+                the frame follows the previous one.
 
         Raises:
             ValueError: the writer is closed.
@@ -104,24 +116,27 @@ class VideoWriter:
         self._require_open()
         if self._video is None:
             self._open_video(image.shape[:2])
-        while self._missing_at_start:
-            self._missing_at_start -= 1
+        for _ in range(self._missing_at_start):
             self._append(np.zeros_like(image))
-        early_s = 0.0
+        self._missing_at_start = 0
+        due_frame = float(self.frames)
         if seconds is not None:
-            self._start_s = seconds if self._start_s is None else self._start_s
-            due_frame = round((seconds - self._start_s) * self._fps)
-            while self._last_image is not None and self.frames < due_frame:
+            if self._start_s is None:
+                self._start_s = seconds - self.frames / self._fps
+            due_frame = (seconds - self._start_s) * self._fps
+            while self._last_image is not None and self.frames < due_frame - MAX_LATE_FRAMES:
                 self._append(self._last_image)
-            early_s = (self.frames - due_frame) / self._fps
+                self.repeated += 1
         self._last_image = image
-        if early_s <= MAX_EARLY_S:
+        if self.frames - due_frame <= self._max_early_frames:
             self._append(image)
+        else:
+            self.dropped += 1
 
     def write_missing(self) -> None:
         """Add a frame without an image: the previous frame again, or a black frame if it is the first.
 
-        The video thus keeps its length. For frames without `seconds`. Raises as `write` does.
+        The video thus keeps its length. Raises as `write` does.
         """
         self._require_open()
         if self._last_image is None:

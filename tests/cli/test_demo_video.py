@@ -108,6 +108,71 @@ def test_people_get_new_ids_after_a_gap_in_a_live_source(live, ids):
     assert np.concatenate(found).tolist() == ids
 
 
+class Elapsed:
+    """A tracker that only records the frames between its calls."""
+
+    def __init__(self):
+        self.frames = []
+
+    def __call__(self, people, frames, image):
+        self.frames.append(frames)
+        return people
+
+
+@pytest.mark.parametrize(
+    ("seconds", "numbers", "every", "elapsed"),
+    [
+        ([0, 0.1, 0.2, 0.7, 1.2], range(5), 1, [1, 1, 1, 5, 5]),  # times outrank equal intervals
+        ([0, 0.033, 0.067, 0.1], range(4), 1, [1, 1, 1, 1]),  # rounded times do not
+        ([0, 0.6, 1.2], range(0, 18, 6), 6, [1, 6, 6]),
+        ([0, 0.1, 60.1], range(3), 1, [1, 1, 10]),  # a recorder leaves out frames without motion
+        ([0, 4, 8], range(0, 120, 40), 40, [1, 40, 40]),
+        ([0, 0, 0], range(3), 1, [1, 1, 1]),  # images have no times
+    ],
+)
+def test_tracking_measures_time_by_the_times_of_frames(seconds, numbers, every, elapsed):
+    rate = 30.0 if seconds[1] == 0.033 else 10.0
+    source = type("Source", (), {"live": False, "frames_per_second": rate / every})
+    tracker = Elapsed()
+    track = demo_video.build_track(tracker, source, every)
+    for number, time in zip(numbers, seconds, strict=True):
+        track(People.empty(17), Frame(number, "clip", np.zeros((4, 4, 3), np.uint8), time))
+    assert tracker.frames == pytest.approx(elapsed)
+
+
+CASES = {"browser.webm": 2.01, "browser2.webm": 0.67, "vfr.mkv": 5.6, "noidx.avi": 2.0, "x.insv": 2.0}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_drawn_video_lasts_as_long_as_its_source(run, shared, tmp_path, capfd, name):
+    path = shared / "cases/video" / name
+    if not path.exists():
+        pytest.skip(f"input not found: {path}")
+    assert run(path) == 0
+    assert records(tmp_path / "out") == 20  # one for each frame of the source
+    (drawn,) = (tmp_path / "out").glob("*.mp4")
+    rate = cv2.VideoCapture(str(drawn)).get(cv2.CAP_PROP_FPS)
+    assert len(frames_of(drawn)) / rate == pytest.approx(CASES[name], abs=0.05)
+    output, errors = capfd.readouterr()
+    assert "skipped" not in errors
+    assert ("36 frames repeated" in output) == (name == "vfr.mkv")
+
+
+def test_a_codec_without_a_decoder_is_named_without_messages_of_libraries(tmp_path):
+    video = make_video(tmp_path / "a.mp4", 3, "-c:v", "libsvtav1", "-preset", "12", "-svtav1-params", "lp=1")
+    script = (
+        "import sys\nfrom simplepose.cli import common, run_command\n"
+        "from simplepose.sources import open_source\n"
+        "common.silence_opencv(); sys.exit(run_command(lambda _: open_source(sys.argv[1])))"
+    )
+    command = [sys.executable, "-c", script, str(video)]
+    done = subprocess.run(command, capture_output=True, text=True, env=runs.environment(), check=False)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"error: {video}: codec AV1 is not supported by this build of OpenCV; convert")
+
+
 def test_tracking_and_drawing_can_be_disabled(run, tmp_path):
     video = make_video(tmp_path / "clip.mp4", 9)
     assert (

@@ -4,16 +4,20 @@ import contextlib
 import functools
 import os
 import shutil
+import signal
+import socket
 import threading
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
+import cv2
 import numpy as np
 import pytest
 from numbered_videos import HEIGHT, WIDTH, ffmpeg, make_video, read_numbers
 
 from simplepose.frames import BadFrame, Frame
-from simplepose.sources import SourceOptions, open_source
-from simplepose.sources.video import missing_bytes
+from simplepose.sources import ImageSource, SourceOptions, open_source
+from simplepose.sources.containers import missing_bytes, sniff
+from simplepose.sources.video import estimate_frame_rate
 
 COUNT = 60
 GRAINY = ["-vf", "noise=alls=30:allf=t", "-q:v", "2"]  # so that frames, not headers, fill the file
@@ -253,3 +257,178 @@ def test_a_video_url_is_read_completely(videos):
             server.shutdown()
     assert (source.name, source.live) == ("a.mp4", False)
     assert read_numbers(frames) == list(range(COUNT))
+
+
+def make_uneven_video(path, frame_seconds, *options):
+    """Write a video whose frames have these times; they stay exact in milliseconds."""
+    expression = "+".join(f"eq(N\\,{n})*{seconds}" for n, seconds in enumerate(frame_seconds))
+    times = ["-vf", f"settb=1/1000,setpts=({expression})/TB", "-fps_mode", "vfr"]
+    times += ["-enc_time_base", "1:1000"]
+    return make_video(path, len(frame_seconds), *times, *options)
+
+
+UNEVEN = [*(n / 10 for n in range(10)), *(1 + n / 2 for n in range(10))]
+JITTER = np.cumsum([0, *[0.043, 0.043, 0.018, 0.043, 0.018] * 4]).round(3).tolist()
+
+
+@pytest.mark.parametrize(("seconds", "rate"), [(UNEVEN, 10), (JITTER, 30.3)])
+@pytest.mark.parametrize("name", ["a.mkv", "a.mp4"])
+def test_times_of_frames_outrank_the_stated_rate(tmp_path, name, seconds, rate):
+    source, frames = read_source(make_uneven_video(tmp_path / name, seconds))
+    np.testing.assert_allclose([frame.seconds for frame in frames], seconds, atol=2e-3)
+    assert source.frames_per_second == pytest.approx(rate, rel=0.03)
+
+
+@pytest.mark.parametrize("stated", [0, -1, 26.67, 1000, float("nan"), 1e9])
+def test_a_wrong_stated_rate_is_not_believed(stated):
+    times = np.arange(40) / 10
+    assert estimate_frame_rate(times, stated) == pytest.approx(10)
+    assert estimate_frame_rate(times, 10.1) == 10.1  # within rounding: the stated rate is exact
+    believed = stated if 0 < stated <= 1000 else None
+    for unusable in (np.zeros(0), np.zeros(1), np.zeros(40)):
+        assert estimate_frame_rate(unusable, stated) == believed
+
+
+def test_a_start_offset_is_not_part_of_the_video(videos, tmp_path):
+    ffmpeg("-i", videos / "a.mp4", "-c", "copy", "-output_ts_offset", "5", tmp_path / "a.mkv")
+    messages = []
+    _, frames = read_source(tmp_path / "a.mkv", messages)
+    np.testing.assert_allclose([frame.seconds for frame in frames], np.arange(COUNT) / 25, atol=1e-3)
+    assert messages == []
+
+
+def test_joined_recordings_have_one_clock(videos, tmp_path):
+    """The times start again in the middle of the file."""
+    content = (videos / "a.ts").read_bytes()
+    (tmp_path / "a.ts").write_bytes(content + content)
+    _, frames = read_source(tmp_path / "a.ts")
+    steps = np.diff([frame.seconds for frame in frames])
+    assert len(frames) > COUNT
+    assert 0 < steps.min() <= steps.max() < 1
+
+
+def test_a_video_with_all_stated_frames_is_complete_without_its_index(videos, tmp_path):
+    content = (videos / "a.avi").read_bytes()
+    (tmp_path / "a.avi").write_bytes(content[: content.rindex(b"idx1") + 8])
+    messages = []
+    _, frames = read_source(tmp_path / "a.avi", messages)
+    assert read_numbers(frames) == list(range(COUNT)) == [frame.number for frame in frames]
+    assert missing_bytes(tmp_path / "a.avi") > 0
+    assert messages == []
+
+
+def test_a_video_of_uneven_rate_states_no_missing_frames(tmp_path):
+    """Matroska states no number of frames, only the duration."""
+    messages = []
+    read_source(make_uneven_video(tmp_path / "a.mkv", UNEVEN), messages)
+    assert messages == []
+
+
+@pytest.mark.parametrize("name", ["a.insv", "a.lrv", "a", "a.jpg", "a.txt"])
+@pytest.mark.parametrize("original", ["a.mp4", "a.mkv", "a.avi", "a.ts", "a.mov"])
+def test_content_decides_what_is_a_video(videos, tmp_path, original, name):
+    shutil.copy(videos / original, tmp_path / name)
+    assert read_numbers(read_source(tmp_path / name)[1]) == list(range(COUNT))
+
+
+@pytest.mark.parametrize("extension", [".jpg", ".png", ".webp", ".tif"])
+def test_an_image_with_the_extension_of_a_video_is_an_image(tmp_path, extension):
+    (tmp_path / "a.mp4").write_bytes(cv2.imencode(extension, np.zeros((4, 6, 3), np.uint8))[1].tobytes())
+    source, (frame,) = read_source(tmp_path / "a.mp4")
+    assert isinstance(source, ImageSource)
+    assert frame.image.shape == (4, 6, 3)
+
+
+def test_text_that_looks_like_a_header_is_not_a_video(tmp_path):
+    for text in (b"the free one.png\n", b"ftyp", b"RIFF", b"Good\n" * 400):
+        (tmp_path / "a.txt").write_bytes(text)
+        assert sniff(tmp_path / "a.txt") is None
+
+
+def without_box(content, box):
+    """Hide a box of an mp4 from its readers."""
+    return content.replace(box, b"none")
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda path, video: path.write_bytes(b""), "the file is empty"),
+        (lambda path, video: path.write_text("text\n" * 9), "it is a text file"),
+        (
+            lambda path, video: path.write_bytes(without_box(video, b"moov")),
+            "its index .moov box. is missing",
+        ),
+        (lambda path, video: path.write_bytes(video[:500]), r"truncated: at least [\d,]+ bytes are missing"),
+        (lambda path, video: ffmpeg(*SOUND, path), "it has sound but no video"),
+        (lambda path, video: ffmpeg(*SOUND, "-f", "matroska", path), "it has sound but no video"),
+        (lambda path, video: ffmpeg(*SOUND, "-f", "wav", path), "it has sound but no video"),
+        (lambda path, video: ffmpeg(*SOUND, "-f", "mp3", path), "it has sound but no video"),
+        (lambda path, video: path.write_bytes(b"\x01\x02\xfe" * 99), "not that of a known video format"),
+        (lambda path, video: make_video(path, 3, *AV1), "codec AV1 is not supported by this build of OpenCV"),
+        (lambda path, video: make_video(path, 3, *QTRLE), "codec QuickTime Animation is not supported"),
+    ],
+)
+def test_each_cause_of_a_video_without_frames_is_stated(videos, tmp_path, make, message):
+    make(tmp_path / "a.mp4", (videos / "a.mp4").read_bytes())
+    with pytest.raises(ValueError, match=rf"a\.mp4: .*{message}.*"):
+        open_source(tmp_path / "a.mp4")
+
+
+SOUND = ["-f", "lavfi", "-i", "sine=duration=1"]
+AV1 = ["-c:v", "libsvtav1", "-preset", "12", "-svtav1-params", "lp=1"]
+QTRLE = ["-pix_fmt", "rgb24", "-c:v", "qtrle", "-f", "matroska"]
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.png", "a", "a.txt"])
+@pytest.mark.parametrize("kind", ["pipe", "socket"])
+def test_named_pipes_and_sockets_are_refused_unopened(tmp_path, name, kind):
+    path = tmp_path / name
+    with socket.socket(socket.AF_UNIX) as server:
+        if kind == "pipe":
+            os.mkfifo(path)
+        else:
+            server.bind(str(path))
+        for text in (str(path), f"@{path}"):
+            with pytest.raises(ValueError, match=f"{name}: expected a regular file, got a .*{kind}"):
+                open_source(text)
+
+
+@pytest.mark.parametrize("device", ["/dev/zero", "/dev/null"])
+def test_devices_that_are_no_cameras_are_refused(device):
+    with pytest.raises(OSError, match="no such camera: expected a number, or a video device"):
+        open_source(device)
+
+
+def test_ctrl_c_ends_the_wait_for_a_video_url_that_never_answers():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        interrupt = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
+        interrupt.start()
+        with pytest.raises(KeyboardInterrupt):
+            open_source(f"http://127.0.0.1:{server.getsockname()[1]}/a.mp4", SourceOptions(timeout=500))
+        interrupt.join()
+
+
+def test_closing_ends_the_wait_for_a_video_url_that_hangs(videos):
+    content = (videos / "a.avi").read_bytes()
+    connections = []
+
+    def serve(server):
+        with contextlib.suppress(OSError):
+            while True:
+                connections.append(server.accept()[0])
+                connections[-1].recv(4096)
+                head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(content)
+                connections[-1].sendall(head + content[: len(content) // 2])
+                if len(connections) == 1:  # the first packets are read through a connection of their own
+                    connections[-1].close()
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=serve, args=(server,), daemon=True).start()
+        source = open_source(f"http://127.0.0.1:{server.getsockname()[1]}/a.avi", SourceOptions(timeout=500))
+        closer = threading.Timer(1.0, source.close)
+        closer.start()
+        assert len(read_numbers(source)) < COUNT  # ends, although the next frame never comes
+        closer.join()
+        for connection in connections:
+            connection.close()

@@ -226,3 +226,42 @@ def test_extreme_frame_rates_work(tmp_path, rate):
         for number in range(3):
             video.write(uniform_image(50 * number))
     assert cv2.VideoCapture(str(tmp_path / "a.mp4")).get(cv2.CAP_PROP_FRAME_COUNT) == 3
+
+
+UNEVEN = [*(n / 10 for n in range(10)), *(1 + n / 2 for n in range(10))]
+JITTER = np.cumsum([0, *[0.043, 0.043, 0.018, 0.043, 0.018] * 4]).tolist()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "fps", "repeated", "dropped"),
+    [
+        (UNEVEN, 10, 36, 0),
+        ([time + 1e4 for time in UNEVEN], 10, 36, 0),
+        (JITTER, 20 / JITTER[-1], 0, 0),
+        (np.arange(40) / 40, 10, 0, 29),
+        (np.arange(30) / 30.0, 30, 0, 0),
+        ([0.0], 25, 0, 0),
+    ],
+)
+def test_a_video_lasts_as_long_as_its_source(tmp_path, seconds, fps, repeated, dropped):
+    step = 250 // len(seconds)
+    with VideoWriter(tmp_path / "a.mp4", fps, codecs=(MPEG4,), max_early_s=0) as video:
+        for number, time in enumerate(seconds):
+            video.write(uniform_image(step * number), time)
+    _, frames = decode(tmp_path / "a.mp4")
+    assert (video.repeated, video.dropped) == (repeated, dropped)
+    assert len(frames) == video.frames == len(seconds) + repeated - dropped
+    assert len(frames) / fps == pytest.approx(seconds[-1] - seconds[0] + 1 / fps, abs=1.01 / fps)
+    for number, frame in enumerate(frames):  # each image is shown at its time, up to a frame
+        shown = seconds[round(float(frame.mean()) / step)] - seconds[0]
+        following = [time - seconds[0] for time in seconds if time - seconds[0] > shown]
+        assert shown - 2.01 / fps <= number / fps <= min(following, default=1e9) + 1.01 / fps
+
+
+def test_missing_frames_at_the_start_take_their_time(tmp_path):
+    with VideoWriter(tmp_path / "a.mp4", 25, codecs=(MPEG4,), max_early_s=0) as video:
+        video.write_missing()
+        video.write_missing()
+        for number in range(2, 10):
+            video.write(uniform_image(20 * number), number / 25)
+    assert (video.frames, video.repeated, video.dropped) == (10, 0, 0)
