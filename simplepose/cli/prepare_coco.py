@@ -7,7 +7,6 @@ skipped because of an error, or if a checked record is wrong.
 from __future__ import annotations
 
 import argparse
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
@@ -16,7 +15,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from simplepose import skeleton
-from simplepose.cli import arguments
+from simplepose.cli import arguments, common
 from simplepose.data.coco import AnnotatedImage, parse_persons, read_annotations
 from simplepose.data.hdf5.preparation import (
     EXPECTED_SKIP_KINDS,
@@ -30,6 +29,7 @@ from simplepose.data.hdf5.verify import verify_samples
 from simplepose.data.record import Issue, UnusableImageError
 from simplepose.skeleton import COCO
 from simplepose.utils import parallel
+from simplepose.utils.files import printable
 
 # Counts of COCO's person_keypoints_train2017.json.
 TRAIN2017_COUNTS = {"images with people": 64_115, "people with keypoints": 149_813}
@@ -64,13 +64,15 @@ def check_file(args: argparse.Namespace) -> int:
         )
     annotations = read_annotations(args.annotations, file.joints) if args.annotations else None
     wrong = people = 0
-    with tqdm(total=len(file.image_ids), desc=f"checking {args.check.name}", unit=" images") as bar:
+    with tqdm(
+        total=len(file.image_ids), desc=f"checking {printable(args.check.name)}", unit=" images"
+    ) as bar:
         for checked in verify_samples(file, annotations, args.workers):
             bar.update()
             people += checked.people
             wrong += bool(checked.faults)
             for fault in checked.faults:
-                tqdm.write(f"wrong image {checked.image_id}: {fault}", sys.stderr)
+                common.log_line(f"wrong image {checked.image_id}: {fault}")
     rows = {"images": f"{len(file.image_ids):,}", **_file_rows(file), "people with keypoints": f"{people:,}"}
     if file.joints == COCO.annotated:
         rows |= _annotation_rows(annotations)
@@ -92,7 +94,7 @@ def _file_rows(file: SampleFile) -> dict[str, str]:
         if contents.store != "raw":
             ratio = contents.raw_bytes / size
             rows["bytes in a raw store"] = f"{contents.raw_bytes:,} ({ratio:.1f} times as many)"
-    rows["bytes"] = f"{size:,} in {file.path}"
+    rows["bytes"] = f"{size:,} in {printable(file.path)}"
     if file.joints == COCO.annotated:
         gigabytes = size / len(file.image_ids) * TRAIN2017_COUNTS["images with people"] / 1e9
         rows["COCO's train2017"] = (
@@ -151,7 +153,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def build_parser() -> argparse.ArgumentParser:
     """Build the parser of the command's options."""
-    parser = argparse.ArgumentParser(
+    parser = arguments.Parser(
         prog="prepare", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
@@ -223,7 +225,10 @@ def _prepare(args: argparse.Namespace) -> int:
     )
     with Preparation(plan) as preparation:
         if preparation.restarted:
-            print(f"{args.output}: restarted, because the interrupted run had other annotations or options")
+            print(
+                f"{printable(args.output)}: restarted, because the interrupted run had other annotations or "
+                "options"
+            )
         if args.unlabeled is not None:
             print(f"people detected but not annotated, masked out of the loss: {preparation.num_unlabeled:,}")
         samples, issues = _prepare_parts(preparation, args)
@@ -235,7 +240,7 @@ def _prepare(args: argparse.Namespace) -> int:
             )
             image_count = len(preparation.images)
             raise ValueError(f"no training sample from {image_count} images: {reasons}; no file was written")
-        with tqdm(desc=f"joining {args.output.name}", unit="B", unit_scale=True) as bar:
+        with tqdm(desc=f"joining {printable(args.output.name)}", unit="B", unit_scale=True) as bar:
             for size in preparation.join_parts(args.workers):
                 bar.update(size)
         print(format_summary(args.output, len(preparation.images), preparation.num_listed))
@@ -248,7 +253,9 @@ def _prepare_parts(preparation: Preparation, args: argparse.Namespace) -> tuple[
     issues: list[Issue] = []
     with (
         closing(preparation.prepare_parts(args.workers)) as parts,
-        tqdm(total=len(preparation.images), desc=f"preparing {args.output.name}", unit=" images") as bar,
+        tqdm(
+            total=len(preparation.images), desc=f"preparing {printable(args.output.name)}", unit=" images"
+        ) as bar,
     ):
         for part in parts:
             bar.initial += part.num_images if part.reused else 0  # not counted in the displayed speed
@@ -258,5 +265,5 @@ def _prepare_parts(preparation: Preparation, args: argparse.Namespace) -> tuple[
             for issue in part.issues:
                 if issue.kind not in EXPECTED_SKIP_KINDS:
                     action = "skipped" if is_error(issue) else "repaired"
-                    tqdm.write(f"{action} image {issue.image_id}: {issue.kind}: {issue.detail}", sys.stderr)
+                    common.log_line(f"{action} image {issue.image_id}: {issue.kind}: {issue.detail}")
     return samples, issues
