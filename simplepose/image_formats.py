@@ -5,6 +5,7 @@ Nothing is decoded here, so that a file of a few bytes that claims gigabytes of 
 
 from __future__ import annotations
 
+import codecs
 import re
 import struct
 import zlib
@@ -139,7 +140,7 @@ def read_header(name: str, encoded: bytes) -> ImageHeader:
 
     Raises:
         TruncatedError: the file ends within the header.
-        InvalidHeaderError: the header is invalid; says why.
+        InvalidHeaderError: the header is invalid; states the reason.
     """
     try:
         header = _HEADER_READERS[name](encoded)
@@ -242,7 +243,8 @@ def _check_first_gif_image(encoded: bytes) -> None:
         position = _skip_gif_data(encoded, position + 2)
     if block != 0x2C:
         raise InvalidHeaderError("it has no image data")
-    _skip_gif_data(encoded, position + 11 + _gif_palette_bytes(encoded[position + 9]))
+    position = _skip_gif_data(encoded, position + 11 + _gif_palette_bytes(encoded[position + 9]))
+    encoded[position]
 
 
 def _gif_palette_bytes(flags: int) -> int:
@@ -325,14 +327,14 @@ def _read_tiff_tags(encoded: bytes) -> dict[int, np.ndarray]:
 
 
 def _read_jpeg2000(encoded: bytes) -> ImageHeader:
-    start = 0
+    start, end = 0, 0
     if not encoded.startswith(b"\xff\x4f"):
-        streams = [begin for kind, begin, _ in _boxes(encoded, 0, len(encoded)) if kind == b"jp2c"]
+        streams = [box for box in _boxes(encoded, 0, len(encoded)) if box[0] == b"jp2c"]
         if not streams:
             raise TruncatedError("the file ends within the header")
-        start = streams[0]
+        _, start, end = streams[0]
     right, bottom, left, top = struct.unpack_from(">IIII", encoded, start + 8)
-    return ImageHeader(right - left, bottom - top)
+    return ImageHeader(right - left, bottom - top, end)
 
 
 def _read_avif(encoded: bytes) -> ImageHeader:
@@ -367,7 +369,10 @@ def _boxes(encoded: bytes, start: int, stop: int) -> Iterator[tuple[bytes, int, 
         start = end
 
 
-_NETPBM_TOKEN = re.compile(rb"(?:\s|#[^\n]*\n)*(\d+)")
+# Width and height after the first two bytes; comments may be before each.
+_NETPBM_TOKENS = re.compile(rb"(?:\s|#[^\n]*\n)+(\d{1,18})(?:\s|#[^\n]*\n)+(\d{1,18})\b")
+# Bits of a pixel in binary files, at least.
+_NETPBM_PIXEL_BITS = {b"P4": 1, b"P5": 8, b"P6": 24, b"Pf": 32, b"PF": 96}
 _PAM_FIELD = re.compile(rb"^(WIDTH|HEIGHT)[ \t]+(\d{1,18})\s", re.MULTILINE)
 _HDR_SIZE = re.compile(rb"\n[-+]([XY]) (\d{1,18}) [-+]([XY]) (\d{1,18})\n")
 
@@ -379,14 +384,15 @@ def _read_netpbm(encoded: bytes) -> ImageHeader:
     text = encoded[:_MAX_TEXT_HEADER]
     if text.startswith(b"P7"):
         fields = dict(_PAM_FIELD.findall(text.partition(b"ENDHDR")[0]))
-        width, height = fields.get(b"WIDTH"), fields.get(b"HEIGHT")
+        start, sides = 0, [fields.get(b"WIDTH"), fields.get(b"HEIGHT")]
     else:
-        first = _NETPBM_TOKEN.match(text, 2)
-        second = _NETPBM_TOKEN.match(text, first.end()) if first else None
-        width, height = (first and first[1], second and second[1])
-    if not width or not height or max(len(width), len(height)) > 18:
+        tokens = _NETPBM_TOKENS.match(text, 2)
+        start, sides = (tokens.end(), list(tokens.groups())) if tokens else (0, [None])
+    if None in sides:
         raise InvalidHeaderError("its header has no size")
-    return ImageHeader(int(width), int(height))
+    width, height = map(int, filter(None, sides))
+    bits = _NETPBM_PIXEL_BITS.get(text[:2], 0)
+    return ImageHeader(width, height, start + (width * bits + 7) // 8 * height)
 
 
 def _read_radiance(encoded: bytes) -> ImageHeader:
@@ -398,7 +404,8 @@ def _read_radiance(encoded: bytes) -> ImageHeader:
 
 
 def _read_sun_raster(encoded: bytes) -> ImageHeader:
-    return ImageHeader(*struct.unpack_from(">II", encoded, 4))
+    width, height, _, data_bytes = struct.unpack_from(">IIII", encoded, 4)
+    return ImageHeader(width, height, 32 + data_bytes)
 
 
 def _read_openexr(encoded: bytes) -> ImageHeader:
@@ -432,5 +439,8 @@ def _u32(encoded: bytes, position: int, order: str = ">") -> int:
 
 def _is_text(start: bytes) -> bool:
     """Whether bytes are UTF-8 text without control characters; the last character may be cut off."""
-    text = start.decode(errors="ignore")
-    return len(text.encode()) > len(start) - 4 and all(c.isprintable() or c in "\t\r\n\f\ufeff" for c in text)
+    try:
+        text = codecs.getincrementaldecoder("utf-8")().decode(start)
+    except UnicodeDecodeError:
+        return False
+    return all(character.isprintable() or character in "\t\r\n\f\ufeff" for character in text)

@@ -124,7 +124,7 @@ def decode(
 
     Raises:
         ImageError: the bytes are not an image, truncated, damaged, in a format or encoding that this OpenCV
-            does not decode, or have too many pixels; says which.
+            does not decode, or have too many pixels; states which.
     """
     content = bytes(encoded)
     name = image_formats.identify(content[: image_formats.START_BYTES])

@@ -29,7 +29,7 @@ from simplepose.data.hdf5.verify import verify_samples
 from simplepose.data.record import Issue, UnusableImageError
 from simplepose.skeleton import COCO
 from simplepose.utils import parallel
-from simplepose.utils.files import printable
+from simplepose.utils.files import check_output_file, printable
 
 # Counts of COCO's person_keypoints_train2017.json.
 TRAIN2017_COUNTS = {"images with people": 64_115, "people with keypoints": 149_813}
@@ -146,6 +146,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     missing = [f"--{name}" for name in ("annotations", "images", "output") if vars(args)[name] is None]
     if missing:
         parser.error(f"expected {', '.join(missing)}, or --check")
+    check_output_file(args.output)
     for folder in args.images:
         arguments.require_image_folder(folder)
     return _prepare(args)
