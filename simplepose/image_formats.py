@@ -14,6 +14,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+# Extensions of images. In folders, files of other extensions are images if their content is one.
+IMAGE_EXTENSIONS = (
+    *(".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".gif"),
+    *(".avif", ".jp2", ".heic", ".heif"),
+)
+
 # Bytes at the start of a file that `identify` needs.
 START_BYTES = 512
 

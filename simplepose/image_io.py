@@ -14,12 +14,6 @@ import numpy as np
 from simplepose import image_formats
 from simplepose.utils.files import check_regular_file, describe_kind
 
-# Extensions of images. In folders, files of other extensions are images if their content is one.
-IMAGE_EXTENSIONS = (
-    *(".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".gif"),
-    *(".avif", ".jp2", ".heic", ".heif"),
-)
-
 # Default limit of the pixels of an image, checked on its header. Larger images take gigabytes and minutes.
 MAX_PIXELS = 100_000_000
 
@@ -61,7 +55,9 @@ def is_image_file(path: Path) -> bool:
     """
     if not path.is_file():
         return False
-    return path.suffix.lower() in IMAGE_EXTENSIONS or image_formats.is_image_format(describe_file(path))
+    return path.suffix.lower() in image_formats.IMAGE_EXTENSIONS or image_formats.is_image_format(
+        describe_file(path)
+    )
 
 
 def describe_file(path: Path) -> str:

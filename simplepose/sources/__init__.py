@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 
 from simplepose.frames import FrameSource
-from simplepose.image_io import IMAGE_EXTENSIONS
+from simplepose.image_formats import IMAGE_EXTENSIONS
 from simplepose.sources.captures import is_url, is_video_url, open_camera, open_stream, redact_url
 from simplepose.sources.images import (
     ImageFile,

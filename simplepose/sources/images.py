@@ -16,7 +16,8 @@ import numpy as np
 
 from simplepose import image_io
 from simplepose.frames import BadFrame, Frame
-from simplepose.image_io import IMAGE_EXTENSIONS, MAX_PIXELS, ImageError
+from simplepose.image_formats import IMAGE_EXTENSIONS
+from simplepose.image_io import MAX_PIXELS, ImageError
 from simplepose.sources.source_options import SourceOptions
 
 

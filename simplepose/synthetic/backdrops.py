@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from simplepose import image_io
+from simplepose.image_formats import IMAGE_EXTENSIONS
 from simplepose.synthetic.clothes import sample_cloth, tile_pattern
 
 # (generator, (height, width), y of the horizon in pixels) -> (H, W, 3) uint8 BGR.
@@ -63,8 +64,7 @@ class BackgroundFolder:
                 self.others.append(path)
         if not self.paths:
             raise ValueError(
-                f"{folder}: no background image found; expected files of type "
-                f"{', '.join(image_io.IMAGE_EXTENSIONS)}"
+                f"{folder}: no background image found; expected files of type {', '.join(IMAGE_EXTENSIONS)}"
             )
 
     def __call__(self, rng: np.random.Generator, size_hw: tuple[int, int], horizon: float) -> np.ndarray:

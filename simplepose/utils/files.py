@@ -61,15 +61,13 @@ def create_folder(path: Path) -> None:
     """Create a folder for output, with its parents, unless it exists.
 
     Raises:
-        ValueError: the path is another kind of file; names the path and the kind.
-        OSError: the folder cannot be created; names it.
+        OSError: the path is another kind of file, or the folder cannot be created; names it.
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
     except FileExistsError as error:
-        raise ValueError(
-            f"{printable(path)}: expected a folder for output, got {describe_kind(path)}"
-        ) from error
+        reason = f"expected a folder for output, got {describe_kind(path)}"
+        raise FileExistsError(error.errno, reason, str(path)) from error
 
 
 def create_temporary(path: Path) -> BinaryIO:
