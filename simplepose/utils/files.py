@@ -52,9 +52,7 @@ def check_output_file(path: str | Path) -> None:
     except OSError:
         return  # free, or an error that names the path when the file is created
     if not stat.S_ISREG(mode):
-        raise ValueError(
-            f"{printable(path)}: expected a new name or a regular file for output, got {_kind(mode)}"
-        )
+        raise ValueError(f"{printable(path)}: expected the name of a file to write, got {_kind(mode)}")
 
 
 def create_folder(path: Path) -> None:
