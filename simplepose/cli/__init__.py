@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import sys
 from collections.abc import Callable, Sequence
+
+from simplepose.utils.files import printable
 
 # Command name: (module in simplepose.cli, one line of help).
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -41,15 +44,29 @@ def main(argv: Sequence[str] | None = None) -> int:
     return run_command(module.main, args[1:])
 
 
+class _EscapingHandler(logging.Handler):
+    """Prints log messages to stderr, with control characters of file names escaped."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(printable(self.format(record)), file=sys.stderr)
+
+
+def configure_logging(level: int) -> None:
+    """Print the log messages of this level and above to stderr, one line each."""
+    logging.basicConfig(handlers=[_EscapingHandler()], format="%(message)s")
+    logging.getLogger().setLevel(level)
+
+
 def run_command(command: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None = None) -> int:
     """Run a command's `main`; returns the exit status.
 
     A ValueError or OSError, which the user can correct, becomes one line on stderr and exit status 2.
     """
+    configure_logging(logging.WARNING)
     try:
         return command(argv)
     except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(str(error))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

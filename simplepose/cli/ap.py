@@ -12,6 +12,7 @@ from simplepose import skeleton
 from simplepose.cli import arguments
 from simplepose.config import Settings
 from simplepose.evaluation import coco_eval
+from simplepose.image_io import MAX_PIXELS
 from simplepose.inference import runner
 from simplepose.inference.pipeline import FrameResult, Pipeline
 from simplepose.inference.predictor import Predictor
@@ -22,7 +23,11 @@ from simplepose.utils.distributed import World
 
 
 def predict_coco_rows(
-    predictor: Predictor, images: Sequence[ImageFile], threads: int = 1, show_progress: bool = True
+    predictor: Predictor,
+    images: Sequence[ImageFile],
+    threads: int = 1,
+    show_progress: bool = True,
+    max_pixels: int = MAX_PIXELS,
 ) -> tuple[list[dict[str, Any]], PipelineRun]:
     """Run a predictor over images in their stored orientation, in which they are annotated.
 
@@ -31,12 +36,13 @@ def predict_coco_rows(
         images: image files to read; each row gets the `image_id` of its image.
         threads: threads that read, and threads of each stage other than the network.
         show_progress: whether to show a progress bar.
+        max_pixels: see `SourceOptions`.
 
     Returns:
         The rows in COCO's result format, and the run, which may have ended early.
     """
     rows: list[dict[str, Any]] = []
-    source = ImageSource(images, SourceOptions(upright=False, readers=threads))
+    source = ImageSource(images, SourceOptions(upright=False, readers=threads, max_pixels=max_pixels))
     pipeline = Pipeline(predictor, threads=threads)
     with runner.start_run(pipeline, source, show_progress) as (results, run):
         for result in results:

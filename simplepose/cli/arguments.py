@@ -9,13 +9,15 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 
 from simplepose.data.mixing import DatasetSource
+from simplepose.image_io import MAX_PIXELS
 from simplepose.models.checkpoints import WEIGHT_SETS
 from simplepose.utils.deprecation import log_deprecated
+from simplepose.utils.files import printable
 
 _SETTING = re.compile(r"[\w. ]+=")
 
@@ -31,6 +33,10 @@ class Parser(argparse.ArgumentParser):
         """Add `--set`; `args.set` is a list of "key.key=value". `description` begins the help text."""
         help_text = f"{description}; more than one KEY=VALUE may follow"
         self.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help=help_text)
+
+    def error(self, message: str) -> NoReturn:
+        """Print the usage and an error, with control characters escaped, and exit with status 2."""
+        super().error(printable(message))
 
     def parse_known_args(  # type: ignore[override]  # the signature that parse_args uses
         self, args: Sequence[str] | None = None, namespace: Any = None
@@ -80,6 +86,17 @@ def add_weights(parser: argparse.ArgumentParser) -> None:
     """Add `--weights`, which selects a set of weights of a training checkpoint."""
     help_text = "which weights of a training checkpoint to load (auto: the first available of swa, ema, raw)"
     parser.add_argument("--weights", choices=WEIGHT_SETS, default="auto", help=help_text)
+
+
+def add_max_pixels(parser: argparse.ArgumentParser) -> None:
+    """Add `--max-pixels`, the limit of the size of an image file."""
+    parser.add_argument(
+        "--max-pixels",
+        type=integer_at_least(1, "pixels"),
+        default=MAX_PIXELS,
+        metavar="N",
+        help=f"skip images of more than N pixels, width times height (default: {MAX_PIXELS})",
+    )
 
 
 def weighted_file(text: str) -> DatasetSource:

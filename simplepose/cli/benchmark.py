@@ -17,6 +17,7 @@ import torch
 
 import simplepose
 from simplepose.cli import arguments, common
+from simplepose.image_io import MAX_PIXELS
 from simplepose.inference import concurrency
 from simplepose.inference.predictor import Predictor
 from simplepose.inference.stages import Timing
@@ -24,6 +25,7 @@ from simplepose.people import People
 from simplepose.sources.images import list_images, read_image
 from simplepose.synthetic.demo_images import write_demo_images
 from simplepose.utils import atomic, environment, malloc
+from simplepose.utils.files import printable
 from simplepose.utils.parallel import available_cores
 from simplepose.visualize.drawing import draw_people
 
@@ -55,6 +57,7 @@ def measure_latency(
     draw: Callable[[np.ndarray, People], np.ndarray],
     device: torch.device,
     seconds: float,
+    max_pixels: int = MAX_PIXELS,
 ) -> dict[str, Timing]:
     """Time the stages for one image at a time; each stage waits for the GPU.
 
@@ -64,6 +67,7 @@ def measure_latency(
         draw: (H, W, 3) uint8 BGR and its people -> the drawn image.
         device: device of the network.
         seconds: duration of the measurement; at least `MIN_ROUNDS` rounds over all images.
+        max_pixels: limit of the size of an image, see `image_io.decode`.
 
     Returns:
         The timings by stage, as named in `STAGES`.
@@ -73,10 +77,10 @@ def measure_latency(
     """
     timings = {stage: Timing() for stage in STAGES}
     for path in paths:
-        _stage_times(predictor, path, draw, device)
+        _stage_times(predictor, path, draw, device, max_pixels)
     for _ in _repeat_for(seconds):
         for path in paths:
-            times = _stage_times(predictor, path, draw, device)
+            times = _stage_times(predictor, path, draw, device, max_pixels)
             for stage, start, end in zip(STAGES, times, times[1:], strict=False):
                 timings[stage].add(end - start)
             timings["total"].add(times[-1] - times[0])
@@ -88,10 +92,11 @@ def _stage_times(
     path: str | Path,
     draw: Callable[[np.ndarray, People], np.ndarray],
     device: torch.device,
+    max_pixels: int,
 ) -> list[float]:
     """Run the stages on one image; returns the start time of each stage and the end time, seconds."""
     times = [time.perf_counter()]
-    image = read_image(path)
+    image = read_image(path, max_pixels=max_pixels)
     times.append(time.perf_counter())
     model_input = predictor.preprocess(image)
     times.append(time.perf_counter())
@@ -180,6 +185,7 @@ def build_parser() -> arguments.Parser:
         metavar="S",
         help="duration of the measurement for each batch size (default: 2)",
     )
+    arguments.add_max_pixels(parser)
     add("--json", type=common.output_file, metavar="FILE", help="also write the results to this json file")
     common.add_model_options(parser)
     return parser
@@ -192,8 +198,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     predictor = common.load_predictor(args)
     machine = environment.describe(simplepose.__version__)
     with tempfile.TemporaryDirectory() as folder:
-        paths = [source.path for source in list_images(args.paths)] if args.paths else _samples(Path(folder))
-        first = read_image(paths[0])
+        paths = (
+            [source.path for source in list_images(args.paths, common.log_line)]
+            if args.paths
+            else _samples(Path(folder))
+        )
+        first = read_image(paths[0], max_pixels=args.max_pixels)
         print(_format_heading(args, machine, predictor, first, len(paths)))
         timings = _latency(args, predictor, paths)
     print(_format_latency(timings))
@@ -219,7 +229,7 @@ def _latency(args: argparse.Namespace, predictor: Predictor, paths: list[Path]) 
     def paint(image: np.ndarray, people: People) -> np.ndarray:
         return draw_people(image, people, predictor.skeleton)
 
-    return measure_latency(predictor, paths, paint, args.device, 3 * args.seconds)
+    return measure_latency(predictor, paths, paint, args.device, 3 * args.seconds, args.max_pixels)
 
 
 def _format_heading(
@@ -238,7 +248,8 @@ def _format_heading(
     return (
         f"{device_line}\n"
         f"simplepose {machine['simplepose']}, torch {machine['torch']}, Python {machine['python']}\n"
-        f"{args.model}, {predictor.runtime}, {predictor.precision}, {args.run}, preset {args.preset}; "
+        f"{printable(args.model)}, {predictor.runtime}, {predictor.precision}, {args.run}, "
+        f"preset {args.preset}; "
         f"{image_count} images; model input of the first, {columns} x {rows}: {width} x {height}, {flip}"
     )
 

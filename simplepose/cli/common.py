@@ -28,6 +28,7 @@ from simplepose.models.layers import DTYPES
 from simplepose.people import People
 from simplepose.utils import atomic
 from simplepose.utils.file_lock import locked
+from simplepose.utils.files import check_output_file, create_folder, printable
 from simplepose.utils.parallel import available_cores
 from simplepose.visualize import maps
 from simplepose.visualize.drawing import draw_people
@@ -186,7 +187,7 @@ def lock_output_folder(folder: Path, rank: int | None = None) -> Iterator[None]:
         ValueError: another process writes to the folder.
         OSError: the folder cannot be created or written to.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    create_folder(folder)
     in_use = (
         f"{folder}: another process is writing to this folder; wait until it ends, or use another --output"
     )
@@ -264,8 +265,8 @@ def silence_opencv() -> None:
 
 
 def log_line(line: str) -> None:
-    """Write a line to stderr without breaking the progress bar."""
-    tqdm.write(line, file=sys.stderr)
+    """Write a line to stderr, with control characters escaped, without breaking the progress bar."""
+    tqdm.write(printable(line), file=sys.stderr)
 
 
 def _formats(text: str) -> tuple[str, ...]:
@@ -280,4 +281,8 @@ def output_file(text: str) -> Path:
     path = Path(text)
     if path.is_dir() or not path.parent.is_dir():
         raise argparse.ArgumentTypeError(f"expected a file in an existing folder, got {text!r}")
+    try:
+        check_output_file(path)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
     return path

@@ -5,7 +5,6 @@ Also converts the encoder of MoveNet (a TensorFlow.js graph model, .json) to saf
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,11 +14,12 @@ from simplepose.cli import arguments
 from simplepose.models import checkpoints, importers
 from simplepose.models.importers import import_movenet
 from simplepose.utils import atomic
+from simplepose.utils.files import check_output_file, printable
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="convert", description=__doc__)
+    parser = arguments.Parser(prog="convert", description=__doc__)
     parser.add_argument(
         "source",
         type=Path,
@@ -43,6 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise ValueError(
             f"target {args.target}: expected an existing folder, got {args.target.parent}; create it"
         )
+    check_output_file(args.target)
     if args.source.suffix == ".json":
         option = "--half" if args.half else "--finest" if args.finest else None
         if option is not None:
@@ -60,7 +61,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     else:
         state = model.network.state_dict()
         atomic.write(args.target, lambda temporary: importers.save_published(temporary, state))
-    print(f"{args.target}: {len(model.network.state_dict())} tensors, {args.target.stat().st_size:,} bytes")
+    print(
+        f"{printable(args.target)}: {len(model.network.state_dict())} tensors, "
+        f"{args.target.stat().st_size:,} bytes"
+    )
     return 0
 
 
@@ -70,5 +74,5 @@ def _import_encoder(source: Path, target: Path) -> int:
     encoder = import_movenet(source)
     checkpoints.save_encoder(target, encoder)
     print(encoder)
-    print(f"{target}: {len(encoder.state)} tensors, {target.stat().st_size:,} bytes")
+    print(f"{printable(target)}: {len(encoder.state)} tensors, {target.stat().st_size:,} bytes")
     return 0

@@ -39,6 +39,7 @@ def build_parser() -> arguments.Parser:
         help="images, folders, glob patterns or lists (@list.txt); default: sample images",
     )
     common.add_range_options(parser, "image")
+    arguments.add_max_pixels(parser)
     common.add_output_options(parser)
     add(
         "--contact-sheet",
@@ -98,8 +99,14 @@ def _open_images(args: argparse.Namespace, world: World) -> ImageSource:
     paths = args.paths
     if not paths:  # one process writes the samples, so that all processes use the same files
         paths = world.broadcast(write_demo_images(args.output / "samples") if world.is_main else [])
-    options = SourceOptions(args.start, args.every, args.max_frames, readers=common.THREADS_PER_STAGE)
-    source = open_source(paths, options, common.log_line)
+    options = SourceOptions(
+        args.start,
+        args.every,
+        args.max_frames,
+        readers=common.THREADS_PER_STAGE,
+        max_pixels=args.max_pixels,
+    )
+    source = open_source(paths, options, common.log_line if world.is_main else lambda line: None)
     if not isinstance(source, ImageSource):
         source.close()
         raise ValueError(f"{source.name}: expected images, got a video, camera or stream; use demo_video")

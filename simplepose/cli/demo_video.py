@@ -23,6 +23,7 @@ from simplepose.people import People
 from simplepose.sources import SourceOptions, open_source
 from simplepose.tracking import Tracker
 from simplepose.utils import malloc
+from simplepose.utils.files import printable
 from simplepose.utils.signals import GracefulShutdown
 from simplepose.writers.base import ResultWriter
 from simplepose.writers.drawn_video import MAX_EARLY_S, VideoWriter
@@ -87,6 +88,7 @@ def build_parser() -> arguments.Parser:
         "folder, glob pattern or list (@list.txt) of consecutive images",
     )
     common.add_range_options(parser, "frame")
+    arguments.add_max_pixels(parser)
     add(
         "--timeout",
         type=float,
@@ -145,7 +147,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     finally:
         source.close()
     video_note = _describe_video(video) if video is not None and video.codec else ""
-    return common.report_run(args, run, f"results are in {args.output}{video_note}", run.bad)
+    message = (
+        f"{'partial results' if run.is_partial else 'results'} are in {printable(args.output)}{video_note}"
+    )
+    if run.failure is not None and not run.frames + run.bad:
+        message = "no frame was read; no results were written"
+    return common.report_run(args, run, message, run.bad)
 
 
 def process_video(
@@ -216,6 +223,7 @@ def _source_options(args: argparse.Namespace) -> SourceOptions:
         every=args.every,
         max_frames=args.max_frames,
         readers=common.THREADS_PER_STAGE,
+        max_pixels=args.max_pixels,
         timeout=args.timeout,
         reconnect_attempts=args.reconnect,
         raw_size=args.raw_size,

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
+from simplepose import image_io
 from simplepose.cli import arguments
 from simplepose.synthetic import backdrops, coco_export, poses
 from simplepose.synthetic.backdrops import Backdrop, BackgroundFolder
 from simplepose.synthetic.figures import Figure
 from simplepose.synthetic.poses import PoseFile
 from simplepose.synthetic.scenes import Scene, draw_scene
+from simplepose.utils.files import printable
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Build the parser of the command's options."""
-    parser = argparse.ArgumentParser(prog="draw-people", description=__doc__)
+    parser = arguments.Parser(prog="draw-people", description=__doc__)
     add = parser.add_argument
     add("--count", type=arguments.integer_at_least(1), required=True, metavar="N", help="number of images")
     add(
@@ -68,12 +71,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise ValueError(f"--people: expected one number, or a minimum and a maximum, got {args.people}")
     figure = PoseFile(args.poses) if args.poses else poses.sample_figure
     backdrop = BackgroundFolder(args.backgrounds) if args.backgrounds else backdrops.draw_backdrop
+    if isinstance(backdrop, BackgroundFolder) and backdrop.others:
+        tqdm.write(printable(image_io.describe_others(args.backgrounds, backdrop.others)), sys.stderr)
     scenes = _scenes(args, figure, backdrop)
-    progress = tqdm(scenes, total=args.count, desc=f"drawing {args.output.name}", unit=" images")
+    progress = tqdm(scenes, total=args.count, desc=f"drawing {printable(args.output.name)}", unit=" images")
     written = coco_export.write_coco(args.output, progress)
     print(
-        f"wrote {args.count:,} images to {written.parent / coco_export.IMAGES_FOLDER} "
-        f"and their annotations to {written}"
+        f"wrote {args.count:,} images to {printable(written.parent / coco_export.IMAGES_FOLDER)} "
+        f"and their annotations to {printable(written)}"
     )
     return 0
 

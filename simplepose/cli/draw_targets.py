@@ -15,6 +15,7 @@ from simplepose.data.batch import collate
 from simplepose.data.dataset import EpochSampler, TrainingSamples
 from simplepose.data.sample import Sample
 from simplepose.skeleton import Skeleton
+from simplepose.utils.files import check_output_file, printable
 from simplepose.visualize import maps
 from simplepose.writers.drawn_images import write_image
 
@@ -64,6 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     if args.output.suffix.lower() not in IMAGE_SUFFIXES:
         raise ValueError(f"--output {args.output}: expected a name that ends in {', '.join(IMAGE_SUFFIXES)}")
+    check_output_file(args.output)
     settings = config.load(args.config, args.set)
     body = skeleton.load(settings.skeleton)
     samples = TrainingSamples(args.samples, settings, body, augmented=not args.plain)
@@ -75,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         args.output,
         maps.tile_grid([_sample_tiles(samples[key], settings, body, args.height) for key in keys]),
     )
-    print(f"wrote {len(keys)} of {len(samples):,} samples to {args.output}")
+    print(f"wrote {len(keys)} of {len(samples):,} samples to {printable(args.output)}")
     return 0
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import sys
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,11 @@ from simplepose.evaluation import coco_eval
 from simplepose.inference import runner
 from simplepose.sources import ImageFile
 from simplepose.utils import atomic, malloc
+from simplepose.utils.files import check_output_file, create_folder, printable
 from simplepose.utils.signals import GracefulShutdown
+from simplepose.writers.append import JSON_LIST, AppendWriter
+
+ROWS_PER_WRITE = 1000
 
 UPLOAD_URL = "https://cocodataset.org/#upload"
 
@@ -50,6 +54,7 @@ def build_parser() -> arguments.Parser:
         default="simplepose",
         help="name of the method in the file for the COCO server (default: simplepose)",
     )
+    arguments.add_max_pixels(parser)
     common.add_model_options(parser)
     return parser
 
@@ -77,14 +82,15 @@ def _evaluate(args: argparse.Namespace) -> int:
     ]
     results_file, metrics_file = args.output / "results.json", args.output / "metrics.json"
     server_file = args.output / coco_eval.server_file_name(args.annotations, args.name)
-    args.output.mkdir(parents=True, exist_ok=True)
+    create_folder(args.output)
     for path in (results_file, metrics_file, server_file):
+        check_output_file(path)
         path.unlink(missing_ok=True)  # files of an earlier run
-    rows, run = predict_coco_rows(predictor, images, common.THREADS_PER_STAGE)
+    rows, run = predict_coco_rows(predictor, images, common.THREADS_PER_STAGE, max_pixels=args.max_pixels)
     print(run)
     if run.is_partial:
-        atomic.write_json(results_file, rows)
-        print(f"wrote partial results to {results_file}; AP needs all images", file=sys.stderr)
+        _write_rows(results_file, rows)
+        common.log_line(f"wrote partial results to {results_file}; AP needs all images")
         run.raise_failure()
         return EXIT_INTERRUPTED
     common.raise_if_none_readable(
@@ -93,19 +99,33 @@ def _evaluate(args: argparse.Namespace) -> int:
         runner.describe_bad_frame(run.first_bad_frames[0]) if run.first_bad_frames else "",
     )
     if annotations.anns:
-        atomic.write_json(results_file, rows)
         metrics = coco_eval.evaluate_rows(
             annotations, rows, [image["id"] for image in image_entries], predictor.skeleton.sigmas
         )
+        print(coco_eval.format_table(metrics))  # first: a full disk must not cost the figures
         atomic.write_json(metrics_file, {"preset": args.preset, **metrics})
-        print(coco_eval.format_table(metrics))
+        _write_rows(results_file, rows)
     else:
-        atomic.write_json(server_file, rows)
+        _write_rows(server_file, rows)
         print(
-            f"wrote {common.escape_for_stdout(str(server_file))}\nthe json has no annotations, so no AP; "
-            f"to get AP, zip this file and upload it at {UPLOAD_URL}"
+            f"wrote {common.escape_for_stdout(printable(server_file))}\n"
+            f"the json has no annotations, so no AP; to get AP, zip this file and upload it at {UPLOAD_URL}"
         )
     return 1 if run.bad else 0
+
+
+def _write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """Write rows as a JSON list. If the disk is full, the file keeps the rows that fit.
+
+    Raises:
+        OSError: not all rows could be written; names the file.
+    """
+    file = AppendWriter(path, *JSON_LIST)
+    try:
+        for start in range(0, len(rows), ROWS_PER_WRITE):
+            file.add(*(json.dumps(row).encode() for row in rows[start : start + ROWS_PER_WRITE]))
+    finally:
+        file.close()
 
 
 def _select_images(image_entries: list[dict[str, Any]], split: str) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from simplepose.cli import arguments
 from simplepose.training import loggers
 from simplepose.training.run_dir import JOURNAL_NAME
+from simplepose.utils.files import check_output_file, printable
 from simplepose.visualize import plots
 
 X_AXES = ("epoch", "step")
@@ -16,7 +17,7 @@ X_AXES = ("epoch", "step")
 
 def build_parser() -> argparse.ArgumentParser:
     """Build the parser of the command's options."""
-    parser = argparse.ArgumentParser(prog="plot-run", description=__doc__)
+    parser = arguments.Parser(prog="plot-run", description=__doc__)
     add = parser.add_argument
     add("runs", nargs="+", type=Path, metavar="RUN", help="run folders, written by train")
     add(
@@ -40,6 +41,8 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status."""
     args = build_parser().parse_args(argv)
+    output = args.output or args.runs[0] / "curves.png"
+    check_output_file(output)
     short_names = {run.resolve().name for run in args.runs}
     names = [run.resolve().name if len(short_names) == len(args.runs) else str(run) for run in args.runs]
     runs = {}
@@ -47,7 +50,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         runs[name] = loggers.read_journal(folder / JOURNAL_NAME)
         if not runs[name]:
             raise ValueError(f"{folder / JOURNAL_NAME} has no training step yet; wait for its first line")
-    output = args.output or args.runs[0] / "curves.png"
     plots.write_runs(runs, output, args.x_axis)
-    print(f"wrote {output}")
+    print(f"wrote {printable(output)}")
     return 0

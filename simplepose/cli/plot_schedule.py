@@ -10,6 +10,7 @@ from simplepose import config
 from simplepose.cli import arguments
 from simplepose.config import TrainSettings
 from simplepose.training.optim import learning_rate_at
+from simplepose.utils.files import check_output_file, printable
 from simplepose.visualize import plots
 
 # Plotted points per epoch. A schedule counts epochs, so the number of steps in an epoch does not matter.
@@ -42,12 +43,13 @@ def build_parser() -> arguments.Parser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status."""
     args = build_parser().parse_args(argv)
+    check_output_file(args.output)
     curves = {path: _curve(config.load(path, args.set).train, args.world_size) for path in args.configs}
     zero = [path for path, (_, rates) in curves.items() if max(rates) == 0]
     if zero:
         raise ValueError(f"{', '.join(zero)}: expected train.learning_rate > 0, got 0")
     plots.write_schedules(args.output, curves, "epoch", "learning rate", log_y=True)
-    print(f"{args.output}: learning rate of {', '.join(curves)}")
+    print(printable(f"{args.output}: learning rate of {', '.join(curves)}"))
     return 0
 
 

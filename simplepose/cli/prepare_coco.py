@@ -7,7 +7,6 @@ skipped because of an error, or if a checked record is wrong, and 130 after Ctrl
 from __future__ import annotations
 
 import argparse
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
@@ -16,7 +15,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from simplepose import skeleton
-from simplepose.cli import arguments
+from simplepose.cli import arguments, common
 from simplepose.data.coco import AnnotatedImage, parse_persons, read_annotations
 from simplepose.data.hdf5.preparation import (
     EXPECTED_SKIP_KINDS,
@@ -30,6 +29,7 @@ from simplepose.data.hdf5.verify import verify_samples
 from simplepose.data.record import Issue, UnusableImageError
 from simplepose.skeleton import COCO
 from simplepose.utils import parallel
+from simplepose.utils.files import check_output_file, printable
 from simplepose.utils.signals import GracefulShutdown
 
 # Counts of COCO's person_keypoints_train2017.json.
@@ -65,13 +65,15 @@ def check_file(args: argparse.Namespace) -> int:
         )
     annotations = read_annotations(args.annotations, file.joints) if args.annotations else None
     wrong = people = 0
-    with tqdm(total=len(file.image_ids), desc=f"checking {args.check.name}", unit=" images") as bar:
+    with tqdm(
+        total=len(file.image_ids), desc=f"checking {printable(args.check.name)}", unit=" images"
+    ) as bar:
         for checked in verify_samples(file, annotations, args.workers):
             bar.update()
             people += checked.people
             wrong += bool(checked.faults)
             for fault in checked.faults:
-                tqdm.write(f"wrong image {checked.image_id}: {fault}", sys.stderr)
+                common.log_line(f"wrong image {checked.image_id}: {fault}")
     rows = {"images": f"{len(file.image_ids):,}", **_file_rows(file), "people with keypoints": f"{people:,}"}
     if file.joints == COCO.annotated:
         rows |= _annotation_rows(annotations)
@@ -93,7 +95,7 @@ def _file_rows(file: SampleFile) -> dict[str, str]:
         if contents.store != "raw":
             ratio = contents.raw_bytes / size
             rows["bytes in a raw store"] = f"{contents.raw_bytes:,} ({ratio:.1f} times as many)"
-    rows["bytes"] = f"{size:,} in {file.path}"
+    rows["bytes"] = f"{size:,} in {printable(file.path)}"
     if file.joints == COCO.annotated:
         gigabytes = size / len(file.image_ids) * TRAIN2017_COUNTS["images with people"] / 1e9
         rows["COCO's train2017"] = (
@@ -145,6 +147,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     missing = [f"--{name}" for name in ("annotations", "images", "output") if vars(args)[name] is None]
     if missing:
         parser.error(f"expected {', '.join(missing)}, or --check")
+    check_output_file(args.output)
     for folder in args.images:
         arguments.require_image_folder(folder)
     return _prepare(args)
@@ -152,7 +155,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def build_parser() -> argparse.ArgumentParser:
     """Build the parser of the command's options."""
-    parser = argparse.ArgumentParser(
+    parser = arguments.Parser(
         prog="prepare", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
@@ -224,7 +227,10 @@ def _prepare(args: argparse.Namespace) -> int:
     )
     with GracefulShutdown(), Preparation(plan) as preparation:
         if preparation.restarted:
-            print(f"{args.output}: restarted, because the interrupted run had other annotations or options")
+            print(
+                f"{printable(args.output)}: restarted, because the interrupted run had other annotations or "
+                "options"
+            )
         if args.unlabeled is not None:
             print(f"people detected but not annotated, masked out of the loss: {preparation.num_unlabeled:,}")
         samples, issues = _prepare_parts(preparation, args)
@@ -236,7 +242,7 @@ def _prepare(args: argparse.Namespace) -> int:
             )
             image_count = len(preparation.images)
             raise ValueError(f"no training sample from {image_count} images: {reasons}; no file was written")
-        with tqdm(desc=f"joining {args.output.name}", unit="B", unit_scale=True) as bar:
+        with tqdm(desc=f"joining {printable(args.output.name)}", unit="B", unit_scale=True) as bar:
             for size in preparation.join_parts(args.workers):
                 bar.update(size)
         print(format_summary(args.output, len(preparation.images), preparation.num_listed))
@@ -249,7 +255,9 @@ def _prepare_parts(preparation: Preparation, args: argparse.Namespace) -> tuple[
     issues: list[Issue] = []
     with (
         closing(preparation.prepare_parts(args.workers)) as parts,
-        tqdm(total=len(preparation.images), desc=f"preparing {args.output.name}", unit=" images") as bar,
+        tqdm(
+            total=len(preparation.images), desc=f"preparing {printable(args.output.name)}", unit=" images"
+        ) as bar,
     ):
         for part in parts:
             bar.initial += part.num_images if part.reused else 0  # not counted in the displayed speed
@@ -259,5 +267,5 @@ def _prepare_parts(preparation: Preparation, args: argparse.Namespace) -> tuple[
             for issue in part.issues:
                 if issue.kind not in EXPECTED_SKIP_KINDS:
                     action = "skipped" if is_error(issue) else "repaired"
-                    tqdm.write(f"{action} image {issue.image_id}: {issue.kind}: {issue.detail}", sys.stderr)
+                    common.log_line(f"{action} image {issue.image_id}: {issue.kind}: {issue.detail}")
     return samples, issues

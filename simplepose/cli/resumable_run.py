@@ -21,6 +21,7 @@ from simplepose.inference.runner import PipelineRun, format_count
 from simplepose.people import People
 from simplepose.sources import ImageSource, read_image
 from simplepose.utils.distributed import World
+from simplepose.utils.files import printable
 from simplepose.visualize.drawing import contact_sheet
 from simplepose.writers.base import MultiWriter, ResultWriter
 from simplepose.writers.drawn_images import ImageFolderWriter, write_image
@@ -71,14 +72,14 @@ class ResumableRun:
             results = writers.open_writers(self.args.format, self.args.output, self.predictor.skeleton)
             return MultiWriter([results, people_counter])
 
-        output, indices = self.args.output, self.images.indices
+        folder, indices = printable(self.args.output), self.images.indices
         outcomes, bad, sheet = None, 0, None
         if not run.is_partial:
             outcomes = self.shards.finish(indices, open_results)
-            message = f"results are in {output}" if outcomes else "this process is done; others are running"
+            message = f"results are in {folder}" if outcomes else "this process is done; others are running"
         elif self.world.size == 1:
             self.shards.merge(indices, open_results)
-            message = f"partial results are in {output}; run the same command again to continue"
+            message = f"partial results are in {folder}; run the same command again to continue"
         else:
             message = "run the same command again to continue"
         if outcomes:  # the process that writes the results reports for all: torchrun ends all if one fails
@@ -86,7 +87,7 @@ class ResumableRun:
             bad = len(errors)
             common.raise_if_none_readable(bad, len(outcomes), errors[0] if errors else "")
             sheet = self._write_contact_sheet(people_counter.counts)
-        message += f"\ncontact sheet: {sheet}" if sheet else ""
+        message += f"\ncontact sheet: {printable(sheet)}" if sheet else ""
         return common.report_run(self.args, run, message, bad, self.world.is_main)
 
     def _write_contact_sheet(self, counts: Mapping[int, int]) -> Path | None:

@@ -14,7 +14,7 @@ import torch
 
 import simplepose
 from simplepose import config, grouping, skeleton
-from simplepose.cli import EXIT_INTERRUPTED, arguments
+from simplepose.cli import EXIT_INTERRUPTED, arguments, configure_logging
 from simplepose.cli.ap import build_ap_metric
 from simplepose.config import Settings
 from simplepose.data.dataset import TrainingSamples
@@ -31,6 +31,7 @@ from simplepose.training.run_dir import RunFolder
 from simplepose.training.trainer import Trainer
 from simplepose.utils import environment
 from simplepose.utils.distributed import World
+from simplepose.utils.files import printable
 from simplepose.visualize import maps
 
 
@@ -130,7 +131,7 @@ def _run(
     stack: contextlib.ExitStack,
 ) -> int:
     """Train; `stack` closes the run folder and the metric logger."""
-    logging.basicConfig(level=logging.INFO if world.is_main else logging.WARNING, format="%(message)s")
+    configure_logging(logging.INFO if world.is_main else logging.WARNING)
     settings = config.load(args.config, args.set)
     body = skeleton.load(settings.skeleton)
     with world.raise_on_all_ranks():
@@ -214,9 +215,10 @@ def _finish(folder: RunFolder | None, trainer: Trainer, finished: bool) -> int:
     if folder is not None and finished:
         with trainer.best_weights() as model:
             folder.save_final_network(model)
-        print(f"done: {folder.final_network}")
+        print(f"done: {printable(folder.final_network)}")
     elif folder is not None:
         print(
-            f"interrupted, checkpoint saved in {folder.path}; run the same command with --resume to continue"
+            f"interrupted, checkpoint saved in {printable(folder.path)}; run the same command with --resume "
+            "to continue"
         )
     return 0 if finished else EXIT_INTERRUPTED

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from simplepose import image_io
 from simplepose.data.coco import AnnotatedImage, PersonAnnotations, malformed_annotations, union_mask
 from simplepose.data.record import NO_PERSON, PreparedImage, UnusableImageError, decode_image
 
@@ -93,11 +94,11 @@ def _read_image(image: AnnotatedImage, folders: Sequence[Path]) -> tuple[bytes, 
     """Read the bytes of the image file, decode them, and check their size against the annotations."""
     path = _find_file(image.file_name, folders)
     try:
-        encoded = path.read_bytes()
+        encoded = image_io.read_bytes(path)
     except OSError as error:
         raise UnusableImageError("image missing", f"{path} ({error.strerror})") from error
-    except ValueError as error:  # the name is not a valid file name
-        raise UnusableImageError("image missing", f"{path} ({error})") from error
+    except ValueError as error:  # not a valid file name, or not a regular file
+        raise UnusableImageError("image missing", str(error)) from error
     try:
         pixels = decode_image(encoded)
     except UnusableImageError as error:

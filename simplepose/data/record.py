@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from simplepose.image_io import decode
+from simplepose.image_io import ImageError, decode
 
 # The main person of an image without people.
 NO_PERSON = -1
@@ -135,11 +135,9 @@ def decode_image(encoded: bytes | np.ndarray, validated: bool = False) -> np.nda
         validated: these bytes were decoded before, so they are not checked for truncation again.
 
     Raises:
-        UnusableImageError: the bytes are not an image, or end too early.
+        UnusableImageError: the bytes are not an image within the pixel limit, or end too early.
     """
-    image = decode(encoded, upright=False, validated=validated)
-    if image is None:
-        raise UnusableImageError(
-            "image damaged", f"{len(encoded)} bytes that are not an image, or end too early"
-        )
-    return image
+    try:
+        return decode(encoded, upright=False, validated=validated)
+    except ImageError as error:
+        raise UnusableImageError(error.kind, str(error)) from error

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from simplepose.frames import BadFrame, FrameSource
 from simplepose.inference.pipeline import FrameResult, Pipeline
 from simplepose.inference.stages import Timing
+from simplepose.utils.files import printable
 
 # Bad frames that a summary lists with their reasons; the others are only counted.
 MAX_REPORTED_BAD_FRAMES = 20
@@ -146,8 +147,9 @@ def format_count(count: int, noun: str) -> str:
 
 def describe_bad_frame(bad: BadFrame) -> str:
     """Describe a bad frame in one line, in characters that every terminal can print."""
-    text = bad.reason if bad.name in bad.reason else f"{bad.name}, frame {bad.number}: {bad.reason}"
-    return text.encode(errors="backslashreplace").decode()
+    return printable(
+        bad.reason if bad.name in bad.reason else f"{bad.name}, frame {bad.number}: {bad.reason}"
+    )
 
 
 def format_summary(run: PipelineRun) -> str:

@@ -18,10 +18,10 @@ from functools import partial
 from pathlib import Path
 
 from simplepose.frames import FrameSource
+from simplepose.image_formats import IMAGE_EXTENSIONS
 from simplepose.sources.captures import is_url, is_video_url, open_camera, open_stream, redact_url
 from simplepose.sources.containers import sniff
 from simplepose.sources.images import (
-    IMAGE_EXTENSIONS,
     ImageFile,
     ImageSource,
     UnreadableImageError,
@@ -33,7 +33,7 @@ from simplepose.sources.source_options import SourceOptions
 from simplepose.sources.stdin import RawFrameSource
 from simplepose.sources.stream import StreamSource
 from simplepose.sources.video import VideoSource
-from simplepose.utils.files import check_regular_file
+from simplepose.utils.files import check_regular_file, printable
 
 # Extensions of video files whose content is not that of a known format; other such files are read as images.
 VIDEO_EXTENSIONS = (
@@ -46,10 +46,11 @@ VIDEO_EXTENSIONS = (
 _RAW_JPEG_EXTENSIONS = (".mjpg", ".mjpeg")
 
 SourceName = str | os.PathLike[str]
+Opener = Callable[[SourceOptions, Callable[[str], None]], FrameSource]
 
 
 def _log_to_stderr(line: str) -> None:
-    print(line, file=sys.stderr)
+    print(printable(line), file=sys.stderr)
 
 
 def open_source(
@@ -85,35 +86,35 @@ def open_source(
     if not texts:
         raise ValueError("source: expected an image, folder, pattern, list, video, camera, URL or -")
     for text in texts:
-        opener = _find_opener(text)
+        opener = _find_opener(text, len(texts) == 1)
         if opener is not None and len(texts) > 1:
             raise ValueError(
                 f"{text}: expected the only source, got {len(texts)} sources; only images can be combined"
             )
         if opener is not None:
             return opener(options, log)
-    return _open_images(texts, options)
+    return _open_images(texts, options, log)
 
 
-def _find_opener(text: str) -> Callable[[SourceOptions, Callable[[str], None]], FrameSource] | None:
-    """Return the function that opens this source; None for images."""
+def _find_opener(text: str, is_only: bool) -> Opener | None:
+    """Return the function that opens this source; None for images. A GIF beside others is an image."""
     if text == "-":
         return lambda options, log: RawFrameSource(options)
     if text.isdecimal() or Path(text).is_char_device():
         return partial(_open_camera, text)
     if is_url(text):
         return partial(VideoSource if is_video_url(text) else _open_stream, text)
-    return partial(VideoSource, text) if _is_video(text) else None
+    return partial(VideoSource, text) if _is_video(text, is_only) else None
 
 
-def _is_video(text: str) -> bool:
+def _is_video(text: str, is_only: bool) -> bool:
     """Whether a name is that of a video file: by its content, or if that is unknown by its extension."""
     if text.startswith("@") or os.path.isdir(text) or _is_pattern(text):
         return False
     extension = os.path.splitext(text)[1].lower()
     kind = sniff(text) if os.path.isfile(text) and os.access(text, os.R_OK) else None
     if kind is None or extension in _RAW_JPEG_EXTENSIONS:
-        return extension in VIDEO_EXTENSIONS
+        return extension in VIDEO_EXTENSIONS and (is_only or extension not in IMAGE_EXTENSIONS)
     return kind == "video"
 
 
@@ -131,14 +132,14 @@ def _open_stream(url: str, options: SourceOptions, log: Callable[[str], None]) -
     return StreamSource(redact_url(url), connect, options, log)
 
 
-def _open_images(texts: Sequence[str], options: SourceOptions) -> FrameSource:
+def _open_images(texts: Sequence[str], options: SourceOptions, log: Callable[[str], None]) -> FrameSource:
     paths: list[Path] = []
     if len(texts) == 1 and os.path.exists(texts[0]) and not os.path.isdir(texts[0]):
         check_regular_file(texts[0])
     for text in texts:
         is_list = text.startswith("@") or (text.lower().endswith(".txt") and os.path.isfile(text))
         paths += read_image_list(text.removeprefix("@")) if is_list else [Path(text)]
-    images = list_images(paths)
+    images = list_images(paths, log)
     if all(image.path.is_dir() or not image.path.exists() for image in images):
         _raise_no_images(images[0].path)
     if options.start >= len(images):

@@ -11,11 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, Literal
 
+from simplepose.image_formats import identify, is_image_format
+
 _BOX_TYPES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"styp")
 _EBML_ID, _SEGMENT_ID = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
 
-# Brands of MP4's first box that are no videos: still images (HEIF, AVIF), and sound (M4A).
-_IMAGE_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"mif1", b"avif")
+# Brands of MP4's first box that are sound (M4A).
 _AUDIO_BRANDS = (b"M4A ", b"M4B ")
 
 # First bytes of other containers: FLV, ASF and WMV, MPEG program stream, MXF, IVF, Y4M, DAV.
@@ -23,7 +24,6 @@ _VIDEO_STARTS = (
     *(b"FLV\x01", b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", b"\x00\x00\x01\xba"),
     *(b"\x06\x0e\x2b\x34", b"DKIF", b"YUV4MPEG2 ", b"DHAV"),
 )
-_IMAGE_STARTS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"II*\0", b"MM\0*")
 _AUDIO_STARTS = (b"ID3", b"fLaC", b"OggS", b"\xff\xfb", b"\xff\xf3", b"\xff\xf1", b"\xff\xf9", b"FORM")
 
 # Position of the first sync byte 0x47 of a transport stream -> the size of its packets, bytes.
@@ -35,15 +35,18 @@ _MAX_INDEX_BYTES = 2**26
 
 
 def sniff(path: str | Path) -> Literal["video", "image"] | None:
-    """Return whether a regular file is a video or an image by its first bytes; None: neither, or unknown."""
+    """Return whether a regular file is a video or an image by its first bytes.
+
+    None: neither, unknown, or a GIF, which may be either.
+    """
     with open(path, "rb") as file:
         head = file.read(1024)
         size = file.seek(0, 2)
-    if head.startswith(_IMAGE_STARTS) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP"):
-        return "image"
+    image_format = identify(head)
+    if is_image_format(image_format):
+        return None if image_format == "GIF" else "image"
     if head[4:8] == b"ftyp":
-        brand = head[8:12]
-        return "image" if brand in _IMAGE_BRANDS else None if brand in _AUDIO_BRANDS else "video"
+        return None if head[8:12] in _AUDIO_BRANDS else "video"
     is_box = head[4:8] in _BOX_TYPES and int.from_bytes(head[:4], "big") in (0, 1, *range(8, size + 1))
     is_avi = head[:4] == b"RIFF" and head[8:12] == b"AVI "
     is_ts = any(

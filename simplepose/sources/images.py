@@ -7,20 +7,19 @@ import glob
 import itertools
 import os
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from simplepose import image_io
 from simplepose.frames import BadFrame, Frame
-from simplepose.image_io import decode
+from simplepose.image_formats import IMAGE_EXTENSIONS
+from simplepose.image_io import MAX_PIXELS, ImageError
 from simplepose.sources.source_options import SourceOptions
 from simplepose.utils.files import check_regular_file
-
-# Extensions of images in folders and patterns. A file that is given by name is read whatever its extension.
-IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 
 
 @dataclass(frozen=True)
@@ -38,13 +37,23 @@ class ImageFile:
     image_id: int
 
 
-def list_images(paths: Iterable[str | Path]) -> list[ImageFile]:
+def list_images(
+    paths: Iterable[str | Path], log: Callable[[str], None] = lambda line: None
+) -> list[ImageFile]:
     """List the images in files, folders (without subfolders) and patterns ("**" included).
 
-    The list is in the order of `paths`, sorted within each, with each file once. A path that matches nothing
-    stays in the list under its own name; reading it raises an error with the reason.
+    A file that is given by name is an image whatever its extension; in a folder or pattern, the extension or
+    the content decides. Names that start with a dot are ignored there. The list is in the order of `paths`,
+    sorted within each, with each file once. A path that matches nothing stays in the list under its own name;
+    reading it raises an error with the reason.
+
+    Args:
+        paths: of files and folders, and patterns. The part of a pattern that exists is not a pattern, also if
+            it contains brackets.
+        log: called with one line for each folder or pattern that contains other files or subfolders: their
+            number, names and formats.
     """
-    files = {os.path.abspath(file): file for path in paths for file in _expand(Path(path))}
+    files = {os.path.abspath(file): file for path in paths for file in _expand(Path(path), log)}
     name_counts = Counter(file.name for file in files.values())
     return [
         ImageFile(file, file.name if name_counts[file.name] == 1 else file.as_posix(), number)
@@ -52,12 +61,32 @@ def list_images(paths: Iterable[str | Path]) -> list[ImageFile]:
     ]
 
 
-def _expand(path: Path) -> list[Path]:
-    if path.is_file():
+def _expand(path: Path, log: Callable[[str], None]) -> list[Path]:
+    """List the images of one path; the path itself if there is none."""
+    is_folder = path.is_dir()
+    if path.exists() and not is_folder:
         return [path]
-    files = path.iterdir() if path.is_dir() else map(Path, glob.iglob(str(path), recursive=True))
-    images = sorted(file for file in files if file.suffix.lower() in IMAGE_EXTENSIONS and file.is_file())
+    files = path.iterdir() if is_folder else map(Path, glob.iglob(_escape_existing(path), recursive=True))
+    images: list[Path] = []
+    others: list[Path] = []
+    for file in sorted(files):
+        if file.name.startswith("."):
+            continue
+        if image_io.is_image_file(file):
+            images.append(file)
+        elif is_folder or not file.is_dir():  # "**" matches folders, but does not mean them
+            others.append(file)
+    if others:
+        log(image_io.describe_others(path, others))
     return images or [path]
+
+
+def _escape_existing(pattern: Path) -> str:
+    """Escape the folders at the start of a pattern that exist under these very names."""
+    for folder in pattern.parents:  # the longest first
+        if folder.exists():
+            return os.path.join(glob.escape(str(folder)), pattern.relative_to(folder))
+    return str(pattern)
 
 
 def read_image_list(path: str | Path) -> list[Path]:
@@ -88,18 +117,19 @@ class UnreadableImageError(ValueError):
     """An image file cannot be read; the message has the reason. A run logs it and continues with the next."""
 
 
-def read_image(path: str | Path, upright: bool = True) -> np.ndarray:
-    """Read one image; also gray, transparent and 16-bit ones.
+def read_image(path: str | Path, upright: bool = True, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """Read one image; also gray, transparent and deep ones.
 
     Args:
         path: of the file.
-        upright: see `image_io.decode`; False for annotated images.
+        upright, max_pixels: see `image_io.decode`; upright is False for annotated images.
 
     Returns:
         (H, W, 3) uint8, BGR.
 
     Raises:
-        UnreadableImageError: the file does not exist or is not a complete image.
+        UnreadableImageError: the file does not exist, is a device or pipe, or is not a complete image within
+            the limit.
     """
     path = Path(path)
     if path.is_dir():
@@ -108,13 +138,16 @@ def read_image(path: str | Path, upright: bool = True) -> np.ndarray:
             f"subfolders: {path}/**/*.jpg"
         )
     try:
-        encoded = path.read_bytes()
+        encoded = image_io.read_bytes(path)
     except OSError as error:
         raise UnreadableImageError(f"{path}: {error.strerror or error}") from error
-    image = decode(encoded, upright)
-    if image is None:
-        raise UnreadableImageError(f"{path}: {len(encoded):,} bytes are not an image, or a truncated one")
-    return image
+    except ValueError as error:
+        raise UnreadableImageError(str(error)) from error
+    try:
+        return image_io.decode(encoded, upright, max_pixels=max_pixels)
+    except ImageError as error:
+        hint = ", or raise the limit (--max-pixels)" if error.kind == image_io.TOO_LARGE else ""
+        raise UnreadableImageError(f"{path}: {error}{hint}") from error
 
 
 class ImageSource:
@@ -125,7 +158,7 @@ class ImageSource:
 
     Args:
         images: the files in the order in which they are read; names are unique.
-        options: `start`, `every`, `max_frames`, `upright` and `readers` apply.
+        options: `start`, `every`, `max_frames`, `upright`, `readers` and `max_pixels` apply.
         name: for messages; default: the number of images.
 
     Attributes:
@@ -176,7 +209,7 @@ class ImageSource:
     def _read(self, index: int) -> Frame | BadFrame:
         file = self.images[index]
         try:
-            image = read_image(file.path, self._options.upright)
+            image = read_image(file.path, self._options.upright, self._options.max_pixels)
         except UnreadableImageError as error:
             return BadFrame(index, file.name, str(error))
         return Frame(index, file.name, image, path=file.path)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from simplepose.image_io import MAX_PIXELS
+
 
 @dataclass(frozen=True)
 class SourceOptions:
@@ -17,6 +19,7 @@ class SourceOptions:
         max_frames: end after this number of positions; None: read to the end.
         upright: rotate images by their EXIF orientation and videos by their rotation.
         readers: threads that read and decode the images of a list, for when one core is too slow.
+        max_pixels: limit of the width times the height of an image file, checked before it is decoded.
         timeout: seconds that a stream may take to answer, and then until each next frame.
         reconnect_attempts: number of consecutive attempts to reconnect to a lost camera or stream before its
             loss is raised. With 0, a lost connection ends the source as the end of a file does.
@@ -30,6 +33,7 @@ class SourceOptions:
     max_frames: int | None = None
     upright: bool = True
     readers: int = 1
+    max_pixels: int = MAX_PIXELS
     timeout: float = 10.0
     reconnect_attempts: int = 5
     reconnect_wait: float = 1.0
@@ -42,6 +46,7 @@ class SourceOptions:
             "every": 1,
             "max_frames": 1,
             "readers": 1,
+            "max_pixels": 1,
             "reconnect_attempts": 0,
             "reconnect_wait": 0,
         }

@@ -8,13 +8,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from simplepose.image_io import decode
+from simplepose import image_io
+from simplepose.image_formats import IMAGE_EXTENSIONS
 from simplepose.synthetic.clothes import sample_cloth, tile_pattern
 
 # (generator, (height, width), y of the horizon in pixels) -> (H, W, 3) uint8 BGR.
 Backdrop = Callable[[np.random.Generator, tuple[int, int], float], np.ndarray]
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 # Size of a cell of the coarse noise, pixels.
 COARSE_CELL_PX = 8
 # Standard deviation of bytes that are uniformly distributed.
@@ -38,7 +38,12 @@ class BackgroundFolder:
     The images must contain no people: they would be learned as background.
 
     Args:
-        folder: path of a folder with JPEG, PNG, BMP or WebP files.
+        folder: path of a folder with images, which are recognized by extension or content. Names that start
+            with a dot are ignored.
+
+    Attributes:
+        paths: the images.
+        others: files that are not images, and are not used.
 
     Raises:
         FileNotFoundError: the folder does not exist.
@@ -48,23 +53,31 @@ class BackgroundFolder:
     def __init__(self, folder: str | Path) -> None:
         if not Path(folder).is_dir():
             raise FileNotFoundError(f"{folder}: folder of background images not found")
-        found = (path for path in Path(folder).rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
-        self.paths = sorted(path for path in found if path.is_file())
+        self.paths: list[Path] = []
+        self.others: list[Path] = []
+        for path in sorted(Path(folder).rglob("*")):
+            if any(part.startswith(".") for part in path.relative_to(folder).parts):
+                continue
+            if image_io.is_image_file(path):
+                self.paths.append(path)
+            elif not path.is_dir():
+                self.others.append(path)
         if not self.paths:
             raise ValueError(
-                f"{folder}: no background image found; expected files of type {', '.join(IMAGE_SUFFIXES)}"
+                f"{folder}: no background image found; expected files of type {', '.join(IMAGE_EXTENSIONS)}"
             )
 
     def __call__(self, rng: np.random.Generator, size_hw: tuple[int, int], horizon: float) -> np.ndarray:
         """Crop a random image, see `Backdrop`.
 
         Raises:
-            ValueError: the file is truncated or not an image.
+            ValueError: the file is truncated, not an image, or above the pixel limit.
         """
         path = self.paths[rng.integers(len(self.paths))]
-        image = decode(path.read_bytes(), upright=True)
-        if image is None:
-            raise ValueError(f"{path}: damaged, or not an image; replace it or remove it from the folder")
+        try:
+            image = image_io.decode(image_io.read_bytes(path), upright=True)
+        except image_io.ImageError as error:
+            raise ValueError(f"{path}: {error}; replace it or remove it from the folder") from error
         height, width = size_hw
         max_scale = min(image.shape[0] / height, image.shape[1] / width)
         scale = max_scale * rng.uniform(0.6, 1)

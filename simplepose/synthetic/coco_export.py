@@ -18,6 +18,7 @@ from simplepose.people import PERSON_CATEGORY_ID
 from simplepose.skeleton import COCO
 from simplepose.synthetic.scenes import Scene
 from simplepose.utils import atomic
+from simplepose.utils.files import check_output_file, create_folder
 
 # The file and the folder that `write_coco` writes.
 ANNOTATIONS_FILE, IMAGES_FOLDER = "person_keypoints.json", "images"
@@ -96,15 +97,16 @@ def write_coco(folder: str | Path, scenes: Iterable[Scene]) -> Path:
         The path of the JSON file.
     """
     folder = Path(folder)
-    (folder / IMAGES_FOLDER).mkdir(parents=True, exist_ok=True)
+    create_folder(folder / IMAGES_FOLDER)
     target = folder / ANNOTATIONS_FILE
+    check_output_file(target)
     target.unlink(missing_ok=True)
     images: list[dict[str, Any]] = []
     people: list[dict[str, Any]] = []
     for number, scene in enumerate(scenes, 1):
         name, (height, width) = f"{number:012d}.jpg", scene.instance_map.shape
         encoded = cv2.imencode(".jpg", scene.image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1]
-        (folder / IMAGES_FOLDER / name).write_bytes(encoded.tobytes())
+        atomic.write_bytes(folder / IMAGES_FOLDER / name, encoded.tobytes(), fsync=False)
         images.append({"id": number, "file_name": name, "height": height, "width": width})
         people += build_annotations(scene, number, len(people) + 1)
     category = {"id": PERSON_CATEGORY_ID, "name": "person", "supercategory": "person"}

@@ -9,6 +9,7 @@ import matplotlib
 import numpy as np
 
 from simplepose.synthetic.scenes import draw_scene
+from simplepose.utils import atomic
 
 # (people, (height, width), seed) of each scene; the seeds give whole people and visible faces.
 DEMO_SCENES = ((1, (480, 360), 20), (3, (480, 640), 546), (6, (480, 640), 99))
@@ -34,9 +35,9 @@ def write_demo_images(folder: str | Path) -> list[Path]:
     portrait = Path(matplotlib.get_data_path(), PORTRAIT_PATH)
     if portrait.is_file():
         written.append(folder / portrait.name)
-        written[-1].write_bytes(portrait.read_bytes())
+        atomic.write_bytes(written[-1], portrait.read_bytes(), fsync=False)
     return written
 
 
 def _write(path: Path, image: np.ndarray) -> None:
-    path.write_bytes(cv2.imencode(path.suffix, image)[1].tobytes())
+    atomic.write_bytes(path, cv2.imencode(path.suffix, image)[1].tobytes(), fsync=False)

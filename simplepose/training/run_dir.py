@@ -18,6 +18,7 @@ from simplepose.models.checkpoints import Model
 from simplepose.training import checkpointing
 from simplepose.utils import atomic
 from simplepose.utils.file_lock import acquire_lock
+from simplepose.utils.files import create_folder
 
 # File name of the journal in the folder.
 JOURNAL_NAME = "journal.jsonl"
@@ -46,7 +47,7 @@ class RunFolder:
             raise ValueError(
                 f"{self.path} already contains a run; resume it with --resume, or use another folder"
             )
-        self.path.mkdir(parents=True, exist_ok=True)
+        create_folder(self.path)
         self._lock = acquire_lock(
             self.path / "lock",
             f"another process is training in {self.path}; wait until it ends, or use another folder",

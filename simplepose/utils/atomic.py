@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from simplepose.utils.files import check_output_file, create_temporary
+
 
 def write(path: str | Path, write_content: Callable[[Path], None], fsync: bool = True) -> None:
     """Write a file under a temporary name beside `path`, flush it to the disk, then rename it.
@@ -21,20 +23,26 @@ def write(path: str | Path, write_content: Callable[[Path], None], fsync: bool =
         write_content: writes the content to the path that it is given.
         fsync: False lets the operating system decide when to flush. Suitable for the many small files of a
             run: a power failure may lose the last of them, a kill does not.
+
+    Raises:
+        ValueError: `path` is a folder, device, named pipe or socket, which is not replaced.
+        OSError: it cannot be written; names `path`.
     """
     path = Path(path)
+    check_output_file(path)
     temporary = path.with_name(path.name + ".partial")
-    try:
-        temporary.touch()
-        mode = temporary.stat().st_mode  # some writers create files that only the owner may read
-        write_content(temporary)
-        temporary.chmod(mode)
-        if fsync:
-            flush_and_rename(temporary, path)
-        else:
-            os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with add_path_to_errors(path):
+        try:
+            with create_temporary(temporary) as file:
+                mode = os.fstat(file.fileno()).st_mode  # some writers create files only the owner may read
+            write_content(temporary)
+            temporary.chmod(mode)
+            if fsync:
+                flush_and_rename(temporary, path)
+            else:
+                os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def flush_and_rename(temporary: Path, path: Path) -> None:

@@ -7,14 +7,23 @@ import stat
 from pathlib import Path
 from typing import BinaryIO
 
-# Kinds of files that may have no end, or block the process that opens them.
-_SPECIAL_KINDS = (
+# Kinds of files. All but the first may have no end, or block the process that opens them.
+_KINDS = (
+    (stat.S_ISREG, "a regular file"),
     (stat.S_ISDIR, "a folder"),
     (stat.S_ISFIFO, "a named pipe (FIFO)"),
     (stat.S_ISSOCK, "a socket"),
     (stat.S_ISCHR, "a character device"),
     (stat.S_ISBLK, "a block device"),
 )
+
+
+def describe_kind(path: Path) -> str:
+    """Name the kind of a path, such as "a named pipe (FIFO)", without opening it."""
+    try:
+        return _kind(path.stat().st_mode)
+    except OSError:
+        return "a link to a missing file" if path.is_symlink() else "missing"
 
 
 def check_regular_file(path: str | Path) -> None:
@@ -43,9 +52,20 @@ def check_output_file(path: str | Path) -> None:
     except OSError:
         return  # free, or an error that names the path when the file is created
     if not stat.S_ISREG(mode):
-        raise ValueError(
-            f"{printable(path)}: expected a new name or a regular file for output, got {_kind(mode)}"
-        )
+        raise ValueError(f"{printable(path)}: expected the name of a file to write, got {_kind(mode)}")
+
+
+def create_folder(path: Path) -> None:
+    """Create a folder for output, with its parents, unless it exists.
+
+    Raises:
+        OSError: the path is another kind of file, or the folder cannot be created; names it.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        reason = f"expected a folder for output, got {describe_kind(path)}"
+        raise FileExistsError(error.errno, reason, str(path)) from error
 
 
 def create_temporary(path: Path) -> BinaryIO:
@@ -78,4 +98,4 @@ def _escape(character: str) -> str:
 
 
 def _kind(mode: int) -> str:
-    return next((name for is_kind, name in _SPECIAL_KINDS if is_kind(mode)), "a special file")
+    return next((name for is_kind, name in _KINDS if is_kind(mode)), "a special file")

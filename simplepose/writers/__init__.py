@@ -12,6 +12,7 @@ from pathlib import Path
 
 from simplepose.frames import Frame
 from simplepose.skeleton import COCO, Skeleton
+from simplepose.utils.files import create_folder
 from simplepose.writers import jsonl
 from simplepose.writers.alphapose import AlphaPoseWriter
 from simplepose.writers.base import MultiWriter, ResultWriter
@@ -57,7 +58,7 @@ def open_writers(formats: Sequence[str], folder: str | Path, skeleton: Skeleton 
         OSError: a file cannot be created; names it.
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    create_folder(folder)
     writers: list[ResultWriter] = []
     try:
         for name in sorted(formats, key="jsonl".__eq__):  # jsonl last: it replaces an old file at once

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from simplepose.utils import atomic
+from simplepose.utils.files import check_output_file, create_temporary
 
 
 class AppendWriter:
@@ -24,6 +25,7 @@ class AppendWriter:
             False: it has its final name from the start.
 
     Raises:
+        ValueError: the path is a folder, device, named pipe or socket.
         OSError: the file cannot be created; names it.
     """
 
@@ -40,8 +42,9 @@ class AppendWriter:
         self._write_path = self.path.with_name(self.path.name + ".partial") if use_partial_file else self.path
         self._separator, self._footer = separator, footer
         self._end, self._empty = 0, True
+        check_output_file(self.path)
         with atomic.add_path_to_errors(self.path):
-            self._file = self._write_path.open("wb", buffering=0)
+            self._file = create_temporary(self._write_path)
             try:
                 self._write_at_end(header + footer)
                 self._end += len(header)

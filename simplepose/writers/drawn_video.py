@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 
 from simplepose.utils import atomic
+from simplepose.utils.files import check_output_file, create_temporary
 
 # OpenCV's names of the codecs: H.264, which browsers and phones play, and MPEG-4 part 2.
 H264, MPEG4 = "avc1", "mp4v"
@@ -65,8 +66,8 @@ class VideoWriter:
         max_early_s: seconds by which an image may precede the time at which it is due; at least one frame.
 
     Raises:
-        ValueError: the path or the frame rate is invalid, or the folder's name is not UTF-8, which OpenCV
-            cannot open (the file's own name may be any).
+        ValueError: the path (also that of a folder, device, named pipe or socket) or the frame rate is
+            invalid, or the folder's name is not UTF-8, which OpenCV cannot open (the file's own may be any).
         OSError: the folder does not exist or cannot be written to; names the path.
     """
 
@@ -95,8 +96,9 @@ class VideoWriter:
         self._start_s: float | None = None
         self._last_image: np.ndarray | None = None
         self._missing_at_start = 0
+        check_output_file(self.path)
         with atomic.add_path_to_errors(self.path):
-            self._partial.write_bytes(b"")
+            create_temporary(self._partial).close()
 
     def write(self, image: np.ndarray, seconds: float | None = None) -> None:
         """Add a frame.

@@ -105,7 +105,7 @@ def test_log_messages_of_libraries_are_silenced(run, tmp_path, capfd):
         cv2.utils.logging.setLogLevel(before)
     output = capfd.readouterr().err
     assert f"skipped {tmp_path}/cut.tif" in output
-    assert "TIFF" not in output
+    assert "TIFF" not in output.replace("truncated TIFF image", "")
 
 
 @pytest.mark.parametrize("content", [[], ["a.jpg", "b.png"]])

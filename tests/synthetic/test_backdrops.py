@@ -62,5 +62,5 @@ def test_invalid_folders_and_files_are_rejected_by_name(tmp_path, folder, rng):
     (tmp_path / "empty/c.jpg").write_bytes(
         cv2.imencode(".jpg", np.zeros((40, 40, 3), np.uint8))[1].tobytes()[:-9]
     )
-    with pytest.raises(ValueError, match=r"c\.jpg: damaged"):
+    with pytest.raises(ValueError, match=r"c\.jpg: truncated JPEG"):
         BackgroundFolder(tmp_path / "empty")(rng, (8, 8), 2.0)

@@ -38,6 +38,7 @@ from simplepose.data.split import held_out_ids
 from simplepose.skeleton import COCO
 from simplepose.utils import atomic, parallel
 from simplepose.utils.file_lock import lock_in_folder
+from simplepose.utils.files import check_output_file
 
 # How long to wait for the processes of a killed preparation to end, seconds.
 LOCK_TIMEOUT_S = 10.0
@@ -54,14 +55,16 @@ class PartialFolder:
         discarded_parts: whether parts of another request existed, and were removed.
 
     Raises:
-        ValueError: `path` is a folder, or another process writes the file.
+        ValueError: `path` is a folder or device, its folder of parts is a link, or another process
+            writes the file.
         OSError: the folder is not writable.
     """
 
     def __init__(self, path: Path, fingerprint: str) -> None:
-        if path.is_dir():
-            raise ValueError(f"{path}: expected the name of a file to write, got a folder")
+        check_output_file(path)
         self.path, self.folder = path, path.with_name(f"{path.name}.partial")
+        if self.folder.is_symlink():
+            raise ValueError(f"{self.folder}: expected a folder, got a link; remove it")
         message = f"another process writes {self.path}; wait until it ends, or stop it"
         self._lock = lock_in_folder(self.folder, "lock", message, LOCK_TIMEOUT_S)
         self._parts_folder = self.folder / fingerprint

@@ -80,7 +80,8 @@ def join_files(
             f"{path}: cannot write {total:,} bytes, the disk has {free:,} bytes free; "
             "free some space, then run the same command again"
         )
-    with h5py.File(path, "w", libver=_LIBVER) as file:
+    path.unlink(missing_ok=True)  # of a killed run
+    with h5py.File(path, "x", libver=_LIBVER) as file:
         offset = _write_tables(file, header, columns).id.get_offset() or 0
     offsets = offset + np.cumsum(sizes)[:-1]
     tasks = [_CopyTask(part, path, int(offset)) for part, offset in zip(parts, offsets, strict=True)]
