@@ -6,7 +6,6 @@ training checkpoints, and checkpoints of the published SimplePose code (see `imp
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,11 +18,12 @@ from torch import Tensor
 
 from simplepose import config
 from simplepose.config import Settings
-from simplepose.models import importers
+from simplepose.models import importers, torch_files
 from simplepose.models.imhn import IMHN
 from simplepose.models.importers import ImportedEncoder
 from simplepose.skeleton import COCO, Skeleton
 from simplepose.utils import atomic
+from simplepose.utils.files import check_regular_file, printable
 
 TRAINING_FORMAT = "simplepose-training-2"
 TRAINING_KEYS = (
@@ -39,6 +39,10 @@ ENCODER_PREFIX = "stem.encoder."
 
 MAX_NAMES_IN_ERROR = 5
 """Largest number of entries of each kind that an error message lists."""
+
+
+MAX_HEADER_BYTES = 8 * 2**20
+"""Largest header of a safetensors file; that of the published network has 0.3 MB."""
 
 
 @dataclass(frozen=True)
@@ -66,8 +70,9 @@ def load(path: str | Path, device: str | torch.device = "cpu", weights: str = "a
     path = Path(path)
     if weights not in WEIGHT_SETS:
         raise ValueError(f"weights: expected one of {', '.join(WEIGHT_SETS)}, got {weights!r}")
-    if not path.is_file():
+    if not path.exists():
         raise FileNotFoundError(f"checkpoint {path} not found")
+    check_regular_file(path)
     load_file = _load_safetensors if path.suffix == ".safetensors" else _load_pickled
     model = load_file(path, weights)
     model.network.to(device).eval()
@@ -131,7 +136,7 @@ def remove_coarse_heads(model: Model) -> Model:
         model=replace(model.settings.model, scales=1),
         loss=replace(model.settings.loss, scale_weights=model.settings.loss.scale_weights[:1]),
     )
-    network = _build_uninitialized(settings.model, model.skeleton.channels)
+    network = _build_without_memory(settings.model, model.skeleton.channels).to_empty(device="cpu")
     state = model.network.state_dict()
     network.load_state_dict({name: state[name] for name in network.state_dict()})
     return Model(network.eval(), settings, model.skeleton)
@@ -158,15 +163,11 @@ def load_plain_values(path: Path) -> dict[str, Any]:
     Raises:
         ValueError: the file is damaged, is not a dict, or contains code or other objects.
     """
+    torch_files.check_content(path)
     try:
         values = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(
-            f"{path}: expected only plain tensors and values, got code or other objects ({reason})"
-        ) from error
     except Exception as error:  # the unpickler raises any type of exception on invalid bytes
-        raise ValueError(f"{path}: not a readable checkpoint, perhaps truncated: {error}") from error
+        raise ValueError(f"{path}: not a readable torch checkpoint, perhaps truncated") from error
     if not isinstance(values, dict):
         raise ValueError(f"{path}: expected a dict with the network's weights, got {type(values).__name__}")
     return values
@@ -183,6 +184,15 @@ def load_state_strictly(network: torch.nn.Module, state: Mapping[str, Tensor], s
     Raises:
         ValueError: entries are missing, extra, of another shape, or not tensors; the message lists them.
     """
+    check_state(network, state, source)
+    network.load_state_dict(dict(state))
+
+
+def check_state(network: torch.nn.Module, state: Mapping[str, Tensor], source: str) -> None:
+    """Check that a state dict matches a network, which may be without memory (on the device `meta`).
+
+    Args and Raises: see `load_state_strictly`.
+    """
     _check_tensors(state, source)
     expected = network.state_dict()
     mismatches = {
@@ -195,13 +205,12 @@ def load_state_strictly(network: torch.nn.Module, state: Mapping[str, Tensor], s
         ],
     }
     messages = [
-        f"{len(names)} {kind}: {', '.join(names[:MAX_NAMES_IN_ERROR])}"
+        f"{len(names)} {kind}: {printable(', '.join(names[:MAX_NAMES_IN_ERROR]))}"
         for kind, names in mismatches.items()
         if names
     ]
     if messages:
         raise ValueError(f"{source} is a checkpoint of another network: {'; '.join(messages)}")
-    network.load_state_dict(dict(state))
 
 
 def _load_safetensors(path: Path, weights: str) -> Model:
@@ -221,13 +230,20 @@ def _load_safetensors(path: Path, weights: str) -> Model:
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
-    """Read header and tensors of a safetensors file."""
+    """Read header and tensors of a safetensors file; the library checks all sizes against the file's."""
+    with path.open("rb") as file:
+        header_bytes = int.from_bytes(file.read(8), "little")
+    if header_bytes > min(MAX_HEADER_BYTES, path.stat().st_size):
+        raise ValueError(
+            f"{path}: not a readable safetensors file, perhaps truncated: expected a header within the file "
+            f"of at most {MAX_HEADER_BYTES:,} bytes, got {header_bytes:,}"
+        )
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
             return header, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
     except safetensors.SafetensorError as error:
-        raise ValueError(f"{path}: not a readable safetensors file, perhaps truncated: {error}") from error
+        raise ValueError(f"{path}: not a readable safetensors file, perhaps truncated") from error
 
 
 def _load_pickled(path: Path, weights: str) -> Model:
@@ -237,15 +253,14 @@ def _load_pickled(path: Path, weights: str) -> Model:
         state = _select_weights(_collect_weight_sets(values, path), weights, path)
         return _build_model(values["settings"], values["skeleton"], state, path)
     if "format" in values:
-        raise ValueError(f"{path}: expected format {TRAINING_FORMAT!r}, got {values['format']!r}")
+        raise ValueError(f"{path}: expected format {TRAINING_FORMAT!r}, got {str(values['format'])[:100]!r}")
     if importers.WEIGHTS_KEY not in values:
         raise ValueError(f"{path}: expected the key {importers.WEIGHTS_KEY!r}, got {_format_keys(values)}")
     state = _select_weights({"raw": values[importers.WEIGHTS_KEY]}, weights, path)
     _check_tensors(state, str(path))
     settings = Settings()
-    network = _build_uninitialized(settings.model, COCO.channels)
-    load_state_strictly(network, importers.from_published_state(state, network), str(path))
-    return Model(network, settings, COCO)
+    network = _build_without_memory(settings.model, COCO.channels)
+    return Model(_fill(network, importers.from_published_state(state, network), path), settings, COCO)
 
 
 def _collect_weight_sets(values: Mapping[str, Any], path: Path) -> dict[str, Any]:
@@ -276,16 +291,27 @@ def _build_model(settings_yaml: str, skeleton_yaml: str, state: Mapping[str, Ten
     source = f"{path} (settings)"
     settings = config.from_text(settings_yaml, source, unknown="warn", log_deprecated=False)
     skeleton = Skeleton.from_yaml(skeleton_yaml, f"{path} (skeleton)")
-    network = _build_uninitialized(settings.model, skeleton.channels)
-    load_state_strictly(network, state, str(path))
-    return Model(network, settings, skeleton)
+    network = _build_without_memory(settings.model, skeleton.channels)
+    return Model(_fill(network, state, path), settings, skeleton)
 
 
-def _build_uninitialized(settings: config.ModelSettings, channels: int) -> IMHN:
-    """Build a network with uninitialized weights: random initialization of 129 M weights takes seconds."""
+def _build_without_memory(settings: config.ModelSettings, channels: int) -> IMHN:
+    """Build a network whose weights have shapes, but no memory and values."""
     with torch.device("meta"):
-        network = IMHN.from_settings(settings, channels)
-    return network.to_empty(device="cpu")
+        return IMHN.from_settings(settings, channels)
+
+
+def _fill(network: IMHN, state: Mapping[str, Tensor], path: Path) -> IMHN:
+    """Allocate a network's weights and load them; they must match the file's, and fit into its size."""
+    check_state(network, state, str(path))
+    size, file_bytes = sum(tensor.nbytes for tensor in state.values()), path.stat().st_size
+    if size > file_bytes:
+        raise ValueError(
+            f"{path}: expected tensors of at most {file_bytes:,} bytes, the file's, got {size:,}"
+        )
+    network = network.to_empty(device="cpu")
+    network.load_state_dict(dict(state))
+    return network
 
 
 def _check_complete(values: Mapping[str, Any], path: Path) -> None:
@@ -302,9 +328,15 @@ def _check_tensors(state: Any, source: str) -> None:
         for name, value in state.items()
         if not (isinstance(name, str) and torch.is_tensor(value))
     ]
+    invalid += [
+        f"{name} ({value.dtype})"
+        for name, value in state.items()
+        if torch.is_tensor(value) and value.is_complex()
+    ]
     if invalid:
-        raise ValueError(f"{source}: expected named tensors, got {', '.join(invalid[:MAX_NAMES_IN_ERROR])}")
+        names = printable(", ".join(invalid[:MAX_NAMES_IN_ERROR]))
+        raise ValueError(f"{source}: expected named tensors, got {names}")
 
 
 def _format_keys(values: Mapping[Any, Any]) -> str:
-    return ", ".join(sorted(map(str, values))[:MAX_NAMES_IN_ERROR]) or "no keys"
+    return printable(", ".join(sorted(map(str, values))[:MAX_NAMES_IN_ERROR])) or "no keys"
