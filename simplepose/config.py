@@ -382,13 +382,9 @@ def load(path: str | Path, overrides: Iterable[str] = ()) -> Settings:
         FileNotFoundError: the file does not exist.
         ValueError: a key is unknown, or a value has a wrong type or is out of range; names the key and line.
     """
-    if not Path(path).is_file():
+    if not Path(path).exists():
         raise FileNotFoundError(f"settings file {path} not found; see configs/ for the released ones")
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: expected UTF-8 text ({error})") from error
-    return from_text(text, str(path), overrides)
+    return from_text(yaml_config.read_text(path), str(path), overrides)
 
 
 def from_text(

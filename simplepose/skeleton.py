@@ -301,13 +301,9 @@ def load(name_or_path: str) -> Skeleton:
     if name_or_path == COCO.name:
         return COCO
     path = Path(name_or_path)
-    if not path.is_file():
+    if not path.exists():
         raise FileNotFoundError(
             f"skeleton {name_or_path!r}: expected {COCO.name!r} or the path of a YAML file; "
             f"no file at {path.absolute()}"
         )
-    try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: expected a UTF-8 text file ({error})") from error
-    return Skeleton.from_yaml(text, name_or_path)
+    return Skeleton.from_yaml(yaml_config.read_text(path), name_or_path)

@@ -13,12 +13,14 @@ import numbers
 import types
 import typing
 from collections.abc import Hashable, Iterable, Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 
 from simplepose.utils.deprecation import log_deprecated
+from simplepose.utils.files import check_regular_file
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -119,6 +121,24 @@ def read(
     if isinstance(node, yaml.MappingNode):  # else _build raises
         node = _merge(node, _compose_overrides(overrides, _Aliases(aliases), location), location)
     return typing.cast(T, _build(kind, node, location))
+
+
+def read_text(path: str | Path) -> str:
+    """Read the text of a YAML file.
+
+    Raises:
+        ValueError: it is no regular file, too long, or not UTF-8; names the file.
+    """
+    check_regular_file(path)
+    size = Path(path).stat().st_size
+    if size > 4 * MAX_TEXT_CHARS:
+        raise ValueError(
+            f"{path}: expected at most {MAX_TEXT_CHARS:,} characters of YAML, got {size:,} bytes"
+        )
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: expected UTF-8 text ({error})") from error
 
 
 def update(settings: T, overrides: Iterable[str], source: str, aliases: Mapping[str, str] = NO_ALIASES) -> T:
@@ -239,7 +259,9 @@ def _compose(text: str, source: str) -> yaml.Node | None:
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         raise ValueError(f"{source}, line {line}: not valid YAML: {error}") from error
-    except (yaml.YAMLError, RecursionError) as error:
+    except RecursionError as error:
+        raise ValueError(f"{source}: not valid YAML: nested too deeply") from error
+    except yaml.YAMLError as error:
         raise ValueError(f"{source}: not valid YAML: {error}") from error
 
 
@@ -394,10 +416,8 @@ def _build_dataclass(kind: Any, node: yaml.Node, location: _Location, base: Any)
 
 
 def _check_count(limit: Length, node: yaml.SequenceNode, location: _Location) -> None:
-    try:
-        limit.check(len(node.value), location.key.rpartition(".")[2], "values")
-    except ValueError as error:
-        raise location.error(node, str(error)) from error
+    if len(node.value) > limit.maximum:
+        raise location.error(node, f"expected at most {limit.maximum} values, got {len(node.value)}")
 
 
 def _build_tuple(args: tuple[Any, ...], node: yaml.Node, location: _Location) -> tuple[Any, ...]:

@@ -18,8 +18,8 @@ import torch
 
 ZIP_START = b"PK\x03\x04"
 
-# Files of torch < 1.6 are no zip files: four pickles (this number, the protocol, the byte order, the content),
-# then the bytes of the storages.
+# Files of torch < 1.6 are no zip files: four pickles (this number, the protocol, the byte order, the
+# content), then the bytes of the storages.
 LEGACY_MAGIC, LEGACY_PICKLES = 0x1950A86A20F9469CFC6C, 4
 
 # A larger pickle has no place in a checkpoint: tensors are stored beside it.
@@ -27,9 +27,17 @@ MAX_PICKLE_BYTES = 64 * 2**20
 
 # Bytes of an item in each type of storage.
 STORAGE_ITEM_BYTES = {
-    **{"torch.DoubleStorage": 8, "torch.FloatStorage": 4, "torch.HalfStorage": 2, "torch.BFloat16Storage": 2},
-    **{"torch.LongStorage": 8, "torch.IntStorage": 4, "torch.ShortStorage": 2, "torch.CharStorage": 1},
-    **{"torch.ByteStorage": 1, "torch.BoolStorage": 1, "torch.storage.UntypedStorage": 1},
+    "torch.DoubleStorage": 8,
+    "torch.FloatStorage": 4,
+    "torch.HalfStorage": 2,
+    "torch.BFloat16Storage": 2,
+    "torch.LongStorage": 8,
+    "torch.IntStorage": 4,
+    "torch.ShortStorage": 2,
+    "torch.CharStorage": 1,
+    "torch.ByteStorage": 1,
+    "torch.BoolStorage": 1,
+    "torch.storage.UntypedStorage": 1,
 }
 
 ALLOWED_GLOBALS = frozenset(
