@@ -306,4 +306,4 @@ def load(name_or_path: str) -> Skeleton:
             f"skeleton {name_or_path!r}: expected {COCO.name!r} or the path of a YAML file; "
             f"no file at {path.absolute()}"
         )
-    return Skeleton.from_yaml(yaml_config.read_text(path), name_or_path)
+    return Skeleton.from_yaml(yaml_config.read_text(path, "a UTF-8 text file"), name_or_path)

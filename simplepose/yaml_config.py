@@ -123,8 +123,8 @@ def read(
     return typing.cast(T, _build(kind, node, location))
 
 
-def read_text(path: str | Path) -> str:
-    """Read the text of a YAML file.
+def read_text(path: str | Path, content: str = "UTF-8 text") -> str:
+    """Read the text of a YAML file; `content` describes it in messages.
 
     Raises:
         ValueError: it is no regular file, too long, or not UTF-8; names the file.
@@ -138,7 +138,7 @@ def read_text(path: str | Path) -> str:
     try:
         return Path(path).read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: expected UTF-8 text ({error})") from error
+        raise ValueError(f"{path}: expected {content} ({error})") from error
 
 
 def update(settings: T, overrides: Iterable[str], source: str, aliases: Mapping[str, str] = NO_ALIASES) -> T:

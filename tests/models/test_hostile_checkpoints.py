@@ -8,7 +8,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from repo_paths import ROOT
 from safetensors.torch import save_file
 
 from simplepose import config
@@ -16,7 +15,6 @@ from simplepose.config import ModelSettings, Settings
 from simplepose.models import checkpoints
 from simplepose.skeleton import COCO
 
-SHARED_CASES = ROOT.parent / "shared" / "cases"
 SETTINGS = config.to_text(Settings())
 
 
@@ -138,10 +136,9 @@ def test_a_plain_pickle_is_refused(tmp_path):
         checkpoints.load(tmp_path / "a.pth")
 
 
-@pytest.mark.skipif(not SHARED_CASES.is_dir(), reason="needs ../shared/cases")
-def test_a_numpy_loss_is_named():
+def test_a_numpy_loss_is_named(shared):
     with pytest.raises(ValueError, match="numpy_loss") as error:
-        checkpoints.load(SHARED_CASES / "numpy_loss.pth")
+        checkpoints.load(shared / "cases" / "numpy_loss.pth")
     assert "train_loss contains 'numpy._core.multiarray.scalar'" in str(error.value)
     assert str(error.value).isprintable()
 
