@@ -8,46 +8,39 @@ the published ones (arXiv:1911.10529 and its released code). The defaults of the
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from simplepose import yaml_config
+from simplepose.yaml_config import Length, Range
+
+T = TypeVar("T")
+Pair = tuple[T, T]
+
+# Types of settings. Each number has an upper bound too: settings in a file of unknown origin must not make a
+# program allocate terabytes or work for hours.
+Fraction = Annotated[float, Range(0, 1, is_scale=True)]
+NonNegative = Annotated[float, Range(0, 1e6)]
+Positive = Annotated[float, Range(0, 1e6, exclusive=True)]
+Pixels = Annotated[int, Range(1, 8192)]
+Channels = Annotated[int, Range(1, 2048)]
+Degrees = Annotated[float, Range(0, 360)]
+Ratio = Annotated[float, Range(0.01, 100)]
+Factor = Annotated[float, Range(0, 100)]
+HueOffset = Annotated[int, Range(-179, 179)]  # full circle: 180
+LevelOffset = Annotated[int, Range(-255, 255)]  # 8-bit levels
+Weights = Annotated[tuple[NonNegative, ...], Length(16)]
+Steps = Annotated[int, Range(0, 10**9)]  # 0: never
 
 
-def require_at_least(minimum: float, settings: object, *names: str) -> None:
-    """Raise ValueError if one of the named settings is below `minimum`, or NaN."""
-    for name in names:
-        value = getattr(settings, name)
-        require(value >= minimum, f"{name}: expected a value >= {minimum}, got {value}")
-
-
-def require_above(bound: float, settings: object, *names: str) -> None:
-    """Raise ValueError if one of the named settings is not above `bound`, or NaN."""
-    for name in names:
-        value = getattr(settings, name)
-        require(value > bound, f"{name}: expected a value > {bound}, got {value}")
-
-
-def require_fraction(settings: object, *names: str) -> None:
-    """Raise ValueError if one of the named settings is not in [0, 1]."""
-    for name in names:
-        value = getattr(settings, name)
-        require(0 <= value <= 1, f"{name}: expected a value from 0 to 1, got {value}")
-
-
-def require_range(
-    settings: object, *names: str, minimum: float = float("-inf"), maximum: float = float("inf")
-) -> None:
-    """Raise ValueError if one of the named pairs is not (low, high) within [minimum, maximum]."""
+def require_ordered(settings: object, *names: str) -> None:
+    """Raise ValueError if one of the named pairs is not (low, high)."""
     for name in names:
         low, high = getattr(settings, name)
         require(low <= high, f"{name}: expected the first value <= the second, got {low}, {high}")
-        require(minimum <= low, f"{name}: expected values >= {minimum:g}, got {low}")
-        require(high <= maximum, f"{name}: expected values <= {maximum:g}, got {high}")
 
 
 def require(condition: bool, message: str) -> None:
@@ -64,93 +57,70 @@ class AugmentSettings:
     part of the published recipe; their probabilities default to 0.
     """
 
-    size: tuple[int, int] = (512, 512)  # height, width of a sample, pixels, multiples of 64
+    size: Pair[Pixels] = (512, 512)  # height, width of a sample, pixels, multiples of 64
     framing: Literal["person", "image"] = "person"  # center a person; or fit the image as inference does
-    person_height: float = 0.6  # framing person: height of its box as a fraction of the sample height
-    scale: tuple[float, float] = (0.7, 1.3)  # random factor on the scale
-    scale_probability: float = 0.8
-    rotation: float = 40.0  # degrees, maximum in either direction
-    shift: int = 50  # pixels, maximum in either direction, in x and in y
-    flip_probability: float = 0.5
-    tint_probability: float = 0.2
-    hue: tuple[int, int] = (-10, 10)  # offset; full circle: 180
-    saturation: tuple[int, int] = (-20, 60)  # offset, 8-bit levels
-    value: tuple[int, int] = (-20, 40)  # offset, 8-bit levels
-    published_crop: int = 512  # files in the published layout: image height of their scales, pixels
-    half_body_probability: float = 0.0  # framing person: frame only the joints of the upper or lower body
+    person_height: Positive = 0.6  # framing person: height of its box as a fraction of the sample height
+    scale: Pair[Positive] = (0.7, 1.3)  # random factor on the scale
+    scale_probability: Fraction = 0.8
+    rotation: Degrees = 40.0  # degrees, maximum in either direction
+    shift: Annotated[int, Range(0, 8192)] = 50  # pixels, maximum in either direction, in x and in y
+    flip_probability: Fraction = 0.5
+    tint_probability: Fraction = 0.2
+    hue: Pair[HueOffset] = (-10, 10)  # offset; full circle: 180
+    saturation: Pair[LevelOffset] = (-20, 60)  # offset, 8-bit levels
+    value: Pair[LevelOffset] = (-20, 40)  # offset, 8-bit levels
+    published_crop: Pixels = 512  # files in the published layout: image height of their scales, pixels
+    half_body_probability: Fraction = 0.0  # framing person: frame only the joints of the upper or lower body
     # Words in the names of lower-body joints.
-    lower_body: tuple[str, ...] = ("hip", "knee", "ankle", "heel", "foot", "toe")
-    copy_paste_probability: float = 0.0  # paste people cut out of other samples
-    copy_paste_people: tuple[int, int] = (1, 2)  # number of tries; people in a crowd cannot be cut out
-    copy_paste_height: tuple[float, float] = (0.25, 0.75)  # box height as a fraction of the sample height
-    copy_paste_rotation: float = 20.0  # degrees, maximum in either direction
-    erase_probability: float = 0.0  # cover a rectangle with one color
-    erase_area: tuple[float, float] = (0.02, 0.12)  # fraction of the sample area
-    erase_aspect: tuple[float, float] = (0.4, 2.5)  # width / height
-    jitter_probability: float = 0.0  # change brightness, contrast, saturation and hue together
-    jitter_brightness: tuple[float, float] = (0.6, 1.4)  # factor
-    jitter_contrast: tuple[float, float] = (0.6, 1.4)  # factor, around the mean
-    jitter_saturation: tuple[float, float] = (0.5, 1.5)  # factor; 0: grayscale
-    jitter_hue: tuple[int, int] = (-9, 9)  # full circle: 180; wraps around (`hue` is clipped, as published)
-    blur_probability: float = 0.0  # Gaussian blur
-    blur_sigma: tuple[float, float] = (0.5, 2.5)  # pixels
-    jpeg_probability: float = 0.0  # JPEG artifacts
-    jpeg_quality: tuple[int, int] = (30, 90)  # JPEG quality, 1 to 100
-    gray_probability: float = 0.0  # convert to grayscale
+    lower_body: Annotated[tuple[str, ...], Length(100)] = ("hip", "knee", "ankle", "heel", "foot", "toe")
+    copy_paste_probability: Fraction = 0.0  # paste people cut out of other samples
+    # Number of tries; people in a crowd cannot be cut out.
+    copy_paste_people: Pair[Annotated[int, Range(1, 100)]] = (1, 2)
+    copy_paste_height: Pair[Ratio] = (0.25, 0.75)  # box height as a fraction of the sample height
+    copy_paste_rotation: Degrees = 20.0  # degrees, maximum in either direction
+    erase_probability: Fraction = 0.0  # cover a rectangle with one color
+    erase_area: Pair[Annotated[float, Range(0, 1)]] = (0.02, 0.12)  # fraction of the sample area
+    erase_aspect: Pair[Ratio] = (0.4, 2.5)  # width / height
+    jitter_probability: Fraction = 0.0  # change brightness, contrast, saturation and hue together
+    jitter_brightness: Pair[Factor] = (0.6, 1.4)  # factor
+    jitter_contrast: Pair[Factor] = (0.6, 1.4)  # factor, around the mean
+    jitter_saturation: Pair[Factor] = (0.5, 1.5)  # factor; 0: grayscale
+    jitter_hue: Pair[HueOffset] = (-9, 9)  # full circle: 180; wraps around (`hue` is clipped, as published)
+    blur_probability: Fraction = 0.0  # Gaussian blur
+    blur_sigma: Pair[Factor] = (0.5, 2.5)  # pixels
+    jpeg_probability: Fraction = 0.0  # JPEG artifacts
+    jpeg_quality: Pair[Annotated[int, Range(1, 100)]] = (30, 90)  # JPEG quality, 1 to 100
+    gray_probability: Fraction = 0.0  # convert to grayscale
 
     def __post_init__(self) -> None:
-        require(
-            all(s > 0 and s % 64 == 0 for s in self.size),
-            f"size: expected multiples of 64, got {self.size}",
-        )
-        require_range(self, "hue", "saturation", "value", "jitter_hue")
-        require_range(self, "scale")
-        require(self.scale[0] > 0, f"scale: expected values > 0, got {self.scale[0]}")
-        require_above(0, self, "person_height")
-        require_at_least(0, self, "rotation", "shift", "copy_paste_rotation")
-        require_at_least(1, self, "published_crop")
-        require_fraction(
-            self, "scale_probability", "flip_probability", "tint_probability", "half_body_probability"
-        )
-        require_fraction(
-            self, "copy_paste_probability", "erase_probability", "jitter_probability", "gray_probability"
-        )
-        require_fraction(self, "blur_probability", "jpeg_probability")
-        require_range(self, "copy_paste_people", minimum=1, maximum=100)
-        require_range(self, "copy_paste_height", "erase_aspect", minimum=0.01, maximum=100)
-        require_range(self, "erase_area", minimum=0, maximum=1)
-        require_range(
-            self, "jitter_brightness", "jitter_contrast", "jitter_saturation", minimum=0, maximum=100
-        )
-        require_range(self, "blur_sigma", minimum=0, maximum=100)
-        require_range(self, "jpeg_quality", minimum=1, maximum=100)
+        yaml_config.check_fields(self)
+        require(all(side % 64 == 0 for side in self.size), f"size: expected multiples of 64, got {self.size}")
+        require_ordered(self, "scale", "hue", "saturation", "value", "jitter_hue", "copy_paste_people")
+        require_ordered(self, "copy_paste_height", "erase_area", "erase_aspect")
+        require_ordered(self, "jitter_brightness", "jitter_contrast", "jitter_saturation")
+        require_ordered(self, "blur_sigma", "jpeg_quality")
 
 
 @dataclass(frozen=True)
 class ModelSettings:
     """Architecture of the IMHN network; the defaults give the published network of 129.0 M parameters."""
 
-    stacks: int = 4  # number of stacked hourglasses
-    stem_width: int = 64  # channels after the first convolution (stride 2)
-    width: int = 256  # channels at stride 4
-    growth: int = 128  # additional channels at each halving of the resolution
-    head_width: int = 256  # channels of the features that predict the maps
-    reduction: int = 16  # squeeze-and-excitation has head_width / reduction hidden units
-    dilations: tuple[int, ...] = (3, 3, 4, 4, 5, 5)  # of the stem's 3x3 convolutions
-    scales: int = 5  # number of scales with heads, from stride 4 on; the coarser ones only help training
+    stacks: Annotated[int, Range(1, 16)] = 4  # number of stacked hourglasses
+    stem_width: Channels = 64  # channels after the first convolution (stride 2)
+    width: Channels = 256  # channels at stride 4
+    growth: Annotated[int, Range(0, 1024)] = 128  # additional channels at each halving of the resolution
+    head_width: Channels = 256  # channels of the features that predict the maps
+    reduction: Channels = 16  # squeeze-and-excitation has head_width / reduction hidden units
+    # Of the stem's 3x3 convolutions.
+    dilations: Annotated[tuple[Annotated[int, Range(1, 64)], ...], Length(32)] = (3, 3, 4, 4, 5, 5)
+    # Number of scales with heads, from stride 4 on; the coarser ones only help training.
+    scales: Annotated[int, Range(1, 5, is_scale=True)] = 5
     encoder: Literal["hourglass", "mobilenet_v2"] = "hourglass"  # downsampling path of the first hourglass
-    encoder_multiplier: float = 1.5  # mobilenet_v2: width multiplier; MoveNet MultiPose has 1.5
+    # Mobilenet_v2: width multiplier; MoveNet MultiPose has 1.5.
+    encoder_multiplier: Annotated[float, Range(0, 8, exclusive=True)] = 1.5
 
     def __post_init__(self) -> None:
-        require_at_least(1, self, "stacks", "stem_width", "width", "head_width", "reduction")
-        require_at_least(0, self, "growth")
-        require(1 <= self.scales <= 5, f"scales: expected a value from 1 to 5, got {self.scales}")
-        require_above(0, self, "encoder_multiplier")
-        require(
-            math.isfinite(self.encoder_multiplier),
-            f"encoder_multiplier: expected a finite value, got {self.encoder_multiplier}",
-        )
-        require(min(self.dilations, default=1) >= 1, f"dilations: expected values >= 1, got {self.dilations}")
+        yaml_config.check_fields(self)
         require(self.width % 4 == 0 and self.growth % 2 == 0, "width must be a multiple of 4 and growth of 2")
         require(self.head_width >= self.reduction, "reduction must not exceed head_width")
 
@@ -159,17 +129,17 @@ class ModelSettings:
 class TargetSettings:
     """How keypoints and limbs are drawn into the target maps."""
 
-    stride: int = 4  # input pixels per map cell
-    keypoint_sigma: float = 9.0  # sigma of a keypoint's Gaussian, input pixels
-    limb_sigma: float = 7.0  # sigma across a limb, input pixels
-    threshold: float = 0.015  # a Gaussian is set to 0 below this value
-    limb_floor: float = 0.01  # value in a limb's box beyond the cutoff (published; 0 for the plain L2 result)
+    stride: Annotated[int, Range(1, 64)] = 4  # input pixels per map cell
+    # Sigma of a keypoint's Gaussian, input pixels.
+    keypoint_sigma: Annotated[float, Range(0, 1000, exclusive=True)] = 9.0
+    limb_sigma: Annotated[float, Range(0, 1000, exclusive=True)] = 7.0  # sigma across a limb, input pixels
+    threshold: Fraction = 0.015  # a Gaussian is set to 0 below this value
+    # Value in a limb's box beyond the cutoff (published; 0 for the plain L2 result).
+    limb_floor: Annotated[float, Range(0, 1)] = 0.01
 
     def __post_init__(self) -> None:
-        require_at_least(1, self, "stride")
-        require_above(0, self, "keypoint_sigma", "limb_sigma")
+        yaml_config.check_fields(self)
         require(0 < self.threshold < 1, f"threshold: expected a value between 0 and 1, got {self.threshold}")
-        require_at_least(0, self, "limb_floor")
 
 
 @dataclass(frozen=True)
@@ -177,15 +147,16 @@ class LossSettings:
     """The multi-scale, multi-stack loss."""
 
     kind: Literal["focal_l2", "l2"] = "focal_l2"
-    gamma: float = 1.0  # focal exponent: 1 in the released code, 2 for the published result
-    scale_weights: tuple[float, ...] = (0.1, 0.2, 0.4, 1.6, 6.4)  # strides 4 to 64
-    stack_weights: tuple[float, ...] = ()  # one per stack; empty: all 1
-    keypoint_weight: float = 3.0
-    person_mask_weight: float = 0.1
-    foreground: float = 0.01  # targets >= this value are foreground
+    # Focal exponent: 1 in the released code, 2 for the published result.
+    gamma: Annotated[float, Range(0, 100)] = 1.0
+    scale_weights: Weights = (0.1, 0.2, 0.4, 1.6, 6.4)  # strides 4 to 64
+    stack_weights: Weights = ()  # one per stack; empty: all 1
+    keypoint_weight: NonNegative = 3.0
+    person_mask_weight: NonNegative = 0.1
+    foreground: Annotated[float, Range(-1, 2)] = 0.01  # targets >= this value are foreground
 
     def __post_init__(self) -> None:
-        require_at_least(0, self, "gamma", "keypoint_weight", "person_mask_weight")
+        yaml_config.check_fields(self)
         require(sum(self.scale_weights) > 0, "scale_weights: expected a sum > 0")
         require(not self.stack_weights or sum(self.stack_weights) > 0, "stack_weights: expected a sum > 0")
 
@@ -194,71 +165,57 @@ class LossSettings:
 class TrainSettings:
     """Training: optimizer, learning rate schedule, data loading, checkpoints and logging."""
 
-    batch_size: int = 4  # samples per batch, in each process
-    accumulate: int = 1  # batches per optimizer step (gradient accumulation)
-    epochs: int = 100
+    batch_size: Annotated[int, Range(1, 4096)] = 4  # samples per batch, in each process
+    accumulate: Annotated[int, Range(1, 4096)] = 1  # batches per optimizer step (gradient accumulation)
+    epochs: Annotated[int, Range(1, 10**6)] = 100
     optimizer: Literal["sgd", "adamw"] = "sgd"
     fused: bool = True  # fused kernels of the optimizer, if torch has them for the device
     optimizer_backend: Literal["torch", "apex"] = "torch"  # library of the fused optimizers
-    learning_rate: float = 2.5e-5  # for one process; multiplied by the number of processes
-    encoder_lr_factor: float = 1.0  # factor on the learning rate of a pretrained encoder
-    momentum: float = 0.9  # momentum of SGD, first beta of AdamW
-    weight_decay: float = 5e-4
-    clip_norm: float = 0.0  # maximum gradient norm; 0: no clipping
+    # For one process; multiplied by the number of processes.
+    learning_rate: Annotated[float, Range(0, 1000)] = 2.5e-5
+    encoder_lr_factor: NonNegative = 1.0  # factor on the learning rate of a pretrained encoder
+    momentum: Fraction = 0.9  # momentum of SGD, first beta of AdamW
+    weight_decay: NonNegative = 5e-4
+    clip_norm: NonNegative = 0.0  # maximum gradient norm; 0: no clipping
     schedule: Literal["step", "cosine", "cyclic"] = "step"
-    warmup_epochs: float = 3.0  # linear from 0
-    step_epochs: float = 15.0  # step: epochs between multiplications by step_factor
-    step_factor: float = 0.2
-    restart_epoch: float | None = 78.0  # step: the epoch count restarts here ...
-    restart_step_epochs: float = 5.0  # ... with steps of this length
-    cycle_epochs: float = 5.0  # cyclic: length of a cycle, in which the rate falls to ...
-    cycle_factor: float = 0.5  # ... this fraction of its start value
+    warmup_epochs: NonNegative = 3.0  # linear from 0
+    step_epochs: Positive = 15.0  # step: epochs between multiplications by step_factor
+    step_factor: Positive = 0.2
+    restart_epoch: NonNegative | None = 78.0  # step: the epoch count restarts here ...
+    restart_step_epochs: Positive = 5.0  # ... with steps of this length
+    cycle_epochs: Positive = 5.0  # cyclic: length of a cycle, in which the rate falls to ...
+    cycle_factor: Positive = 0.5  # ... this fraction of its start value
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     sync_batchnorm: bool = False  # compute batch norm statistics over all processes
     freeze_batchnorm: bool = False  # keep the batch norm statistics fixed
-    freeze: tuple[str, ...] = ()  # name patterns of parameters that are not trained ("stem.*")
+    # Name patterns of parameters that are not trained ("stem.*").
+    freeze: Annotated[tuple[str, ...], Length(100)] = ()
     channels_last: bool = True  # NHWC memory format
     compile: bool = False  # torch.compile
     activation_checkpointing: bool = False  # less memory, about a third more computation
-    loss_limit: float = 2e5  # a step is skipped if its loss exceeds this or is not finite
-    max_consecutive_skips: int = 50  # consecutive skipped steps that abort the run
-    ema_decay: float = 0.0  # decay of the exponential moving average of the weights; 0: off
-    swa_start: float | None = None  # stochastic weight averaging: first epoch ...
-    swa_epochs: float = 5.0  # ... and epochs between two averaged states
-    workers: int = 2  # data loading processes, for each training process
+    # A step is skipped if its loss exceeds this or is not finite.
+    loss_limit: Annotated[float, Range(0, 1e38, exclusive=True)] = 2e5
+    # Consecutive skipped steps that abort the run.
+    max_consecutive_skips: Annotated[int, Range(1, 10**6)] = 50
+    ema_decay: Fraction = 0.0  # decay of the exponential moving average of the weights; 0: off
+    swa_start: NonNegative | None = None  # stochastic weight averaging: first epoch ...
+    swa_epochs: Positive = 5.0  # ... and epochs between two averaged states
+    workers: Annotated[int, Range(0, 256)] = 2  # data loading processes, for each training process
     strict: bool = False  # a damaged sample aborts the run; otherwise another sample replaces it
-    seed: int = 0
-    checkpoint_steps: int = 0  # steps between checkpoints; 0: by time only
-    checkpoint_minutes: float = 15.0  # also written at the end, on SIGTERM and on SIGINT (Ctrl-C)
-    keep_checkpoints: int = 3  # number of newest checkpoints to keep
-    log_steps: int = 20  # steps between progress log lines
-    image_log_steps: int = 0  # steps between TensorBoard images; 0: none
-    validate_epochs: int = 1  # epochs between computations of the validation loss; 0: never
-    ap_epochs: int = 0  # epochs between computations of COCO AP; 0: never
-    ap_max_images: int = 100  # number of images for AP: the first of the annotations
-    timeout_minutes: float = 10.0  # how long a process waits for the others before it fails
+    seed: Annotated[int, Range(0, 2**63 - 1)] = 0
+    checkpoint_steps: Steps = 0  # steps between checkpoints; 0: by time only
+    checkpoint_minutes: Positive = 15.0  # also written at the end, on SIGTERM and on SIGINT (Ctrl-C)
+    keep_checkpoints: Annotated[int, Range(1, 10**6)] = 3  # number of newest checkpoints to keep
+    log_steps: Annotated[int, Range(1, 10**9)] = 20  # steps between progress log lines
+    image_log_steps: Steps = 0  # steps between TensorBoard images; 0: none
+    validate_epochs: Steps = 1  # epochs between computations of the validation loss; 0: never
+    ap_epochs: Steps = 0  # epochs between computations of COCO AP; 0: never
+    # Number of images for AP: the first of the annotations.
+    ap_max_images: Annotated[int, Range(1, 10**9)] = 100
+    timeout_minutes: Positive = 10.0  # how long a process waits for the others before it fails
 
     def __post_init__(self) -> None:
-        require_at_least(
-            1,
-            self,
-            "batch_size",
-            "accumulate",
-            "epochs",
-            "max_consecutive_skips",
-            "keep_checkpoints",
-            "log_steps",
-        )
-        require_at_least(1, self, "ap_max_images")
-        require_at_least(
-            0, self, "learning_rate", "weight_decay", "warmup_epochs", "clip_norm", "workers", "seed"
-        )
-        require_at_least(0, self, "encoder_lr_factor")
-        require_at_least(0, self, "checkpoint_steps", "image_log_steps", "validate_epochs", "ap_epochs")
-        require_above(
-            0, self, "step_epochs", "step_factor", "restart_step_epochs", "loss_limit", "checkpoint_minutes"
-        )
-        require_above(0, self, "cycle_epochs", "cycle_factor", "swa_epochs", "timeout_minutes")
+        yaml_config.check_fields(self)
         require(
             not (self.compile and self.activation_checkpointing),
             "compile and activation_checkpointing: expected at most one of them, torch does not support both",
@@ -282,57 +239,51 @@ class GroupingSettings:
     """
 
     rules: Literal["simplepose", "reference"] = "simplepose"  # reference: as published, for comparison
-    stride: float = 4.0  # input pixels per map cell; must equal targets.stride
-    peak_threshold: float = 0.1  # minimum value of a peak (a 3 x 3 maximum)
-    max_peaks: int = 256  # highest peaks kept per channel
-    confident_peak: float = 0.5  # the score of a limb between lower peaks is reduced in proportion
-    limb_samples: int = 20  # maximum number of samples along a limb; there is one per cell, plus one
-    limb_threshold: float = 0.1  # a sample above this value supports the limb
-    limb_support: float = 0.8  # fraction of samples that must; the value they all reach is the limb score
-    max_connections: int = 1024  # best connections kept per limb
+    # Input pixels per map cell; must equal targets.stride.
+    stride: Annotated[float, Range(0, 64, exclusive=True)] = 4.0
+    # Minimum value of a peak (a 3 x 3 maximum).
+    peak_threshold: Annotated[float, Range(MIN_PEAK_THRESHOLD, 1000)] = 0.1
+    max_peaks: Annotated[int, Range(1, 10_000)] = 256  # highest peaks kept per channel
+    # The score of a limb between lower peaks is reduced in proportion.
+    confident_peak: Annotated[float, Range(0, 1000, exclusive=True)] = 0.5
+    # Maximum number of samples along a limb; there is one per cell, plus one.
+    limb_samples: Annotated[int, Range(2, 1000)] = 20
+    limb_threshold: Annotated[float, Range(0, 1000)] = 0.1  # a sample above this value supports the limb
+    # Fraction of samples that must; the value they all reach is the limb score.
+    limb_support: Annotated[float, Range(0, 1, exclusive=True)] = 0.8
+    max_connections: Annotated[int, Range(1, 10**6)] = 1024  # best connections kept per limb
     # A group of at most this many keypoints joins the nearest larger group that lacks them ...
-    max_unassigned_keypoints: int = 3
-    min_unassigned_score: float = 0.25  # ... if the mean score of its keypoints is at least this ...
-    unassigned_reach: float = 0.5  # ... and it is within this fraction of the diagonal of the larger group
-    min_person_score: float = 0.45  # (sum of joint and limb scores) / (number of joints) of a person
-    min_person_keypoints: int = 2
+    max_unassigned_keypoints: Annotated[int, Range(0, 10_000)] = 3
+    # ... if the mean score of its keypoints is at least this ...
+    min_unassigned_score: Annotated[float, Range(0, 1000)] = 0.25
+    # ... and it is within this fraction of the diagonal of the larger group
+    unassigned_reach: Annotated[float, Range(0, 1000)] = 0.5
+    # (sum of joint and limb scores) / (number of joints) of a person
+    min_person_score: Annotated[float, Range(-1000, 1000)] = 0.45
+    min_person_keypoints: Annotated[int, Range(1, 10_000)] = 2
     # A person's score is multiplied by (its box area / the image area) to this power. It affects the order of
     # people, and AP: keypoints of large people are more often right.
-    score_area_exponent: float = 0.0
+    score_area_exponent: Annotated[float, Range(0, 10)] = 0.0
 
     def __post_init__(self) -> None:
-        require_above(0, self, "stride", "confident_peak", "limb_support")
-        require_at_least(MIN_PEAK_THRESHOLD, self, "peak_threshold")
-        require_at_least(1, self, "max_peaks", "max_connections", "min_person_keypoints")
-        require_at_least(
-            0,
-            self,
-            "limb_threshold",
-            "max_unassigned_keypoints",
-            "min_unassigned_score",
-            "unassigned_reach",
-            "score_area_exponent",
-        )
-        require_at_least(2, self, "limb_samples")
-        require(self.limb_support <= 1, f"limb_support: expected a value <= 1, got {self.limb_support}")
+        yaml_config.check_fields(self)
 
 
 @dataclass(frozen=True)
 class InferenceSettings:
     """Inference: how an image is resized for the network, and which maps are averaged."""
 
-    height: int = 640  # pixels; the image height, or its longest side, is resized to this
+    height: Pixels = 640  # pixels; the image height, or its longest side, is resized to this
     fit: Literal["height", "longest"] = "height"  # whether `height` is the height or the longest side
-    max_height: int = 2600  # pixels; upper limits of the resized image
-    max_width: int = 3800  # pixels
-    scales: tuple[float, ...] = (1.0,)  # factors on the height; the maps of all scales are averaged
+    max_height: Pixels = 2600  # pixels; upper limits of the resized image
+    max_width: Pixels = 3800  # pixels
+    # Factors on the height; the maps of all scales are averaged.
+    scales: Annotated[tuple[Annotated[float, Range(0, 16, exclusive=True)], ...], Length(16)] = (1.0,)
     flip: bool = True  # average with the maps of the mirrored image
 
     def __post_init__(self) -> None:
-        require_at_least(1, self, "height", "max_height", "max_width")
-        require(
-            len(self.scales) > 0 and min(self.scales) > 0, f"scales: expected values > 0, got {self.scales}"
-        )
+        yaml_config.check_fields(self)
+        require(len(self.scales) > 0, "scales: expected values > 0, got none")
 
 
 # Presets from fast to accurate: values that replace those of the checkpoint's `InferenceSettings`.
@@ -350,29 +301,23 @@ class TrackingSettings:
     """Tracking of people from frame to frame (simplepose.tracking); times are in frames of the source."""
 
     # People with a lower score start no track; they can only continue one that better people left unmatched.
-    confident_score: float = 0.15
+    confident_score: NonNegative = 0.15
     # Minimum similarity of a person and a track, keypoints (OKS) and boxes together; else a new track starts.
-    min_similarity: float = 0.3
-    box_weight: float = 1.0  # weight of the box overlap; it counts less the more keypoints are in common
-    max_lost_frames: float = 30.0  # a track ends if it is missed for longer than this ...
-    max_lost_ratio: float = (
-        5.0  # ... or for longer than this factor times the frames in which it was detected
-    )
-    min_observations: float = 0.8  # a track gets an id once its detections add up to this many whole bodies
+    min_similarity: Annotated[float, Range(0, 1, exclusive=True)] = 0.3
+    # Weight of the box overlap; it counts less the more keypoints are in common.
+    box_weight: NonNegative = 1.0
+    max_lost_frames: NonNegative = 30.0  # a track ends if it is missed for longer than this ...
+    # ... or for longer than this factor times the frames in which it was detected
+    max_lost_ratio: Annotated[float, Range(1, 1e6)] = 5.0
+    # A track gets an id once its detections add up to this many whole bodies.
+    min_observations: NonNegative = 0.8
     smoothing: bool = False  # one-euro filter of each keypoint
-    smoothing_cutoff: float = 0.05  # cutoff at rest, cycles per frame; lower: smoother, more lag
-    smoothing_speed: float = 10.0  # increase of the cutoff per body size per frame of speed; higher: less lag
+    smoothing_cutoff: Positive = 0.05  # cutoff at rest, cycles per frame; lower: smoother, more lag
+    # Increase of the cutoff per body size per frame of speed; higher: less lag.
+    smoothing_speed: NonNegative = 10.0
 
     def __post_init__(self) -> None:
-        require_at_least(
-            0, self, "confident_score", "box_weight", "max_lost_frames", "min_observations", "smoothing_speed"
-        )
-        require_at_least(1, self, "max_lost_ratio")
-        require_above(0, self, "min_similarity", "smoothing_cutoff")
-        require(
-            self.min_similarity <= 1,
-            f"min_similarity: expected a value <= 1, got {self.min_similarity}",
-        )
+        yaml_config.check_fields(self)
 
 
 @dataclass(frozen=True)
@@ -390,6 +335,7 @@ class Settings:
     tracking: TrackingSettings = field(default_factory=TrackingSettings)
 
     def __post_init__(self) -> None:
+        yaml_config.check_fields(self)
         require(
             self.grouping.stride == self.targets.stride,
             f"grouping.stride: expected targets.stride, which is {self.targets.stride}, "
@@ -436,13 +382,9 @@ def load(path: str | Path, overrides: Iterable[str] = ()) -> Settings:
         FileNotFoundError: the file does not exist.
         ValueError: a key is unknown, or a value has a wrong type or is out of range; names the key and line.
     """
-    if not Path(path).is_file():
+    if not Path(path).exists():
         raise FileNotFoundError(f"settings file {path} not found; see configs/ for the released ones")
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: expected UTF-8 text ({error})") from error
-    return from_text(text, str(path), overrides)
+    return from_text(yaml_config.read_text(path), str(path), overrides)
 
 
 def from_text(

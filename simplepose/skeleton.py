@@ -12,13 +12,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
 from simplepose import yaml_config
+from simplepose.yaml_config import Length, Range
 
-Pairs = tuple[tuple[str, str], ...]
+Name = Annotated[str, Length(100)]
+Pair = tuple[Name, Name]
+Pairs = Annotated[tuple[Pair, ...], Length(2000)]
+Joints = Annotated[tuple[Name, ...], Length(500)]
+Sigma = Annotated[float, Range(0, 10)]
 
 
 @dataclass(frozen=True)
@@ -36,16 +41,17 @@ class Skeleton:
         bones: pairs of annotated joints that are connected when a person is drawn.
     """
 
-    name: str
-    joints: tuple[str, ...]
+    name: Name
+    joints: Joints
     limbs: Pairs
-    annotated: tuple[str, ...]
-    sigmas: tuple[float, ...]
+    annotated: Joints
+    sigmas: Annotated[tuple[Sigma, ...], Length(500)]
     mirrored: Pairs
-    midpoints: tuple[tuple[str, tuple[str, str]], ...] = ()
+    midpoints: Annotated[tuple[tuple[Name, Pair], ...], Length(500)] = ()
     bones: Pairs = ()
 
     def __post_init__(self) -> None:
+        yaml_config.check_fields(self)
         _validate(self)
 
     @cached_property
@@ -295,13 +301,9 @@ def load(name_or_path: str) -> Skeleton:
     if name_or_path == COCO.name:
         return COCO
     path = Path(name_or_path)
-    if not path.is_file():
+    if not path.exists():
         raise FileNotFoundError(
             f"skeleton {name_or_path!r}: expected {COCO.name!r} or the path of a YAML file; "
             f"no file at {path.absolute()}"
         )
-    try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: expected a UTF-8 text file ({error})") from error
-    return Skeleton.from_yaml(text, name_or_path)
+    return Skeleton.from_yaml(yaml_config.read_text(path, "a UTF-8 text file"), name_or_path)

@@ -1,23 +1,92 @@
-"""Strict conversion of YAML text to frozen dataclasses; errors name the key and line."""
+"""Strict conversion of YAML text to frozen dataclasses; errors name the key and line.
+
+The bounds of a value are declared beside its field: `Annotated[int, Range(1, 64)]`. `check_fields` checks
+types and bounds however the dataclass was built: each dataclass calls it in `__post_init__`.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import logging
+import numbers
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
+from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 
 from simplepose.utils.deprecation import log_deprecated
+from simplepose.utils.files import check_regular_file
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
+# A longer text, or a mapping with more keys, is refused: parsing it would take many seconds.
+MAX_TEXT_CHARS = 200_000
+MAX_KEYS = 200
+
+# Longer values are shortened in messages.
+MAX_VALUE_CHARS = 80
+
 NO_ALIASES: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclasses.dataclass(frozen=True)
+class Range:
+    """Bounds of a number, or of the numbers in a tuple; NaN is outside of all bounds.
+
+    Attributes:
+        minimum, maximum: allowed values, both finite.
+        exclusive: the minimum itself is not allowed.
+        is_scale: messages state both bounds, since the maximum too has a meaning.
+    """
+
+    minimum: float
+    maximum: float
+    exclusive: bool = False
+    is_scale: bool = False
+
+    def check(self, value: Any, name: str, noun: str) -> None:
+        """Raise ValueError if a number is outside of the bounds, or is NaN."""
+        above = value > self.minimum or (value == self.minimum and not self.exclusive)
+        if above and value <= self.maximum:
+            return
+        relation = (">" if self.exclusive else ">=", self.minimum) if not above else ("<=", self.maximum)
+        expected = "{} {}".format(*relation)
+        if self.is_scale:
+            expected = f"from {self.minimum} to {self.maximum}"
+        raise ValueError(f"{name}: expected {noun} {expected}, got {_format(value)}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Length:
+    """Largest number of values of a tuple, or of characters of a text."""
+
+    maximum: int
+
+    def check(self, count: int, name: str, noun: str) -> None:
+        """Raise ValueError if there are more values."""
+        if count > self.maximum:
+            raise ValueError(f"{name}: expected at most {self.maximum} {noun}, got {count}")
+
+
+def check_fields(settings: Any) -> None:
+    """Check the types and bounds of all fields of a frozen dataclass, in its `__post_init__`.
+
+    Lists become tuples and NumPy scalars become Python's numbers, so that equal settings are the same text.
+
+    Raises:
+        ValueError: a value has a wrong type or is out of bounds; the message starts with the field's name.
+    """
+    for name, kind in _field_types(settings.__class__).items():
+        value = getattr(settings, name)
+        checked = _check_value(kind, value, name)
+        if checked is not value:
+            object.__setattr__(settings, name, checked)
 
 
 def read(
@@ -54,6 +123,24 @@ def read(
     return typing.cast(T, _build(kind, node, location))
 
 
+def read_text(path: str | Path, content: str = "UTF-8 text") -> str:
+    """Read the text of a YAML file; `content` describes it in messages.
+
+    Raises:
+        ValueError: it is no regular file, too long, or not UTF-8; names the file.
+    """
+    check_regular_file(path)
+    size = Path(path).stat().st_size
+    if size > 4 * MAX_TEXT_CHARS:
+        raise ValueError(
+            f"{path}: expected at most {MAX_TEXT_CHARS:,} characters of YAML, got {size:,} bytes"
+        )
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: expected {content} ({error})") from error
+
+
 def update(settings: T, overrides: Iterable[str], source: str, aliases: Mapping[str, str] = NO_ALIASES) -> T:
     """Replace the values of a dataclass that overrides state; all others are unchanged.
 
@@ -86,7 +173,85 @@ class _Location:
         return ValueError(f"{where}: {self.key + ': ' if self.key else ''}{message}")
 
 
+@functools.cache
+def _field_types(kind: Hashable) -> dict[str, Any]:
+    """Return the type of each field of a dataclass, with its bounds."""
+    return typing.get_type_hints(kind, include_extras=True)
+
+
+def _check_value(kind: Any, value: Any, name: str, bounds: Range | None = None, noun: str = "a value") -> Any:
+    """Check a value, and return it as the type that the field states."""
+    origin, args = typing.get_origin(kind), typing.get_args(kind)
+    if origin is Annotated:
+        inner, limit = args
+        if isinstance(limit, Length):
+            _check_length(limit, value, name)
+            return _check_value(inner, value, name, bounds, noun)
+        return _check_value(inner, value, name, limit, noun)
+    if origin in (typing.Union, types.UnionType):
+        inner = next(arg for arg in args if arg is not type(None))
+        return None if value is None else _check_value(inner, value, name, bounds, noun)
+    if origin is tuple:
+        return _check_tuple(args, value, name)
+    if origin is Literal:
+        if not (isinstance(value, str) and value in args):
+            raise ValueError(f"{name}: expected one of {', '.join(args)}, got {_format(value)}")
+        return value
+    value = _check_type(kind, value, name)
+    if bounds is not None:
+        bounds.check(value, name, noun)
+    return value
+
+
+def _check_length(limit: Length, value: Any, name: str) -> None:
+    if isinstance(value, str | tuple | list):
+        limit.check(len(value), name, "characters" if isinstance(value, str) else "values")
+
+
+def _check_tuple(args: tuple[Any, ...], value: Any, name: str) -> tuple[Any, ...]:
+    if not isinstance(value, tuple | list):
+        raise ValueError(f"{name}: expected a list, got {_format(value)}")
+    kinds = args[:1] * len(value) if args[-1] is Ellipsis else args
+    if len(kinds) != len(value):
+        raise ValueError(f"{name}: expected a list of {len(kinds)} values, got {len(value)}")
+    return tuple(
+        _check_value(kind, item, name, noun="values") for kind, item in zip(kinds, value, strict=True)
+    )
+
+
+def _check_type(kind: type, value: Any, name: str) -> Any:
+    """Return a value as `kind`, if it is one or can be converted without loss."""
+    if isinstance(value, kind) and (kind is bool or not isinstance(value, bool)):
+        if isinstance(value, str) and not value.isprintable():
+            raise ValueError(f"{name}: expected printable characters, got {_format(value)}")
+        return value
+    if kind is int and isinstance(value, numbers.Integral) and not isinstance(value, bool):
+        return int(value)
+    if kind is float and isinstance(value, numbers.Real) and not isinstance(value, bool):
+        return _to_float(value, name)
+    raise ValueError(f"{name}: expected {kind.__name__}, got {_format(value)}")
+
+
+def _to_float(value: numbers.Real, name: str) -> float:
+    try:
+        return float(value)
+    except OverflowError as error:
+        raise ValueError(f"{name}: expected float, got {_format(value)}") from error
+
+
+def _format(value: Any) -> str:
+    """Format a value for a message, shortened and without control characters."""
+    if isinstance(value, int) and value.bit_length() > 64:
+        return f"an integer of {value.bit_length()} bits"
+    text = repr(value)
+    return text if len(text) <= MAX_VALUE_CHARS else f"{text[:MAX_VALUE_CHARS]} ..."
+
+
 def _compose(text: str, source: str) -> yaml.Node | None:
+    if len(text) > MAX_TEXT_CHARS:
+        raise ValueError(
+            f"{source}: expected at most {MAX_TEXT_CHARS:,} characters of YAML, got {len(text):,}"
+        )
     try:
         loader = yaml.SafeLoader(text)
         loader.name = source
@@ -94,7 +259,9 @@ def _compose(text: str, source: str) -> yaml.Node | None:
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         raise ValueError(f"{source}, line {line}: not valid YAML: {error}") from error
-    except (yaml.YAMLError, RecursionError) as error:
+    except RecursionError as error:
+        raise ValueError(f"{source}: not valid YAML: nested too deeply") from error
+    except yaml.YAMLError as error:
         raise ValueError(f"{source}: not valid YAML: {error}") from error
 
 
@@ -179,6 +346,8 @@ def _scalar(value: str, source: str) -> yaml.ScalarNode:
 
 def _items(node: yaml.MappingNode, location: _Location) -> dict[str, tuple[yaml.Node, yaml.Node]]:
     """Key node and value node by the text of the key."""
+    if len(node.value) > MAX_KEYS:
+        raise location.error(node, f"expected at most {MAX_KEYS} keys, got {len(node.value)}")
     items: dict[str, tuple[yaml.Node, yaml.Node]] = {}
     for key, value in node.value:
         if not isinstance(key, yaml.ScalarNode):
@@ -205,6 +374,10 @@ def _build(kind: Any, node: yaml.Node, location: _Location, base: Any = None) ->
     if dataclasses.is_dataclass(kind):
         return _build_dataclass(kind, node, location, base)
     origin, args = typing.get_origin(kind), typing.get_args(kind)
+    if origin is Annotated:
+        if isinstance(args[1], Length) and isinstance(node, yaml.SequenceNode):
+            _check_count(args[1], node, location)
+        return _build(args[0], node, location)
     if origin in (typing.Union, types.UnionType):
         inner = next(arg for arg in args if arg is not type(None))
         return None if node.tag.endswith(":null") else _build(inner, node, location)
@@ -220,7 +393,7 @@ def _build(kind: Any, node: yaml.Node, location: _Location, base: Any = None) ->
 def _build_dataclass(kind: Any, node: yaml.Node, location: _Location, base: Any) -> Any:
     if not isinstance(node, yaml.MappingNode):
         raise location.error(node, f"expected a mapping of keys to values, got {_describe(node)}")
-    hints = typing.get_type_hints(kind)
+    hints = _field_types(kind)
     items, values = _items(node, location), {}
     for name, (key, value) in items.items():
         if name in hints:
@@ -240,6 +413,11 @@ def _build_dataclass(kind: Any, node: yaml.Node, location: _Location, base: Any)
         message = str(error)
         _, culprit = items.get(message.partition(":")[0], (node, node))  # "name: expected ..."
         raise location.error(culprit, message) from error
+
+
+def _check_count(limit: Length, node: yaml.SequenceNode, location: _Location) -> None:
+    if len(node.value) > limit.maximum:
+        raise location.error(node, f"expected at most {limit.maximum} values, got {len(node.value)}")
 
 
 def _build_tuple(args: tuple[Any, ...], node: yaml.Node, location: _Location) -> tuple[Any, ...]:
@@ -266,7 +444,7 @@ def _build_scalar(kind: type, node: yaml.Node, location: _Location) -> Any:
 def _describe(node: yaml.Node) -> str:
     if isinstance(node, yaml.ScalarNode):
         tag = node.tag if node.tag.startswith("!") else ""
-        return f"{tag} {node.value!r}".strip()
+        return f"{tag} {_format(node.value)}".strip()
     return "a list" if isinstance(node, yaml.SequenceNode) else "a mapping"
 
 

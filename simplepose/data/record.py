@@ -16,6 +16,11 @@ NO_PERSON = -1
 # fills the crop with the image.
 EMPTY_IMAGE_HEIGHT_RATIO = 0.6
 
+# Bounds of a record's coordinates and people; beyond them, augmentation and targets cannot be computed.
+MAX_COORDINATE = 1e6
+MIN_BOX_HEIGHT = 0.1
+MAX_PEOPLE = 1000
+
 
 class Issue(NamedTuple):
     """An issue that was found while an image was prepared.
@@ -125,6 +130,30 @@ def build_record(
         others = [person for person in range(len(keypoints)) if person != main_person]
         keypoints = keypoints[[main_person, *others]]
     return Record(image, *masks, keypoints, center_xy, height, image_id)
+
+
+def check_record(record: Record, num_joints: int) -> None:
+    """Check that a record read from a file can be augmented and drawn.
+
+    Raises:
+        ValueError: the sizes of image and masks differ, there are too many people, or a coordinate is NaN,
+            infinite or far outside of any image.
+    """
+    size = record.image.shape[:2]
+    if record.image.shape != (*size, 3) or 0 in size or record.image.dtype != np.uint8:
+        raise ValueError(f"expected an image of H x W x 3 bytes, got {record.image.shape}")
+    for mask in (record.mask_miss, record.mask_all):
+        if mask.shape != size or mask.dtype != np.uint8:
+            raise ValueError(f"expected masks of the image's size {size}, got {mask.shape}")
+    if record.keypoints.shape[1:] != (num_joints, 3) or len(record.keypoints) > MAX_PEOPLE:
+        raise ValueError(
+            f"expected at most {MAX_PEOPLE} people of {num_joints} keypoints, got {record.keypoints.shape}"
+        )
+    if not (np.abs(record.keypoints) <= MAX_COORDINATE).all():
+        raise ValueError("a keypoint is NaN, infinite or far outside of the image")
+    x, y = record.center_xy
+    if not (max(abs(x), abs(y)) <= MAX_COORDINATE and MIN_BOX_HEIGHT <= record.height <= MAX_COORDINATE):
+        raise ValueError("the main person's box is NaN, infinite, without height or far outside of the image")
 
 
 def decode_image(encoded: bytes | np.ndarray, validated: bool = False) -> np.ndarray:

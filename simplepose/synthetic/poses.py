@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from dataclasses import dataclass
 from itertools import accumulate, product
 from pathlib import Path
@@ -398,16 +399,24 @@ def _read_json(path: str | Path) -> np.ndarray:
         raise ValueError(f"{path}: keypoints are not 17 x (x, y, v) ({error}); {expected}") from error
 
 
+# Largest pose table: two million people.
+MAX_NPZ_BYTES = 2**30
+
+
 def _read_npz(path: Path) -> np.ndarray:
     if not path.is_file():
         raise FileNotFoundError(
             f"{path}: file not found; expected COCO's JSON file or an .npz file of (P, 17, 3) keypoints"
         )
     try:
+        with zipfile.ZipFile(path) as archive:
+            size = sum(entry.file_size for entry in archive.infolist())
+        if size > MAX_NPZ_BYTES:
+            raise ValueError(f"expected at most {MAX_NPZ_BYTES:,} bytes of arrays, got {size:,}")
         with np.load(path, allow_pickle=False) as arrays:
             name = "keypoints" if "keypoints" in arrays else arrays.files[0] if len(arrays.files) == 1 else ""
             keypoints: np.ndarray | None = arrays[name].astype(np.float64) if name else None
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"{path}: not an .npz file of numbers ({error})") from error
     if keypoints is None or keypoints.ndim != 3 or keypoints.shape[1:] != (len(COCO.annotated), 3):
         raise ValueError(

@@ -189,7 +189,7 @@ class RunFolder:
         try:
             best = json.loads(self._best_score_path.read_text(encoding="utf-8"))
             return {"measure": best["measure"], "score": float(best["score"])}
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, LookupError, TypeError, OSError, RecursionError) as error:
             logger.warning(
                 "%s: cannot be read (%s); the next score becomes the best", self._best_score_path, error
             )

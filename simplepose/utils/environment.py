@@ -67,7 +67,7 @@ def append_start(path: Path, environment: dict[str, Any]) -> None:
     if path.exists():
         try:
             starts = list(json.loads(path.read_text(encoding="utf-8")))
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, RecursionError) as error:
             logger.warning("%s: cannot be read (%s); a new file replaces it", path, error)
     atomic.write_bytes(path, (json.dumps([*starts, environment], indent=2) + "\n").encode())
 

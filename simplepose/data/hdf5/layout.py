@@ -34,10 +34,12 @@ import zlib
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import cv2
 import h5py
 import numpy as np
 
-from simplepose.data.record import NO_PERSON, Issue, Record, build_record, decode_image
+from simplepose.data.hdf5 import checks
+from simplepose.data.record import NO_PERSON, Issue, Record, build_record, check_record, decode_image
 
 # Mask values by kind of pixel. The kind is 1 where mask_miss is set, plus 2 where mask_all is set.
 _MASK_MISS_VALUES = np.array([0, 255, 0, 255], np.uint8)
@@ -62,7 +64,10 @@ def unpack_masks(packed: bytes | np.ndarray, height: int, width: int) -> tuple[n
     Raises:
         ValueError, zlib.error: the bytes are not masks of that size.
     """
-    plain = zlib.decompress(packed if isinstance(packed, bytes) else packed.data)
+    decompressor = zlib.decompressobj()
+    plain = decompressor.decompress(bytes(packed), 5 * height * width)  # a run has at least one pixel
+    if not decompressor.eof:
+        raise ValueError(f"expected masks of {height} x {width} pixels, got truncated or more data")
     runs, remainder = divmod(len(plain), 5)
     lengths = np.frombuffer(plain, "<u4", runs)
     if remainder or int(lengths.sum(dtype=np.uint64)) != height * width:
@@ -78,8 +83,20 @@ def unpack_masks(packed: bytes | np.ndarray, height: int, width: int) -> tuple[n
 
 FORMAT, VERSION = "simplepose-samples", 2
 
-# What h5py, zlib and the layouts raise on damaged bytes.
-DAMAGE_ERRORS = (OSError, RuntimeError, LookupError, TypeError, ValueError, AttributeError, zlib.error)
+# What h5py, zlib, OpenCV and the layouts raise on damaged bytes.
+DAMAGE_ERRORS = (
+    *(
+        OSError,
+        RuntimeError,
+        LookupError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        ArithmeticError,
+        MemoryError,
+    ),
+    *(zlib.error, cv2.error),
+)
 
 Store = Literal["compressed", "raw"]
 
@@ -154,16 +171,25 @@ class NativeSamples:
         self._file = file
         self.joints: tuple[str, ...] = tuple(joint.decode() for joint in file.attrs["joints"])
         self.store: Store = file.attrs["store"].decode()
-        self._data, self._keypoints, self._boxes = (file[name] for name in (IMAGE_DATA, *PEOPLE_DATASETS))
+        self._data = checks.open_dataset(file, IMAGE_DATA, (None,), np.uint8)
+        self._keypoints, self._boxes = (
+            checks.open_dataset(file, name, (None, *shape), dtype)
+            for name, shape, dtype in zip(
+                PEOPLE_DATASETS, ((len(self.joints), 3), (4,)), (np.float32, np.float64), strict=True
+            )
+        )
+        for dataset in (self._data, self._keypoints, self._boxes):
+            checks.check_stored(dataset)
         self._image_ids, self._size_hw = self._column("pictures/image_id"), self._column("pictures/size_hw")
         self._data_ends, self._people_ends = (
-            self._ends("pictures/data_end"),
-            self._ends("pictures/people_end"),
+            self._ends("pictures/data_end", len(self._data)),
+            self._ends("pictures/people_end", min(len(self._keypoints), len(self._boxes))),
         )
         self._image_bytes = self._column("pictures/image_bytes")
         self._checksums = self._column("pictures/checksum")
         self._image_rows = self._column("samples/picture")
         self._main_persons = self._column("samples/main_person")
+        self._check_tables()
 
     def __len__(self) -> int:
         return len(self._image_rows)
@@ -194,7 +220,9 @@ class NativeSamples:
         image, masks = np.split(data, [self._image_bytes[row]])
         raw = self.store == "raw"
         image = image.reshape(height, width, 3) if raw else decode_image(image, validated=True)
-        return build_record(
+        if image.shape[:2] != (height, width):
+            raise ValueError(f"expected an image of {height} x {width} pixels, got {image.shape[:2]}")
+        record = build_record(
             int(self._image_ids[row]),
             image,
             unpack_masks(masks, height, width),
@@ -202,6 +230,8 @@ class NativeSamples:
             boxes_xywh,
             int(self._main_persons[index]),
         )
+        check_record(record, len(self.joints))
+        return record
 
     def is_intact(self) -> bool:
         """Whether all images and people match their checksums; loads the whole file into memory."""
@@ -226,14 +256,38 @@ class NativeSamples:
             issues=tuple(map(Issue, *columns)),
         )
 
+    def _check_tables(self) -> None:
+        """Raise ValueError unless all tables have fitting lengths, and indices and sizes in range."""
+        images, samples = len(self._image_ids), len(self._image_rows)
+        of_images = (
+            self._size_hw,
+            self._data_ends[1:],
+            self._people_ends[1:],
+            self._image_bytes,
+            self._checksums,
+        )
+        if any(len(column) != images for column in of_images) or len(self._main_persons) != samples:
+            raise ValueError("its tables have different lengths")
+        if self.store not in ("compressed", "raw"):
+            raise ValueError("store: expected compressed or raw")
+        checks.check_range("samples/picture", self._image_rows, 0, images)
+        people = np.diff(self._people_ends)[self._image_rows]
+        checks.check_range("samples/main_person", self._main_persons, NO_PERSON, people)
+        checks.check_range("pictures/image_bytes", self._image_bytes, 0, np.diff(self._data_ends) + 1)
+        checks.check_range("pictures/size_hw", self._size_hw, 1, checks.MAX_IMAGE_PIXELS + 1)
+        pixels = self._size_hw.astype(np.int64).prod(1)
+        checks.check_range("pictures/size_hw", pixels, 1, checks.MAX_IMAGE_PIXELS + 1)
+
     def _column(self, name: str) -> np.ndarray:
-        column = self._file[name]
-        values: np.ndarray = column[()]
-        is_expected_type = np.issubdtype(values.dtype, COLUMN_TYPES[name])
-        if not is_expected_type or zlib.crc32(values.data) != column.attrs["crc32"]:
+        shape = (None, 2) if name == "pictures/size_hw" else (None,)
+        column = checks.open_dataset(self._file, name, shape, COLUMN_TYPES[name])
+        values: np.ndarray = checks.read(column)
+        if zlib.crc32(values.data) != column.attrs["crc32"]:
             raise ValueError(f"the values of {name} do not match their checksum")
         return values
 
-    def _ends(self, name: str) -> np.ndarray:
+    def _ends(self, name: str, total: int) -> np.ndarray:
         """Return a column of ends with a leading 0: image n has the range from [n] to [n + 1], exclusive."""
-        return np.concatenate([np.zeros(1, np.int64), self._column(name)])
+        ends = self._column(name)
+        checks.check_ends(name, ends, total)
+        return np.concatenate([np.zeros(1, np.int64), ends])

@@ -19,9 +19,11 @@ from typing import Any, Protocol, TypeVar
 import h5py
 import numpy as np
 
+from simplepose.data.hdf5 import checks
 from simplepose.data.hdf5.layout import DAMAGE_ERRORS, VERSION, FileContents, NativeSamples, is_native_layout
-from simplepose.data.record import Record
+from simplepose.data.record import Record, check_record
 from simplepose.skeleton import COCO
+from simplepose.utils.files import check_regular_file, printable
 
 
 class PublishedSamples:
@@ -39,7 +41,9 @@ class PublishedSamples:
 
     def __init__(self, file: h5py.File, crop: int) -> None:
         self._file, self._crop = file, crop
-        self._keys = sorted(file["dataset"])
+        for group in ("images", "masks"):
+            checks.open_group(file, group)
+        self._keys = sorted(checks.open_group(file, "dataset"))
 
     def __len__(self) -> int:
         return len(self._keys)
@@ -62,10 +66,10 @@ class PublishedSamples:
         """Read sample `index`."""
         sample = self._read_sample(index)
         key = sample["image"]
-        masks = self._file["masks"][key][()]
+        image, masks = self._read_pixels(f"images/{key}", 3), self._read_pixels(f"masks/{key}", 2)
         x, y = np.asarray(sample["objpos"], np.float64).reshape(-1, 2)[0]
-        return Record(
-            image=self._file["images"][key][()],
+        record = Record(
+            image=image,
             mask_miss=np.ascontiguousarray(masks[..., 0]),
             mask_all=np.ascontiguousarray(masks[..., 1]),
             keypoints=_to_coco_keypoints(np.array(sample["joints"], np.float32)),
@@ -73,23 +77,51 @@ class PublishedSamples:
             height=float(np.ravel(sample["scale_provided"])[0]) * self._crop,
             image_id=int(key),
         )
+        check_record(record, len(self.joints))
+        return record
 
     @cached_property
     def _ids_and_rows(self) -> tuple[np.ndarray, np.ndarray]:
-        ids = np.array([self.image_id(index) for index in range(len(self))], np.int64)
+        ids = np.array([self._read_id(index) for index in range(len(self))], np.int64)
         distinct, rows = np.unique(ids, return_inverse=True)
         return distinct, rows.astype(np.int64)
 
     def _read_sample(self, index: int) -> dict[str, Any]:
-        sample: dict[str, Any] = json.loads(self._file["dataset"][self._keys[index]][()])
+        text = checks.open_dataset(self._file, f"dataset/{self._keys[index]}", ())
+        sample: dict[str, Any] = json.loads(checks.read(text))
+        key = sample["image"]
+        if not (isinstance(key, str) and key.isdecimal() and int(key) < 2**63):
+            raise ValueError("expected an image id as the key of the image")
         return sample
+
+    def _read_id(self, index: int) -> int:
+        """Return the id of a sample's image; a negative one if the sample is damaged, so that others load."""
+        try:
+            return self.image_id(index)
+        except DAMAGE_ERRORS:
+            return -1 - index
+
+    def _read_pixels(self, name: str, channels: int) -> np.ndarray:
+        """Read (H, W, channels) uint8."""
+        dataset = checks.open_dataset(self._file, name, (None, None, channels), np.uint8)
+        if dataset.shape[0] * dataset.shape[1] > checks.MAX_IMAGE_PIXELS:
+            raise ValueError(
+                f"{name}: expected at most {checks.MAX_IMAGE_PIXELS:,} pixels, got {dataset.shape}"
+            )
+        pixels: np.ndarray = checks.read(dataset)
+        return pixels
 
 
 def _to_coco_keypoints(joints: np.ndarray) -> np.ndarray:
     """Convert the published v of (P, A, 3) joints to COCO's.
 
     Absent joints become 0, 0, 0; people without a keypoint are removed.
+
+    Raises:
+        ValueError: a value is NaN or infinite.
     """
+    if not np.isfinite(joints).all():
+        raise ValueError("a keypoint is NaN or infinite")
     published_v = joints[..., 2]
     joints[..., 2] = np.select([published_v == 0, published_v == 1], [1, 2], 0)
     joints[joints[..., 2] == 0] = 0
@@ -168,8 +200,9 @@ class SampleFile:
         self._reader: SampleReader | None = None
         self._owner_pid = 0
         self._ids_and_rows: tuple[list[int], np.ndarray] | None = None
-        if not self.path.is_file():
+        if not self.path.exists():
             raise FileNotFoundError(f"no file of training samples at {self.path}; {_PREPARE_HINT}")
+        check_regular_file(self.path)
         self._count, self.joints = self._query(lambda reader: (len(reader), reader.joints))
         if self._count == 0:
             raise ValueError(f"{self.path}: has no samples; {_PREPARE_HINT}")
@@ -192,7 +225,10 @@ class SampleFile:
             return reader.record(index)
         except DAMAGE_ERRORS as error:
             image_id = _try_image_id(reader, index)
-            message = f"{self.path}: sample {index}, of image {image_id}, is damaged ({error}); {_CHECK_HINT}"
+            reason = printable(str(error))
+            message = (
+                f"{self.path}: sample {index}, of image {image_id}, is damaged ({reason}); {_CHECK_HINT}"
+            )
             raise DamagedRecordError(message, index, image_id) from error
 
     @property
@@ -264,7 +300,7 @@ class SampleFile:
         raise ValueError(f"{self.path}: {fault}; {_PREPARE_HINT}")
 
     def _damaged_error(self, error: Exception) -> ValueError:
-        return ValueError(f"{self.path}: damaged ({error}); {_PREPARE_HINT}")
+        return ValueError(f"{self.path}: damaged ({printable(str(error))}); {_PREPARE_HINT}")
 
 
 def _try_image_id(reader: SampleReader, index: int) -> int | None:
