@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from simplepose.image_io import ImageError, decode
+from simplepose.image_io import MAX_PIXELS, ImageError, decode
 
 # The main person of an image without people.
 NO_PERSON = -1
@@ -156,17 +156,20 @@ def check_record(record: Record, num_joints: int) -> None:
         raise ValueError("the main person's box is NaN, infinite, without height or far outside of the image")
 
 
-def decode_image(encoded: bytes | np.ndarray, validated: bool = False) -> np.ndarray:
+def decode_image(
+    encoded: bytes | np.ndarray, validated: bool = False, max_pixels: int = MAX_PIXELS
+) -> np.ndarray:
     """Decode the bytes of an image file to (H, W, 3) uint8 BGR, in the stored orientation.
 
     Args:
         encoded: the bytes of the file.
         validated: these bytes were decoded before, so they are not checked for truncation again.
+        max_pixels: limit of width times height.
 
     Raises:
         UnusableImageError: the bytes are not an image within the pixel limit, or end too early.
     """
     try:
-        return decode(encoded, upright=False, validated=validated)
+        return decode(encoded, upright=False, validated=validated, max_pixels=max_pixels)
     except ImageError as error:
         raise UnusableImageError(error.kind, str(error)) from error

@@ -11,9 +11,6 @@ from typing import Any
 import h5py
 import numpy as np
 
-# Pixels of a stored image; larger images are refused before they are read or decoded.
-MAX_IMAGE_PIXELS = 100_000_000
-
 # A dataset that occupies fewer bytes in the file than it has values (compressed, or not written) may be this
 # large in memory, and so may a chunk.
 MAX_UNSTORED_BYTES = 256 * 2**20

@@ -40,6 +40,7 @@ import numpy as np
 
 from simplepose.data.hdf5 import checks
 from simplepose.data.record import NO_PERSON, Issue, Record, build_record, check_record, decode_image
+from simplepose.image_io import MAX_PIXELS
 
 # Mask values by kind of pixel. The kind is 1 where mask_miss is set, plus 2 where mask_all is set.
 _MASK_MISS_VALUES = np.array([0, 255, 0, 255], np.uint8)
@@ -219,7 +220,11 @@ class NativeSamples:
         height, width = map(int, self._size_hw[row])
         image, masks = np.split(data, [self._image_bytes[row]])
         raw = self.store == "raw"
-        image = image.reshape(height, width, 3) if raw else decode_image(image, validated=True)
+        image = (
+            image.reshape(height, width, 3)
+            if raw
+            else decode_image(image, validated=True, max_pixels=height * width)
+        )
         if image.shape[:2] != (height, width):
             raise ValueError(f"expected an image of {height} x {width} pixels, got {image.shape[:2]}")
         record = build_record(
@@ -274,9 +279,9 @@ class NativeSamples:
         people = np.diff(self._people_ends)[self._image_rows]
         checks.check_range("samples/main_person", self._main_persons, NO_PERSON, people)
         checks.check_range("pictures/image_bytes", self._image_bytes, 0, np.diff(self._data_ends) + 1)
-        checks.check_range("pictures/size_hw", self._size_hw, 1, checks.MAX_IMAGE_PIXELS + 1)
+        checks.check_range("pictures/size_hw", self._size_hw, 1, MAX_PIXELS + 1)
         pixels = self._size_hw.astype(np.int64).prod(1)
-        checks.check_range("pictures/size_hw", pixels, 1, checks.MAX_IMAGE_PIXELS + 1)
+        checks.check_range("pictures/size_hw", pixels, 1, MAX_PIXELS + 1)
 
     def _column(self, name: str) -> np.ndarray:
         shape = (None, 2) if name == "pictures/size_hw" else (None,)

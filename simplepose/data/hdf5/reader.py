@@ -22,6 +22,7 @@ import numpy as np
 from simplepose.data.hdf5 import checks
 from simplepose.data.hdf5.layout import DAMAGE_ERRORS, VERSION, FileContents, NativeSamples, is_native_layout
 from simplepose.data.record import Record, check_record
+from simplepose.image_io import MAX_PIXELS
 from simplepose.skeleton import COCO
 from simplepose.utils.files import check_regular_file, printable
 
@@ -104,10 +105,8 @@ class PublishedSamples:
     def _read_pixels(self, name: str, channels: int) -> np.ndarray:
         """Read (H, W, channels) uint8."""
         dataset = checks.open_dataset(self._file, name, (None, None, channels), np.uint8)
-        if dataset.shape[0] * dataset.shape[1] > checks.MAX_IMAGE_PIXELS:
-            raise ValueError(
-                f"{name}: expected at most {checks.MAX_IMAGE_PIXELS:,} pixels, got {dataset.shape}"
-            )
+        if dataset.shape[0] * dataset.shape[1] > MAX_PIXELS:
+            raise ValueError(f"{name}: expected at most {MAX_PIXELS:,} pixels, got {dataset.shape}")
         pixels: np.ndarray = checks.read(dataset)
         return pixels
 
