@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -15,9 +14,8 @@ CSRC = ROOT / "simplepose/grouping/csrc"
 
 
 def list_kernels() -> list[Path]:
-    """List the kernels' source files, from setup.py."""
-    (names,) = re.findall(r"^KERNELS = \((.*?)\)", (ROOT / "setup.py").read_text(encoding="utf-8"), re.M)
-    return [CSRC / f"{name}.cpp" for name in re.findall(r'"(\w+)"', names)]
+    """List the kernels' source files: all but the Python binding."""
+    return sorted(path for path in CSRC.glob("*.cpp") if path.stem != "bindings")
 
 
 def build(name: str, folder: Path, *flags: str) -> Path:
