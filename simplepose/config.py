@@ -296,7 +296,7 @@ class GroupingSettings:
     unassigned_reach: float = 0.5  # ... and it is within this fraction of the diagonal of the larger group
     min_person_score: float = 0.45  # (sum of joint and limb scores) / (number of joints) of a person
     min_person_keypoints: int = 2
-    # A person's score is multiplied by (area of the box of its joints / image area) to this power. It affects the
+    # A person's score is multiplied by (area of its joints' box / image area) to this power. It affects the
     # order of people, and AP: keypoints of large people are more often right.
     score_area_exponent: float = 0.0
 

@@ -42,38 +42,42 @@ std::string to_text(const std::vector<py::ssize_t>& numbers) {
 
 // Checks type, shape, memory layout and alignment of an array.
 template <typename Array>
-Array read_array(const py::object& argument, const std::string& name, const std::vector<py::ssize_t>& shape) {
+Array read_array(const py::object& argument, const char* name, const std::vector<py::ssize_t>& shape) {
     using Value = typename Array::value_type;
     const py::dtype dtype = py::dtype::of<Value>();
-    const std::string expected = "a NumPy array of " + std::string(py::str(dtype));
-    if (!py::isinstance<py::array>(argument)) fail(name, expected, type_name(argument));
+    const auto fail_type = [&](const std::string& got) {
+        fail(name, "a NumPy array of " + std::string(py::str(dtype)), got);
+    };
+    if (!py::isinstance<py::array>(argument)) fail_type(type_name(argument));
     const auto array = py::reinterpret_borrow<py::array>(argument);
-    if (!array.dtype().equal(dtype)) fail(name, expected, std::string(py::str(array.dtype())));
+    if (!array.dtype().equal(dtype)) fail_type(std::string(py::str(array.dtype())));
 
-    const std::vector<py::ssize_t> sizes(array.shape(), array.shape() + array.ndim());
+    const py::ssize_t *sizes = array.shape(), *end = sizes + array.ndim();
     const auto matches = [](py::ssize_t wanted, py::ssize_t size) { return wanted == ANY || wanted == size; };
-    if (!std::equal(shape.begin(), shape.end(), sizes.begin(), sizes.end(), matches))
-        fail(name, "shape " + to_text(shape), to_text(sizes));
+    if (!std::equal(shape.begin(), shape.end(), sizes, end, matches))
+        fail(name, "shape " + to_text(shape), to_text({sizes, end}));
     if (!(array.flags() & py::array::c_style)) fail(name, "C-contiguous memory", "other strides");
     if (reinterpret_cast<std::uintptr_t>(array.data()) % alignof(Value) != 0)
         fail(name, "an address that is a multiple of " + std::to_string(alignof(Value)) + " bytes", "another one");
     return py::reinterpret_borrow<Array>(argument);
 }
 
-int read_int(const py::handle& argument, const std::string& name, int minimum = std::numeric_limits<int>::min(),
+int read_int(const py::handle& argument, const char* name, int minimum = std::numeric_limits<int>::min(),
              int maximum = std::numeric_limits<int>::max()) {
-    const std::string expected = "an integer from " + std::to_string(minimum) + " to " + std::to_string(maximum);
-    if (!PyIndex_Check(argument.ptr())) fail(name, expected, type_name(argument));
+    const auto fail_range = [&](const std::string& got) {
+        fail(name, "an integer from " + std::to_string(minimum) + " to " + std::to_string(maximum), got);
+    };
+    if (!PyIndex_Check(argument.ptr())) fail_range(type_name(argument));
     const auto integer = py::reinterpret_steal<py::object>(PyNumber_Index(argument.ptr()));
     if (!integer) throw py::error_already_set();
     int overflow = 0;
     const long long number = PyLong_AsLongLongAndOverflow(integer.ptr(), &overflow);
-    if (overflow) fail(name, expected, "one of more than 64 bits");
-    if (number < minimum || number > maximum) fail(name, expected, std::to_string(number));
+    if (overflow) fail_range("one of more than 64 bits");
+    if (number < minimum || number > maximum) fail_range(std::to_string(number));
     return static_cast<int>(number);
 }
 
-double read_double(const py::handle& argument, const std::string& name) {
+double read_double(const py::handle& argument, const char* name) {
     const double number = PyFloat_AsDouble(argument.ptr());
     if (number == -1 && PyErr_Occurred()) {
         PyErr_Clear();
@@ -91,10 +95,12 @@ Rules read_rules(const py::handle& argument) {
 }
 
 Settings read_settings(const py::object& argument) {
-    if (!py::isinstance(argument, py::module_::import("simplepose.config").attr("GroupingSettings")))
-        fail("settings", "GroupingSettings", type_name(argument));
-    const auto number = [&](const char* name) { return read_double(argument.attr(name), name); };
-    const auto count = [&](const char* name) { return read_int(argument.attr(name), name); };
+    const auto field = [&](const char* name) {
+        if (!py::hasattr(argument, name)) fail("settings", "GroupingSettings", type_name(argument));
+        return py::object(argument.attr(name));
+    };
+    const auto number = [&](const char* name) { return read_double(field(name), name); };
+    const auto count = [&](const char* name) { return read_int(field(name), name); };
     const Settings settings{number("stride"),
                             number("peak_threshold"),
                             count("max_peaks"),
@@ -109,7 +115,7 @@ Settings read_settings(const py::object& argument) {
                             number("min_person_score"),
                             count("min_person_keypoints"),
                             number("score_area_exponent"),
-                            read_rules(argument.attr("rules"))};
+                            read_rules(field("rules"))};
     check_settings(settings);
     return settings;
 }
