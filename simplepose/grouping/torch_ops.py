@@ -40,7 +40,7 @@ def group(maps: Tensor, skeleton: Skeleton, settings: GroupingSettings) -> tuple
         (P, J, 3) float32 x, y in pixels of the network's input and score of the network joints; (P,) float32
         scores.
     """
-    limb_ends = skeleton.limb_ends.reshape(-1, 2)
+    limb_ends = skeleton.limb_ends
     peaks, counts = find_peaks(maps[skeleton.keypoint_channels], settings)
     ends, scores = connect_limbs(maps[skeleton.limb_channels], peaks, counts, limb_ends, settings)
     keypoints, person_scores = _grouping.assemble_poses(
