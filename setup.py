@@ -13,12 +13,10 @@ CSRC = Path("simplepose/grouping/csrc")
 version = re.search(r'__version__ = "(.+)"', (HERE / "simplepose/__init__.py").read_text(encoding="utf-8"))
 assert version, 'simplepose/__init__.py: expected a line __version__ = "..."'
 
-KERNELS = ("peaks", "tops", "limbs", "groups", "loose", "people", "reference", "reference_people", "poses")
-
 grouping = Pybind11Extension(
     "simplepose.grouping._grouping",
-    sources=[str(CSRC / f"{name}.cpp") for name in (*KERNELS, "bindings")],
-    depends=[str(CSRC / name) for name in ("grouping.h", "reference.h", "tops.h")],
+    sources=sorted(map(str, CSRC.glob("*.cpp"))),
+    depends=sorted(map(str, CSRC.glob("*.h"))),
     cxx_std=17,
     # -ffp-contract=off: the same arithmetic, and so the same results, on every processor.
     # SIMPLEPOSE_CXXFLAGS: additional compiler flags, for example -Wall -Wextra -Werror in CI.

@@ -259,10 +259,10 @@ class GroupingSettings:
     # ... and it is within this fraction of the diagonal of the larger group
     unassigned_reach: Annotated[float, Range(0, 1000)] = 0.5
     # (sum of joint and limb scores) / (number of joints) of a person
-    min_person_score: Annotated[float, Range(-1000, 1000)] = 0.45
+    min_person_score: Annotated[float, Range(0, 1000)] = 0.45
     min_person_keypoints: Annotated[int, Range(1, 10_000)] = 2
-    # A person's score is multiplied by (its box area / the image area) to this power. It affects the order of
-    # people, and AP: keypoints of large people are more often right.
+    # A person's score is multiplied by (area of its joints' box / image area) to this power. It affects the
+    # order of people, and AP: keypoints of large people are more often right.
     score_area_exponent: Annotated[float, Range(0, 10)] = 0.0
 
     def __post_init__(self) -> None:

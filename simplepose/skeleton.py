@@ -57,7 +57,8 @@ class Skeleton:
     @cached_property
     def limb_ends(self) -> np.ndarray:
         """(L, 2) int32: network joint indices of each limb's two ends."""
-        return np.array([[self.joints.index(a), self.joints.index(b)] for a, b in self.limbs], np.int32)
+        ends = [(self.joints.index(a), self.joints.index(b)) for a, b in self.limbs]
+        return np.array(ends, np.int32).reshape(-1, 2)
 
     @cached_property
     def annotated_of_joint(self) -> np.ndarray:

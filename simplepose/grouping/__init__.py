@@ -55,34 +55,12 @@ def group(maps: np.ndarray | torch.Tensor, skeleton: Skeleton, settings: Setting
             from simplepose.grouping import torch_ops
 
             keypoints, scores = torch_ops.group(maps.detach(), skeleton, settings)
-            return _build_people(skeleton.to_annotated(keypoints), scores, maps.shape[1:], settings)
+            return People(skeleton.to_annotated(keypoints), scores)
         maps = maps.detach().float().cpu().numpy()
     keypoints, scores = _group(
         maps[skeleton.limb_channels], maps[skeleton.keypoint_channels], skeleton.limb_ends, settings
     )
-    return _build_people(skeleton.to_annotated(keypoints), scores, maps.shape[1:], settings)
-
-
-def _build_people(
-    keypoints: np.ndarray, scores: np.ndarray, map_size: tuple[int, ...], settings: Settings
-) -> People:
-    """Build people, best first, after `score_area_exponent` is applied.
-
-    Args:
-        keypoints: (P, A, 3), as in `People`.
-        scores: (P,), descending.
-        map_size: (h, w) of the maps, cells.
-        settings: `score_area_exponent` and `stride` are used.
-    """
-    people = People(keypoints, scores)
-    if settings.score_area_exponent == 0 or len(people) == 0:
-        return people
-    boxes = people.boxes_xyxy
-    width, height = (boxes[:, 2:] - boxes[:, :2] + settings.stride).T  # + stride: a box may have no area
-    ratio = width * height / (np.prod(map_size) * settings.stride**2)
-    weighted = scores * np.minimum(ratio, 1) ** settings.score_area_exponent
-    order = np.argsort(-weighted, kind="stable")
-    return People(keypoints[order], weighted[order])
+    return People(skeleton.to_annotated(keypoints), scores)
 
 
 def _is_tensor(maps: object) -> TypeGuard[torch.Tensor]:

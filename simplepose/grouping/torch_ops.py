@@ -21,7 +21,7 @@ from simplepose.skeleton import Skeleton
 MAX_SAMPLES_PER_STEP = 1 << 21
 """Largest number of samples of limb maps in one step; it bounds the memory use."""
 
-_REACH = 2  # refinement reads the cells within this many steps, in Manhattan distance (csrc/tops.h)
+_REACH = 2  # refinement reads the cells within this many steps, in Manhattan distance (csrc/local_maxima.h)
 _NEIGHBORHOOD = [
     (dy, dx) for dy in range(-_REACH, _REACH + 1) for dx in range(abs(dy) - _REACH, _REACH - abs(dy) + 1)
 ]
@@ -40,10 +40,12 @@ def group(maps: Tensor, skeleton: Skeleton, settings: GroupingSettings) -> tuple
         (P, J, 3) float32 x, y in pixels of the network's input and score of the network joints; (P,) float32
         scores.
     """
-    limb_ends = skeleton.limb_ends.reshape(-1, 2)
+    limb_ends = skeleton.limb_ends
     peaks, counts = find_peaks(maps[skeleton.keypoint_channels], settings)
     ends, scores = connect_limbs(maps[skeleton.limb_channels], peaks, counts, limb_ends, settings)
-    keypoints, person_scores = _grouping.assemble(peaks, counts, ends, scores, limb_ends, settings)
+    keypoints, person_scores = _grouping.assemble_poses(
+        peaks, counts, ends, scores, limb_ends, *maps.shape[1:], settings
+    )
     return keypoints, person_scores
 
 
@@ -58,13 +60,13 @@ def find_peaks(maps: Tensor, settings: GroupingSettings) -> tuple[np.ndarray, np
     highest = functional.max_pool2d(values, 3, stride=1, padding=1)
     maxima = ((values == highest) & (values >= float(np.float32(settings.peak_threshold)))).nonzero()
     if len(maxima) * (3 + len(_NEIGHBORHOOD)) > maps.numel():  # the maps are smaller than the neighborhoods
-        peaks, counts = _grouping.peaks_of_maps(maps.cpu().float().numpy(), settings)
+        peaks, counts = _grouping.find_peaks(maps.cpu().float().numpy(), settings)
         return peaks, counts
     padded = functional.pad(values, (_REACH,) * 4)
     joint, y, x = maxima[:, :, None].unbind(1)
     dy, dx = torch.tensor(_NEIGHBORHOOD).to(maps.device).T
     neighborhoods = padded[joint, y + dy + _REACH, x + dx + _REACH]
-    peaks, counts = _grouping.peaks_of_tops(*_to_cpu(maxima, neighborhoods), *maps.shape, settings)
+    peaks, counts = _grouping.refine_maxima(*_to_cpu(maxima, neighborhoods), *maps.shape, settings)
     return peaks, counts
 
 

@@ -10,7 +10,7 @@
 
 #include "grouping.h"
 #include "reference.h"
-#include "tops.h"
+#include "local_maxima.h"
 
 using namespace simplepose;
 
@@ -72,8 +72,8 @@ void check_peaks(const std::vector<Peak>& peaks, int height, int width, const Se
     }
 }
 
-std::vector<Top> find_maxima(const Map& map, float threshold) {
-    std::vector<Top> tops;
+std::vector<LocalMaximum> find_maxima(const Map& map, float threshold) {
+    std::vector<LocalMaximum> maxima;
     for (int y = 0; y < map.height; ++y) {
         for (int x = 0; x < map.width; ++x) {
             const auto near = [&](int dx, int dy) {
@@ -83,21 +83,21 @@ std::vector<Top> find_maxima(const Map& map, float threshold) {
             bool highest = near(0, 0) >= threshold;
             for (int i = 0; i < 9; ++i) highest = highest && near(i % 3 - 1, i / 3 - 1) <= near(0, 0);
             if (!highest) continue;
-            tops.push_back({{x, y}, {}});
-            float* next = tops.back().near;
+            maxima.push_back({{x, y}, {}});
+            float* next = maxima.back().values;
             for (int dy = -2; dy <= 2; ++dy)
                 for (int dx = -2; dx <= 2; ++dx)
                     if (std::abs(dx) + std::abs(dy) <= 2) *next++ = near(dx, dy);
         }
     }
-    return tops;
+    return maxima;
 }
 
 // The local maxima of maps give the same peaks as the maps.
-void check_tops(const std::vector<Map>& maps, const Peaks& peaks, const Settings& settings, Scratch& scratch) {
-    std::vector<std::vector<Top>> tops;
-    for (const Map& map : maps) tops.push_back(find_maxima(map, static_cast<float>(settings.peak_threshold)));
-    const Peaks found = find_peaks(tops, maps[0].height, maps[0].width, settings, scratch);
+void check_maxima(const std::vector<Map>& maps, const Peaks& peaks, const Settings& settings, Scratch& scratch) {
+    std::vector<std::vector<LocalMaximum>> maxima;
+    for (const Map& map : maps) maxima.push_back(find_maxima(map, static_cast<float>(settings.peak_threshold)));
+    const Peaks found = refine_maxima(maxima, maps[0].height, maps[0].width, settings, scratch);
     EXPECT(found.size() == peaks.size());
     for (size_t j = 0; j < peaks.size(); ++j) {
         EXPECT(found[j].size() == peaks[j].size());
@@ -155,7 +155,7 @@ void check_random(int height, int width, int joints, bool special_values, Random
         peaks.push_back(find_peaks(map, settings, scratch));
         check_peaks(peaks.back(), height, width, settings);
     }
-    check_tops(ring.keypoint_maps, peaks, settings, scratch);
+    check_maxima(ring.keypoint_maps, peaks, settings, scratch);
     Connections connections;
     for (size_t k = 0; k < limbs.size(); ++k) {
         connections.push_back(connect_limb(ring.limb_maps[k], peaks[limbs[k].from], peaks[limbs[k].to], settings));
@@ -226,11 +226,11 @@ void expect_error(const std::vector<Map>& limb_maps, const std::vector<Map>& key
 
 void expect_error(const Peaks& peaks, const std::vector<Limb>& limbs, const Connections& connections) {
     try {
-        assemble_poses(peaks, limbs, connections, {});
+        assemble_poses(peaks, limbs, connections, {1, 3}, {});
     } catch (const std::invalid_argument&) {
         return;
     }
-    EXPECT(!"an error for connections without peaks");
+    EXPECT(!"an error for invalid peaks or connections");
 }
 
 void check_inconsistent_inputs() {
@@ -249,9 +249,38 @@ void check_inconsistent_inputs() {
     expect_error(peaks, {{0, 2}}, {{}});
     for (const Connection& connection : {Connection{1, 0, 1}, {0, 2, 1}, {-1, 0, 1}, {0, -1, 1}})
         expect_error(peaks, {{0, 1}}, {{connection}});
-    EXPECT(assemble_poses(peaks, {{0, 1}}, {{{0, 1, 1}}}, {}).size() == 1);
+    constexpr double NOT_A_NUMBER = std::numeric_limits<double>::quiet_NaN();
+    for (const double score : {0.0, -1.0, NOT_A_NUMBER, HUGE_VAL}) expect_error(peaks, {{0, 1}}, {{{0, 0, score}}});
+    for (const Peak& peak : {Peak{3, 0, 1}, {0, 1, 1}, {-1, 0, 1}, {0, NOT_A_NUMBER, 1}, {0, 0, NOT_A_NUMBER}})
+        expect_error({{peak}, {}}, {}, {});
+    EXPECT(assemble_poses(peaks, {{0, 1}}, {{{0, 1, 1}}}, {1, 3}, {}).size() == 1);
     EXPECT(group({}, {}, {}).empty());
     EXPECT(group({one}, {one, one}, {{0, 1}}).empty());
+}
+
+void check_invalid_settings() {
+    constexpr double NOT_A_NUMBER = std::numeric_limits<double>::quiet_NaN();
+    const auto expect_invalid = [](auto Settings::*field, auto value) {
+        Settings settings;
+        settings.*field = value;
+        try {
+            group({}, {}, {}, settings);
+        } catch (const std::invalid_argument&) {
+            return;
+        }
+        EXPECT(!"an error for an invalid setting");
+    };
+    for (const auto field : {&Settings::stride, &Settings::peak_threshold, &Settings::confident_peak,
+                             &Settings::limb_threshold, &Settings::limb_support, &Settings::min_unassigned_score,
+                             &Settings::unassigned_reach, &Settings::min_person_score, &Settings::score_area_exponent})
+        for (const double value : {-1.0, NOT_A_NUMBER, HUGE_VAL}) expect_invalid(field, value);
+    for (const auto field : {&Settings::max_peaks, &Settings::limb_samples, &Settings::max_connections,
+                             &Settings::max_unassigned_keypoints, &Settings::min_person_keypoints})
+        expect_invalid(field, -1);
+    expect_invalid(&Settings::max_peaks, 0);
+    expect_invalid(&Settings::limb_samples, 1);
+    expect_invalid(&Settings::limb_support, 1.1);
+    expect_invalid(&Settings::peak_threshold, 7e-46);  // 0 as float
 }
 
 void check_whole_plateau() {
@@ -268,6 +297,7 @@ int main() {
     Random random{1};
     check_empty_inputs();
     check_inconsistent_inputs();
+    check_invalid_settings();
     check_whole_plateau();
     const int sizes[][2] = {{1, 1}, {1, 2}, {2, 1}, {2, 2}, {1, 30}, {3, 3}, {17, 5}, {24, 31}};
     for (const auto& [height, width] : sizes)

@@ -56,6 +56,7 @@ def test_equals_slow_grouping_on_random_maps(seed: int) -> None:
         max_unassigned_keypoints=int(rng.integers(0, 4)),
         min_unassigned_score=float(rng.choice([0.0, 0.4])),
         unassigned_reach=float(rng.choice([0.0, 0.3, 1.5])),
+        score_area_exponent=float(rng.choice([0.0, 0.1, 1.0])),
     )
     slow_grouping.assert_same_people(group(maps, CHAIN, settings), slow_grouping.group(maps, CHAIN, settings))
 

@@ -64,7 +64,7 @@ def test_peaks_equal_the_cpp_kernels(size: tuple[int, int]) -> None:
         maps = draw_patches(rng, size)
         settings = replace(LENIENT, peak_threshold=float(rng.choice([0.1, 0.25, 0.3])))
         settings = replace(settings, max_peaks=int(rng.choice([2, 5, 256])))
-        expected, counts = _grouping.peaks_of_maps(maps, settings)
+        expected, counts = _grouping.find_peaks(maps, settings)
         with FakeDevice() as device:
             found, found_counts = torch_ops.find_peaks(torch.from_numpy(maps).to(DEVICE), settings)
         np.testing.assert_array_equal(found_counts, counts)
@@ -155,6 +155,7 @@ def test_random_maps_and_settings_equal_the_cpu(seed: int) -> None:
         limb_samples=int(rng.integers(2, 20)) if seed % 4 else 10**9,
         limb_threshold=float(rng.choice([0.0, 0.1, 0.4, 1.0])),
         limb_support=float(rng.choice([1e-3, 0.3, 0.5, 0.8, 1.0])),
+        score_area_exponent=float(rng.choice([0.0, 0.1])),
     )
     check_device_equals_cpu(maps, CHAIN, settings)
 

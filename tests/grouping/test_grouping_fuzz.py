@@ -28,6 +28,7 @@ SETTINGS = st.builds(
     unassigned_reach=st.sampled_from([0.0, 0.5, 100.0]),
     min_person_score=st.sampled_from([0.0, 0.45]),
     min_person_keypoints=st.integers(1, 4),
+    score_area_exponent=st.sampled_from([0.0, 0.1, 2.0]),
 )
 
 

@@ -67,7 +67,9 @@ def test_connections_without_peaks_are_errors() -> None:
         with pytest.raises(
             ValueError, match="limb 0: expected connections between existing peaks, got one from"
         ):
-            _grouping.assemble(peaks, counts, np.array([ends], np.int32), np.ones(1), limb_ends, LENIENT)
+            _grouping.assemble_poses(
+                peaks, counts, np.array([ends], np.int32), np.ones(1), limb_ends, 1, 1, LENIENT
+            )
 
 
 def test_predictor_groups_its_own_maps(rng: np.random.Generator) -> None:

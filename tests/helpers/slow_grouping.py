@@ -158,6 +158,18 @@ def assemble(
     return sorted(people, key=lambda person: -person[1])
 
 
+def weight_by_area(
+    people: list[tuple[dict, float]], peaks: list, map_area: int, settings: GroupingSettings
+) -> list[tuple[dict, float]]:
+    """Multiply scores by (box area / map area) ** `score_area_exponent`; one joint has the area of a cell."""
+    weighted = []
+    for members, score in people:
+        xy = np.array([peaks[joint][i][:2] for joint, i in members.items()])
+        ratio = min(float(np.prod(np.ptp(xy, axis=0) + 1)) / map_area, 1.0)
+        weighted.append((members, score * ratio**settings.score_area_exponent))
+    return sorted(weighted, key=lambda person: -person[1])
+
+
 def gather(groups: list[dict], peaks: list, settings: GroupingSettings) -> list[dict]:
     """Attach small groups to the nearest larger group that lacks their joints."""
     places = [np.array([peaks[joint][i][:2] for joint, i in sorted(g.items())]) for g in groups]
@@ -206,6 +218,7 @@ def group(maps: np.ndarray, skeleton: Skeleton, settings: GroupingSettings, step
         for m, (a, b) in zip(limb_maps, skeleton.limb_ends, strict=True)
     ]
     people = assemble(peaks, skeleton.limb_ends.tolist(), connections, settings, steps)
+    people = weight_by_area(people, peaks, maps.shape[1] * maps.shape[2], settings)
     keypoints = np.zeros((len(people), len(peaks), 3))
     for person, (members, _) in zip(keypoints, people, strict=True):
         for joint, index in members.items():

@@ -1,5 +1,5 @@
 // Grouping of maps into people: group(), or its steps find_peaks, connect_limb and assemble_poses
-// (assemble_people: merge_groups, attach_unassigned, scores).
+// (assemble_people: merge_groups, attach_unassigned, scores; weight_by_area).
 //
 // Positions in the steps are in cells, x to the right and y down; the center of a map's first cell is 0, 0.
 // Arithmetic is in double and in a fixed order, so that results are the same on all machines.
@@ -25,8 +25,7 @@ struct Limb {
 
 enum class Rules { simplepose, reference };  // reference: the published rules (reference.h)
 
-// See simplepose.config.GroupingSettings for the meaning and the range of each field; they are not checked here.
-// The defaults are the same.
+// See simplepose.config.GroupingSettings for the meaning of each field. The defaults are the same.
 struct Settings {
     double stride = 4;
     double peak_threshold = 0.1;
@@ -41,6 +40,7 @@ struct Settings {
     double unassigned_reach = 0.5;
     double min_person_score = 0.45;
     int min_person_keypoints = 2;
+    double score_area_exponent = 0;
     Rules rules = Rules::simplepose;
 };
 
@@ -51,7 +51,7 @@ struct Keypoint {
 
 struct Pose {
     std::vector<Keypoint> keypoints;  // one per joint
-    double score;
+    double score;  // with the default rules: the mean over all joints and limbs, weighted by area
 };
 
 struct Cell {
@@ -63,11 +63,11 @@ struct Cell {
 struct Scratch {
     std::vector<char> visited;
     std::vector<Cell> plateau;
-    std::vector<float> cells;  // used by tops.cpp
+    std::vector<float> cells;  // used by refine_maxima
 };
 
 // Finds the people of one image, best first, from one map per limb and one map per network joint of the skeleton.
-// Throws std::invalid_argument if limbs and maps do not match, or if a limb does not connect two different joints.
+// Throws std::invalid_argument if limbs, maps or settings are invalid or do not match (validation.h).
 std::vector<Pose> group(const std::vector<Map>& limb_maps, const std::vector<Map>& keypoint_maps,
                         const std::vector<Limb>& limbs, const Settings& settings, Scratch& scratch);
 
@@ -94,6 +94,11 @@ using Connections = std::vector<std::vector<Connection>>;  // for each limb, in 
 
 using Members = std::vector<int>;  // for each joint: an index of its peaks, or -1
 
+struct Box {
+    double left, top, right, bottom;
+};
+
+Box bounding_box(const Peaks& peaks, const Members& members);
 bool have_common_joint(const Members& a, const Members& b);
 void absorb(Members& group, Members& other);  // moves the members of `other` to `group`
 
@@ -105,8 +110,8 @@ struct Person {
 std::vector<Peak> find_peaks(const Map& map, const Settings& settings, Scratch& scratch);
 
 // Refines given local maxima: all cells that reach the threshold and have no higher neighbor, in row-major order.
-std::vector<Peak> place_peaks(const Map& map, const std::vector<Cell>& tops, const Settings& settings,
-                              Scratch& scratch);
+std::vector<Peak> refine_cells(const Map& map, const std::vector<Cell>& maxima, const Settings& settings,
+                               Scratch& scratch);
 
 std::vector<Connection> connect_limb(const Map& map, const std::vector<Peak>& from,
                                      const std::vector<Peak>& to, const Settings& settings);
@@ -115,14 +120,22 @@ std::vector<Connection> connect_limb(const Map& map, const std::vector<Peak>& fr
 std::vector<Members> merge_groups(const Peaks& peaks, const std::vector<Limb>& limbs,
                                   const Connections& connections);
 
-// Attaches small groups of unassigned joints to nearby larger groups that lack these joints.
+// Attaches small groups of unassigned keypoints to nearby larger groups that lack these joints.
 void attach_unassigned(const Peaks& peaks, const Settings& settings, std::vector<Members>& groups);
 
 std::vector<Person> assemble_people(const Peaks& peaks, const std::vector<Limb>& limbs,
                                     const Connections& connections, const Settings& settings);
 
-// The last step of group(), after peaks and connections. Throws std::invalid_argument if they do not match.
+struct MapSize {
+    int height, width;
+};
+
+// Multiplies scores by (area of the person's box / area of the map) to the power `score_area_exponent`, and sorts.
+void weight_by_area(const Peaks& peaks, MapSize map_size, const Settings& settings, std::vector<Person>& people);
+
+// The last step of group(), after peaks and connections. Throws std::invalid_argument if they are invalid or do not
+// match.
 std::vector<Pose> assemble_poses(const Peaks& peaks, const std::vector<Limb>& limbs, const Connections& connections,
-                                 const Settings& settings);
+                                 MapSize map_size, const Settings& settings);
 
 }  // namespace simplepose

@@ -1,6 +1,7 @@
 // Groups: peaks that limbs connect, at most one per joint.
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 #include <queue>
 #include <tuple>
@@ -8,6 +9,17 @@
 #include "grouping.h"
 
 namespace simplepose {
+
+Box bounding_box(const Peaks& peaks, const Members& members) {
+    Box box{INFINITY, INFINITY, -INFINITY, -INFINITY};
+    for (size_t joint = 0; joint < members.size(); ++joint) {
+        if (members[joint] < 0) continue;
+        const Peak& peak = peaks[joint][members[joint]];
+        box = {std::min(box.left, peak.x), std::min(box.top, peak.y), std::max(box.right, peak.x),
+               std::max(box.bottom, peak.y)};
+    }
+    return box;
+}
 
 bool have_common_joint(const Members& a, const Members& b) {
     for (size_t joint = 0; joint < a.size(); ++joint)

@@ -158,8 +158,8 @@ std::vector<Peak> find_peaks(const Map& map, const Settings& settings, Scratch& 
     return best.refine_all(map);
 }
 
-std::vector<Peak> place_peaks(const Map& map, const std::vector<Cell>& maxima, const Settings& settings,
-                              Scratch& scratch) {
+std::vector<Peak> refine_cells(const Map& map, const std::vector<Cell>& maxima, const Settings& settings,
+                               Scratch& scratch) {
     scratch.visited.clear();
     BestPeaks best(settings.max_peaks);
     for (const Cell& cell : maxima) add_cell(map, cell, scratch, best);

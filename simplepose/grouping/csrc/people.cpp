@@ -1,6 +1,7 @@
 // People: the groups that pass the thresholds, with their scores.
 
 #include <algorithm>
+#include <cmath>
 
 #include "grouping.h"
 
@@ -13,7 +14,25 @@ double limb_score(const Limb& limb, const std::vector<Connection>& connections, 
     return 0;
 }
 
+// The area of the cells from the first to the last peak of a person: a single peak has the area of one cell.
+double box_area(const Person& person, const Peaks& peaks) {
+    const Box box = bounding_box(peaks, person.peaks);
+    return (box.right - box.left + 1) * (box.bottom - box.top + 1);
+}
+
+void sort_best_first(std::vector<Person>& people) {
+    std::stable_sort(people.begin(), people.end(), [](const Person& a, const Person& b) { return a.score > b.score; });
+}
+
 }  // namespace
+
+void weight_by_area(const Peaks& peaks, MapSize map_size, const Settings& settings, std::vector<Person>& people) {
+    if (settings.score_area_exponent == 0) return;
+    const double map_area = static_cast<double>(map_size.height) * map_size.width;
+    for (Person& person : people)
+        person.score *= std::pow(std::min(box_area(person, peaks) / map_area, 1.0), settings.score_area_exponent);
+    sort_best_first(people);
+}
 
 std::vector<Person> assemble_people(const Peaks& peaks, const std::vector<Limb>& limbs,
                                     const Connections& connections, const Settings& settings) {
@@ -34,7 +53,7 @@ std::vector<Person> assemble_people(const Peaks& peaks, const std::vector<Limb>&
         if (sum < settings.min_person_score * joints) continue;
         people.push_back({members, sum / static_cast<double>(peaks.size() + limbs.size())});
     }
-    std::stable_sort(people.begin(), people.end(), [](const Person& a, const Person& b) { return a.score > b.score; });
+    sort_best_first(people);
     return people;
 }
 

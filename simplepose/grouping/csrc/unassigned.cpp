@@ -1,4 +1,4 @@
-// Unassigned joints: small groups without detected limbs to a person, attached to the person near them.
+// Unassigned keypoints: small groups without detected limbs to a person, attached to the person near them.
 
 #include <algorithm>
 #include <cmath>
@@ -12,19 +12,11 @@ namespace {
 // The peaks of a group and their bounding box.
 struct Outline {
     std::vector<const Peak*> peaks;
-    double left, top, right, bottom;
+    Box box;
 
-    Outline(const Peaks& all, const Members& members) {
+    Outline(const Peaks& all, const Members& members) : box(bounding_box(all, members)) {
         for (size_t joint = 0; joint < members.size(); ++joint)
             if (members[joint] >= 0) peaks.push_back(&all[joint][members[joint]]);
-        left = right = peaks[0]->x;
-        top = bottom = peaks[0]->y;
-        for (const Peak* peak : peaks) {
-            left = std::min(left, peak->x);
-            right = std::max(right, peak->x);
-            top = std::min(top, peak->y);
-            bottom = std::max(bottom, peak->y);
-        }
     }
 
     double mean_score() const {
@@ -33,10 +25,10 @@ struct Outline {
         return sum / static_cast<double>(peaks.size());
     }
 
-    double extent() const { return std::hypot(right - left, bottom - top); }
+    double extent() const { return std::hypot(box.right - box.left, box.bottom - box.top); }
 };
 
-double box_distance(const Outline& a, const Outline& b) {
+double distance(const Box& a, const Box& b) {
     const double x = std::max({a.left - b.right, b.left - a.right, 0.0});
     const double y = std::max({a.top - b.bottom, b.top - a.bottom, 0.0});
     return std::hypot(x, y);
@@ -70,7 +62,7 @@ std::vector<Attachment> find_attachments(const std::vector<Outline>& outlines, c
         if (outlines[person].peaks.size() < 2 || max_distance == 0) continue;
         for (size_t small = 0; small < outlines.size(); ++small) {
             if (!is_small[small] || outlines[small].peaks.size() >= outlines[person].peaks.size()) continue;
-            if (box_distance(outlines[small], outlines[person]) > max_distance) continue;
+            if (distance(outlines[small].box, outlines[person].box) > max_distance) continue;
             const double nearest = distance(outlines[small], outlines[person]);
             if (nearest > max_distance) continue;
             attachments.push_back({nearest / extent, static_cast<int>(small), static_cast<int>(person)});
