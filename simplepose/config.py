@@ -65,8 +65,11 @@ class AugmentSettings:
     """
 
     size: tuple[int, int] = (512, 512)  # height, width of a sample, pixels, multiples of 64
-    framing: Literal["person", "image"] = "person"  # center a person; or fit the image as inference does
-    person_height: float = 0.6  # framing person: height of its box as a fraction of the sample height
+    # person: center a person; image: fit the image as inference does; crop: each person's box, for FastPose
+    framing: Literal["person", "image", "crop"] = "person"
+    # person: height of its box as a fraction of the sample height; crop: size of the box, widened to the
+    # aspect ratio of the sample, as a fraction of the sample
+    person_height: float = 0.6
     scale: tuple[float, float] = (0.7, 1.3)  # random factor on the scale
     scale_probability: float = 0.8
     rotation: float = 40.0  # degrees, maximum in either direction
@@ -77,7 +80,7 @@ class AugmentSettings:
     saturation: tuple[int, int] = (-20, 60)  # offset, 8-bit levels
     value: tuple[int, int] = (-20, 40)  # offset, 8-bit levels
     published_crop: int = 512  # files in the published layout: image height of their scales, pixels
-    half_body_probability: float = 0.0  # framing person: frame only the joints of the upper or lower body
+    half_body_probability: float = 0.0  # framing person or crop: frame only the joints of the upper or lower body
     # Words in the names of lower-body joints.
     lower_body: tuple[str, ...] = ("hip", "knee", "ankle", "heel", "foot", "toe")
     copy_paste_probability: float = 0.0  # paste people cut out of other samples
@@ -164,6 +167,38 @@ class ModelSettings:
 
 
 @dataclass(frozen=True)
+class FastPoseSettings:
+    """Architecture of FastPose, the network for crops of one person; the defaults give AlphaPose's."""
+
+    encoder: Literal["resnet50", "resnet101", "resnet152", "mobilenet_v2"] = "resnet50"
+    encoder_multiplier: float = 1.5  # mobilenet_v2: width multiplier; MoveNet MultiPose has 1.5
+    encoder_skips: tuple[int, ...] = ()  # mobilenet_v2: blocks with a shortcut that are left out
+    widths: tuple[int, ...] = (512, 256, 128)  # channels of the decoder at strides 16, 8 and 4
+    origin: float = 1.5  # crop pixel, in x and in y, of the center of a map's first cell; published: 0
+
+    def __post_init__(self) -> None:
+        require_above(0, self, "encoder_multiplier")
+        require(
+            math.isfinite(self.encoder_multiplier),
+            f"encoder_multiplier: expected a finite value, got {self.encoder_multiplier}",
+        )
+        require(
+            len(self.widths) == 3 and min(self.widths) >= 1,
+            f"widths: expected three values >= 1, got {self.widths}",
+        )
+        require(
+            self.encoder == "mobilenet_v2" or self.widths[0] == 512,
+            f"widths: expected 512 at stride 16 for a ResNet, whose 2048 channels are shuffled to 512, "
+            f"got {self.widths[0]}",
+        )
+        require(
+            self.encoder == "mobilenet_v2" or not self.encoder_skips,
+            f"encoder_skips: expected none for encoder {self.encoder}, got {self.encoder_skips}",
+        )
+        require(math.isfinite(self.origin), f"origin: expected a finite value, got {self.origin}")
+
+
+@dataclass(frozen=True)
 class TargetSettings:
     """How keypoints and limbs are drawn into the target maps."""
 
@@ -217,6 +252,7 @@ class TrainSettings:
     warmup_epochs: float = 3.0  # linear from 0
     step_epochs: float = 15.0  # step: epochs between multiplications by step_factor
     step_factor: float = 0.2
+    milestones: tuple[float, ...] = ()  # step: epochs of the multiplications, in place of step_epochs
     restart_epoch: float | None = 78.0  # step: the epoch count restarts here ...
     restart_step_epochs: float = 5.0  # ... with steps of this length
     cycle_epochs: float = 5.0  # cyclic: length of a cycle, in which the rate falls to ...
@@ -388,7 +424,9 @@ class Settings:
     """All settings of a run, as in a file in configs/."""
 
     skeleton: str = "coco"  # name of a skeleton, or path of its YAML file
+    network: Literal["imhn", "fastpose"] = "imhn"  # imhn (bottom-up): `model`; fastpose (top-down): `fastpose`
     model: ModelSettings = field(default_factory=ModelSettings)
+    fastpose: FastPoseSettings = field(default_factory=FastPoseSettings)
     targets: TargetSettings = field(default_factory=TargetSettings)
     loss: LossSettings = field(default_factory=LossSettings)
     augment: AugmentSettings = field(default_factory=AugmentSettings)
@@ -402,6 +440,16 @@ class Settings:
             self.grouping.stride == self.targets.stride,
             f"grouping.stride: expected targets.stride, which is {self.targets.stride}, "
             f"got {self.grouping.stride:g}; set both to the same value",
+        )
+        is_top_down = self.network == "fastpose"
+        require(
+            not is_top_down or self.targets.stride == 4,
+            f"targets.stride: expected 4, the stride of FastPose, got {self.targets.stride}",
+        )
+        require(
+            not is_top_down or not self.train.image_log_steps,
+            "train.image_log_steps: expected 0 for network fastpose, whose maps are not drawn, "
+            f"got {self.train.image_log_steps}",
         )
 
 
