@@ -80,7 +80,7 @@ class AugmentSettings:
     saturation: tuple[int, int] = (-20, 60)  # offset, 8-bit levels
     value: tuple[int, int] = (-20, 40)  # offset, 8-bit levels
     published_crop: int = 512  # files in the published layout: image height of their scales, pixels
-    half_body_probability: float = 0.0  # framing person or crop: frame only the joints of the upper or lower body
+    half_body_probability: float = 0.0  # not framing image: frame only the joints of the upper or lower body
     # Words in the names of lower-body joints.
     lower_body: tuple[str, ...] = ("hip", "knee", "ankle", "heel", "foot", "toe")
     copy_paste_probability: float = 0.0  # paste people cut out of other samples
@@ -424,7 +424,7 @@ class Settings:
     """All settings of a run, as in a file in configs/."""
 
     skeleton: str = "coco"  # name of a skeleton, or path of its YAML file
-    network: Literal["imhn", "fastpose"] = "imhn"  # imhn (bottom-up): `model`; fastpose (top-down): `fastpose`
+    network: Literal["imhn", "fastpose"] = "imhn"  # bottom-up, see `model`; or top-down, see `fastpose`
     model: ModelSettings = field(default_factory=ModelSettings)
     fastpose: FastPoseSettings = field(default_factory=FastPoseSettings)
     targets: TargetSettings = field(default_factory=TargetSettings)

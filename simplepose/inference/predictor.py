@@ -81,6 +81,11 @@ class Predictor:
             raise ValueError(f"device: expected {' or '.join(DEVICE_TYPES)}, got {str(device)!r}")
         if batch is not None and batch < 1:
             raise ValueError(f"batch: expected at least 1 image, got {batch}")
+        if model.settings.network == "fastpose":
+            raise ValueError(
+                "expected a bottom-up network, got FastPose, which needs the box of each person; "
+                "use simplepose.inference.topdown.TopDownPredictor"
+            )
         self.network, self.settings, self.skeleton = model.network, model.settings, model.skeleton
         self.batch = batch or DEFAULT_BATCH.get(device.type, 1)
         self.max_concurrent_forwards = max_concurrent_forwards(device)

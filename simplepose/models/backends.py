@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from simplepose.models.fused import fuse
+from simplepose.models.fastpose import FastPose
 from simplepose.models.imhn import IMHN
 from simplepose.models.layers import DTYPES
 from simplepose.models.run_modes import RunMode
@@ -69,7 +70,7 @@ class Backend:
 
 
 def build_backend(
-    network: IMHN,
+    network: IMHN | FastPose,
     runtime: Runtime = "auto",
     precision: str = "fp32",
     *,

@@ -38,8 +38,11 @@ ENCODER_FORMAT = "simplepose-encoder-1"
 ENCODER_PREFIX = "stem.encoder."
 """Name prefix of a pretrained encoder's tensors in a network."""
 
-FASTPOSE_SIZES = {"resnet50": (256, 192), "resnet101": (320, 256), "resnet152": (256, 192)}
-"""Height and width of the crops of AlphaPose's published networks."""
+V02_CROP_SIZE, MASTER_CROP_SIZE = (320, 256), (256, 192)
+"""Height and width of the crops of AlphaPose's published networks: of v0.2.0, and of master."""
+
+CROP_FRACTION = 1 / 1.25
+"""Size of a box in its crop: AlphaPose widens boxes by 1.25."""
 
 MAX_NAMES_IN_ERROR = 5
 """Largest number of entries of each kind that an error message lists."""
@@ -308,10 +311,11 @@ def _build_published_fastpose(state: Mapping[str, Tensor], path: Path) -> Model:
     encoder = importers.find_resnet(state)
     if encoder is None:
         raise ValueError(f"{path}: expected FastPose with a ResNet-50, -101 or -152, got other blocks")
+    size = V02_CROP_SIZE if importers.has_v02_channels(state) else MASTER_CROP_SIZE
     settings = Settings(
         network="fastpose",
         fastpose=FastPoseSettings(encoder=encoder, origin=0.0),
-        augment=AugmentSettings(size=FASTPOSE_SIZES[encoder], framing="crop", person_height=0.8),
+        augment=AugmentSettings(size=size, framing="crop", person_height=CROP_FRACTION),
     )
     network = _build_uninitialized(settings, COCO)
     assert isinstance(network, FastPose)

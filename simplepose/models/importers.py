@@ -4,8 +4,8 @@ A published SimplePose checkpoint is a pickled dict with the network's state und
 the prefix `posenet.`, and `module.` before it if the network was wrapped for several GPUs. Such files are
 read and written with unchanged tensors.
 
-A published checkpoint of AlphaPose's FastPose (`duc_se.pth` of v0.2.0, `fast_res50_256x192.pth` of master), and
-torchvision's of a ResNet, are pickled state dicts. These networks read RGB; the imported ones read BGR.
+A published checkpoint of AlphaPose's FastPose (`duc_se.pth` of v0.2.0, `fast_res50_256x192.pth` of master)
+and torchvision's of a ResNet are pickled state dicts. These networks read RGB; the imported ones read BGR.
 
 A TensorFlow.js graph model is a JSON file and binary files. `modelTopology.node` lists the operations,
 `weightsManifest` the names, shapes and dtypes of the constants, which are stored one after another in the
@@ -105,6 +105,9 @@ _FASTPOSE_NAME_PATTERNS = (
 FASTPOSE_PREFIX = "preact."
 """Name prefix of the ResNet in a checkpoint of FastPose; torchvision's names have none."""
 
+V02_CHANNELS = 33
+"""Number of heatmaps of AlphaPose v0.2.0: COCO's 17, then those of other data sets."""
+
 _RESNET_FIRST_CONV = "conv1.weight"
 _BLOCK_NAME = re.compile(r"layer(\d)\.(\d+)\.")
 
@@ -114,13 +117,20 @@ def is_fastpose(values: Mapping[Any, Any]) -> bool:
     return f"{FASTPOSE_PREFIX}{_RESNET_FIRST_CONV}" in _strip_parallel(values)
 
 
+def has_v02_channels(weights: Mapping[Any, Any]) -> bool:
+    """Return whether a checkpoint of FastPose has the 33 heatmaps of v0.2.0, of which 17 are COCO's."""
+    state = _strip_parallel(weights)
+    outputs = [getattr(state.get(f"conv_out.{part}"), "shape", ()) for part in ("weight", "bias")]
+    return all(shape[:1] == (V02_CHANNELS,) for shape in outputs)
+
+
 def is_torchvision_resnet(values: Mapping[Any, Any]) -> bool:
     """Return whether a file's values are torchvision's state of a ResNet."""
     return _RESNET_FIRST_CONV in values and "fc.weight" in values
 
 
 def find_resnet(weights: Mapping[Any, Any]) -> ResNetName | None:
-    """Return the name of the ResNet, as in `RESNET_BLOCKS`, with the blocks that a state has; None if none."""
+    """Return the name of the ResNet that has the blocks of a state, as in `RESNET_BLOCKS`, or None."""
     matches = [_BLOCK_NAME.search(str(name)) for name in weights]
     blocks = {(int(match[1]), int(match[2])) for match in matches if match}
     counts = tuple(sum(layer == one for one, _ in blocks) for layer in (1, 2, 3, 4))
@@ -138,15 +148,14 @@ def to_fastpose_name(name: str) -> str:
 def from_fastpose_state(weights: Mapping[str, Tensor], network: FastPose) -> dict[str, Tensor]:
     """Rename the entries of a published FastPose to this project's names, for BGR images.
 
-    If the checkpoint has more heatmaps than the network, the first ones are used: of the 33 of v0.2.0 those
-    are COCO's 17. An entry that the network does not have keeps its name, so that loading can report it.
+    Of the 33 heatmaps of v0.2.0 the first ones are used, which are COCO's 17. An entry that the network does
+    not have keeps its name, so that loading can report it.
     """
     names = {to_fastpose_name(name): name for name in network.state_dict()}
     state = {names.get(name, name): tensor for name, tensor in _strip_parallel(weights).items()}
-    channels = network.maps.out_channels
-    for name in ("maps.weight", "maps.bias"):
-        if name in state:
-            state[name] = state[name][:channels]
+    if has_v02_channels(weights):
+        for name in ("maps.weight", "maps.bias"):
+            state[name] = state[name][: network.maps.out_channels]
     return _swap_first_conv(state)
 
 
