@@ -19,8 +19,8 @@ from typing import Any, Generic, Literal, TypeVar, get_args
 import torch
 from torch import Tensor, nn
 
-from simplepose.models.fused import fuse
 from simplepose.models.fastpose import FastPose
+from simplepose.models.fused import fuse
 from simplepose.models.imhn import IMHN
 from simplepose.models.layers import DTYPES
 from simplepose.models.run_modes import RunMode
