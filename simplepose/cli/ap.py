@@ -87,8 +87,9 @@ def build_ap_metric(
         world: the training processes, which share the images.
 
     Returns:
-        A function from a model to its AP and AP50 on the first `train.ap_max_images` images, for FastPose with
-        the annotated boxes; None if `train.ap_epochs` is 0. All processes must call it together. A second Ctrl-C in it ends the run.
+        A function from a model to its AP and AP50 on the first `train.ap_max_images` images; None if
+        `train.ap_epochs` is 0. FastPose gets the annotated boxes. All processes must call the function
+        together. A second Ctrl-C in it ends the run.
 
     Raises:
         ValueError, FileNotFoundError: AP is enabled, but annotations or images are missing.

@@ -180,8 +180,7 @@ def find_visible_boxes(boxes_xyxy: np.ndarray, image_hw: tuple[int, ...]) -> np.
     """Return which boxes (P, 4) have an area and overlap the image, (P,) bool."""
     low, high = boxes_xyxy[:, :2], boxes_xyxy[:, 2:]
     limits = np.array([image_hw[1], image_hw[0]]) - 0.5
-    visible: np.ndarray = ((high > low) & (high > -0.5) & (low < limits)).all(1)
-    return visible
+    return np.asarray(((high > low) & (high > -0.5) & (low < limits)).all(1), bool)
 
 
 def unflip(mirrored: Tensor, skeleton: Skeleton, shift: int) -> Tensor:
