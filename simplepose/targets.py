@@ -66,7 +66,7 @@ def draw_crops(
     inside = ((main[..., :2] >= -0.5) & (main[..., :2] < limits)).all(-1) & (main[..., 2] > 0)
     maps = torch.zeros(len(main), main.shape[2], *size, device=device)
     _draw_keypoints(maps, torch.where(inside[..., None], main, 0.0), 0, settings)
-    (weights,) = _send_to_device([inside[:, 0].float()], device)
+    (weights,) = _send_to_device([inside.any(1).float()], device)
     return maps, weights[:, :, None, None].expand_as(maps)
 
 

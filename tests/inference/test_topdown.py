@@ -102,7 +102,8 @@ def test_mirrored_crop_gives_mirrored_maps(predictor, rng):
     mirrored = points[:, COCO.annotated_flip].copy()
     mirrored[..., 0] = 191 - mirrored[..., 0]
     maps, again = draw_maps(points)[0], draw_maps(mirrored)[0]
-    assert (unflip(again, COCO, 0) - maps).abs().max() < 1e-5
+    threshold = SETTINGS.targets.threshold  # a Gaussian may end a cell earlier on one side
+    assert (unflip(again, COCO, 0) - maps).abs().max() < threshold
 
 
 def test_published_maps_are_moved_by_a_cell_after_mirroring(predictor):

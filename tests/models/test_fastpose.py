@@ -161,13 +161,13 @@ def test_fused_network_equals_the_plain_one(encoder, rng):
 
 
 def test_skipped_blocks_leave_the_others_in_place():
-    whole, skipped = MobileNetV2(0.2), MobileNetV2(0.2, (14, 15))
+    whole, skipped = MobileNetV2(), MobileNetV2(skipped=(14, 15))
     gone = {name for name in whole.state_dict() if name.startswith(("blocks.14.", "blocks.15."))}
     assert skipped.state_dict().keys() == whole.state_dict().keys() - gone
     with pytest.raises(
         ValueError, match=r"encoder_skips: expected blocks with a shortcut, \[2, 4, .* got \[3\]"
     ):
-        MobileNetV2(0.2, (3,))
+        MobileNetV2(skipped=(3,))
 
 
 @pytest.mark.parametrize(
