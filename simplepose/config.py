@@ -58,8 +58,11 @@ class AugmentSettings:
     """
 
     size: Pair[Pixels] = (512, 512)  # height, width of a sample, pixels, multiples of 64
-    framing: Literal["person", "image"] = "person"  # center a person; or fit the image as inference does
-    person_height: Positive = 0.6  # framing person: height of its box as a fraction of the sample height
+    # person: center a person; image: fit the image as inference does; crop: each person's box, for FastPose
+    framing: Literal["person", "image", "crop"] = "person"
+    # person: height of its box as a fraction of the sample height; crop: size of the box, widened to the
+    # aspect ratio of the sample, as a fraction of the sample
+    person_height: Positive = 0.6
     scale: Pair[Positive] = (0.7, 1.3)  # random factor on the scale
     scale_probability: Fraction = 0.8
     rotation: Degrees = 40.0  # degrees, maximum in either direction
@@ -70,7 +73,8 @@ class AugmentSettings:
     saturation: Pair[LevelOffset] = (-20, 60)  # offset, 8-bit levels
     value: Pair[LevelOffset] = (-20, 40)  # offset, 8-bit levels
     published_crop: Pixels = 512  # files in the published layout: image height of their scales, pixels
-    half_body_probability: Fraction = 0.0  # framing person: frame only the joints of the upper or lower body
+    # Framing person or crop: frame only the joints of the upper or lower body.
+    half_body_probability: Fraction = 0.0
     # Words in the names of lower-body joints.
     lower_body: Annotated[tuple[str, ...], Length(100)] = ("hip", "knee", "ankle", "heel", "foot", "toe")
     copy_paste_probability: Fraction = 0.0  # paste people cut out of other samples
@@ -123,6 +127,33 @@ class ModelSettings:
         yaml_config.check_fields(self)
         require(self.width % 4 == 0 and self.growth % 2 == 0, "width must be a multiple of 4 and growth of 2")
         require(self.head_width >= self.reduction, "reduction must not exceed head_width")
+
+
+@dataclass(frozen=True)
+class FastPoseSettings:
+    """Architecture of FastPose, the network for crops of one person; the defaults give AlphaPose's."""
+
+    encoder: Literal["resnet50", "resnet101", "resnet152", "mobilenet_v2"] = "resnet50"
+    # mobilenet_v2: width multiplier; MoveNet MultiPose has 1.5.
+    encoder_multiplier: Annotated[float, Range(0, 4, exclusive=True)] = 1.5
+    # mobilenet_v2: blocks with a shortcut that are left out.
+    encoder_skips: Annotated[tuple[Annotated[int, Range(0, 100)], ...], Length(100)] = ()
+    # Channels of the decoder at strides 16, 8 and 4.
+    widths: tuple[Channels, Channels, Channels] = (512, 256, 128)
+    # Crop pixel, in x and in y, of the center of a map's first cell; published: 0.
+    origin: Annotated[float, Range(-64, 64)] = 1.5
+
+    def __post_init__(self) -> None:
+        yaml_config.check_fields(self)
+        require(
+            self.encoder == "mobilenet_v2" or self.widths[0] == 512,
+            f"widths: expected 512 at stride 16 for a ResNet, whose 2048 channels are shuffled to 512, "
+            f"got {self.widths[0]}",
+        )
+        require(
+            self.encoder == "mobilenet_v2" or not self.encoder_skips,
+            f"encoder_skips: expected none for encoder {self.encoder}, got {self.encoder_skips}",
+        )
 
 
 @dataclass(frozen=True)
@@ -181,6 +212,8 @@ class TrainSettings:
     warmup_epochs: NonNegative = 3.0  # linear from 0
     step_epochs: Positive = 15.0  # step: epochs between multiplications by step_factor
     step_factor: Positive = 0.2
+    # step: epochs of the multiplications, in place of step_epochs
+    milestones: Annotated[tuple[NonNegative, ...], Length(100)] = ()
     restart_epoch: NonNegative | None = 78.0  # step: the epoch count restarts here ...
     restart_step_epochs: Positive = 5.0  # ... with steps of this length
     cycle_epochs: Positive = 5.0  # cyclic: length of a cycle, in which the rate falls to ...
@@ -325,7 +358,9 @@ class Settings:
     """All settings of a run, as in a file in configs/."""
 
     skeleton: str = "coco"  # name of a skeleton, or path of its YAML file
+    network: Literal["imhn", "fastpose"] = "imhn"  # bottom-up, see `model`; or top-down, see `fastpose`
     model: ModelSettings = field(default_factory=ModelSettings)
+    fastpose: FastPoseSettings = field(default_factory=FastPoseSettings)
     targets: TargetSettings = field(default_factory=TargetSettings)
     loss: LossSettings = field(default_factory=LossSettings)
     augment: AugmentSettings = field(default_factory=AugmentSettings)
@@ -340,6 +375,16 @@ class Settings:
             self.grouping.stride == self.targets.stride,
             f"grouping.stride: expected targets.stride, which is {self.targets.stride}, "
             f"got {self.grouping.stride:g}; set both to the same value",
+        )
+        is_top_down = self.network == "fastpose"
+        require(
+            not is_top_down or self.targets.stride == 4,
+            f"targets.stride: expected 4, the stride of FastPose, got {self.targets.stride}",
+        )
+        require(
+            not is_top_down or not self.train.image_log_steps,
+            "train.image_log_steps: expected 0 for network fastpose, whose maps are not drawn, "
+            f"got {self.train.image_log_steps}",
         )
 
 

@@ -9,6 +9,9 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+# Smallest side of a box, pixels; a shorter side counts as this, so that the scale of its crop is finite.
+MIN_BOX_SIDE = 1.0
+
 
 def compose(*matrices: np.ndarray) -> np.ndarray:
     """Return the (2, 3) matrix that applies `matrices` from the first to the last."""
@@ -41,6 +44,12 @@ def resizing(source_hw: tuple[int, int], target_hw: tuple[int, int]) -> np.ndarr
     """Return the (2, 3) matrix of a resize between two sizes, with OpenCV's `resize` pixel alignment."""
     y, x = target_hw[0] / source_hw[0], target_hw[1] / source_hw[1]
     return np.array([[x, 0, x / 2 - 0.5], [0, y, y / 2 - 0.5]], np.float64)
+
+
+def crop_scale(box_wh: tuple[float, float], size_hw: tuple[int, int], fraction: float) -> float:
+    """Return the scale at which a box is the largest one that fits into `fraction` of a crop."""
+    width, height = (max(side, MIN_BOX_SIDE) for side in box_wh)
+    return fraction * min(size_hw[1] / width, size_hw[0] / height)
 
 
 def inverse(matrix: np.ndarray) -> np.ndarray:

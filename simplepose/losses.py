@@ -39,19 +39,21 @@ class MultiScaleLoss(nn.Module):
 
     Args:
         settings: weights and exponent, see `config.LossSettings`.
-        skeleton: defines the channels of the keypoint heatmaps and the person mask.
+        skeleton: defines the channels of the keypoint heatmaps and the person mask; None: the maps are
+            heatmaps only, and have the same weight.
     """
 
     channel_weights: Tensor
     scale_weights: Tensor
     stack_weights: Tensor
 
-    def __init__(self, settings: LossSettings, skeleton: Skeleton) -> None:
+    def __init__(self, settings: LossSettings, skeleton: Skeleton | None) -> None:
         super().__init__()
         self.settings = settings
-        weights = torch.ones(1, skeleton.channels, 1, 1)
-        weights[:, skeleton.keypoint_channels] = settings.keypoint_weight
-        weights[:, skeleton.person_mask_channel] = settings.person_mask_weight
+        weights = torch.ones(1, skeleton.channels if skeleton else 1, 1, 1)
+        if skeleton:
+            weights[:, skeleton.keypoint_channels] = settings.keypoint_weight
+            weights[:, skeleton.person_mask_channel] = settings.person_mask_weight
         self.register_buffer("channel_weights", weights, persistent=False)
         self.register_buffer("scale_weights", torch.tensor(settings.scale_weights).float(), persistent=False)
         self.register_buffer("stack_weights", torch.tensor(settings.stack_weights).float(), persistent=False)
@@ -64,7 +66,7 @@ class MultiScaleLoss(nn.Module):
         Args:
             outputs: for each stack five maps (N, C, h / 2^j, w / 2^j), any float dtype.
             target: (N, C, h, w) float32 at stride 4.
-            mask: (N, 1, h, w) float32 in [0, 1], 0 where the ground truth is unknown.
+            mask: (N, 1 or C, h, w) float32 in [0, 1], 0 where the ground truth is unknown.
 
         Returns:
             The total (a scalar), and the loss of each stack at each scale, summed over the batch, before

@@ -1,5 +1,7 @@
 """Draw training targets: joints -> limb maps and heatmaps, for a batch on any torch device.
 
+`draw` draws all people of an image, for the bottom-up network; `draw_crops` one person, for FastPose.
+
 The center of cell k of the maps is at k * stride + stride / 2 - 0.5 input pixels. Only the cells near a joint
 or a limb are computed: a joint's window is 15 x 15 cells of a 128 x 128 map.
 """
@@ -33,14 +35,44 @@ def draw(joints: Tensor, person_mask: Tensor, skeleton: Skeleton, settings: Targ
     Returns:
         (N, C, h, w) float32 in [0, 1], channels in the skeleton's order.
     """
-    joints = torch.where(joints.isfinite().all(-1, keepdim=True), joints, 0.0)
+    joints = _drop_non_finite(joints)
     maps = person_mask.new_zeros(len(joints), skeleton.channels, *person_mask.shape[-2:])
     _draw_limbs(maps, joints, skeleton, settings)
-    _draw_keypoints(maps, joints, skeleton, settings)
+    _draw_keypoints(maps, joints, skeleton.keypoint_channels.start, settings)
     maps[:, skeleton.person_mask_channel] = _erode(_erode(person_mask, 1), 2)
     keypoints = maps[:, skeleton.keypoint_channels]
     torch.amax(keypoints, 1, out=maps[:, skeleton.keypoint_maximum_channel])
     return maps
+
+
+def draw_crops(
+    joints: Tensor, size: tuple[int, int], skeleton: Skeleton, settings: TargetSettings, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Draw the heatmaps of the main person of each crop.
+
+    Args:
+        joints: (N, P, J, 3) as in `draw`; the first person is the main person.
+        size: height and width of the maps.
+        skeleton: defines the joints; a heatmap belongs to an annotated joint.
+        settings: standard deviation and threshold.
+        device: where to draw.
+
+    Returns:
+        (N, A, h, w) float32 heatmaps in [0, 1]; and (N, A, h, w) float32 weights, 1 for labeled joints whose
+        center is in the crop, else 0.
+    """
+    main = _drop_non_finite(joints[:, :1, skeleton.joint_of_annotated])
+    limits = torch.tensor([size[1], size[0]], device=joints.device) * settings.stride - 0.5
+    inside = ((main[..., :2] >= -0.5) & (main[..., :2] < limits)).all(-1) & (main[..., 2] > 0)
+    maps = torch.zeros(len(main), main.shape[2], *size, device=device)
+    _draw_keypoints(maps, torch.where(inside[..., None], main, 0.0), 0, settings)
+    (weights,) = _send_to_device([inside.any(1).float()], device)
+    return maps, weights[:, :, None, None].expand_as(maps)
+
+
+def _drop_non_finite(joints: Tensor) -> Tensor:
+    """Make joints with a value that is not finite unlabeled."""
+    return torch.where(joints.isfinite().all(-1, keepdim=True), joints, 0.0)
 
 
 def _erode(mask: Tensor, axis: int) -> Tensor:
@@ -52,11 +84,11 @@ def _erode(mask: Tensor, axis: int) -> Tensor:
     return eroded
 
 
-def _draw_keypoints(maps: Tensor, joints: Tensor, skeleton: Skeleton, settings: TargetSettings) -> None:
+def _draw_keypoints(maps: Tensor, joints: Tensor, first_channel: int, settings: TargetSettings) -> None:
     """Draw a Gaussian in a square window on each labeled joint; people are combined by maximum."""
     channels, height, width = maps.shape[1:]
     sample, person, joint = (joints[..., 2] > 0).nonzero(as_tuple=True)
-    plane = sample * channels + skeleton.keypoint_channels.start + joint
+    plane = sample * channels + first_channel + joint
     center, plane = _send_to_device([joints[sample, person, joint, :2], plane], maps.device)
     radius = math.ceil(
         settings.keypoint_sigma * math.sqrt(-2 * math.log(settings.threshold)) / settings.stride

@@ -6,17 +6,21 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from pycocotools.coco import COCO as Annotations
 
 from simplepose import skeleton
 from simplepose.cli import arguments
 from simplepose.config import Settings
 from simplepose.evaluation import coco_eval
+from simplepose.frames import BadFrame
 from simplepose.image_io import MAX_PIXELS
 from simplepose.inference import runner
 from simplepose.inference.pipeline import FrameResult, Pipeline
 from simplepose.inference.predictor import Predictor
 from simplepose.inference.runner import PipelineRun
+from simplepose.inference.topdown import TopDownPredictor
 from simplepose.models.checkpoints import Model
 from simplepose.sources import ImageFile, ImageSource, SourceOptions
 from simplepose.utils.distributed import World
@@ -51,6 +55,31 @@ def predict_coco_rows(
     return rows, run
 
 
+def predict_boxes_coco_rows(
+    predictor: TopDownPredictor, images: Sequence[ImageFile], ground_truth: Annotations
+) -> list[dict[str, Any]]:
+    """Find the keypoints of each annotated person with keypoints in its annotated box.
+
+    Args:
+        predictor: the model to run.
+        images: image files to read, in their stored orientation; each row gets the `image_id` of its image.
+        ground_truth: of these images.
+
+    Raises:
+        ValueError: an image cannot be read.
+    """
+    rows: list[dict[str, Any]] = []
+    for frame in ImageSource(images, SourceOptions(upright=False)):
+        if isinstance(frame, BadFrame):
+            raise ValueError(f"{runner.describe_bad_frame(frame)}; AP needs all images")
+        image_id = images[frame.number].image_id
+        people = [p for p in ground_truth.imgToAnns[image_id] if p["num_keypoints"] and not p["iscrowd"]]
+        boxes = np.array([person["bbox"] for person in people], np.float64).reshape(-1, 4)
+        boxes[:, 2:] += boxes[:, :2]
+        rows += predictor(frame.image, boxes).to_coco_rows(image_id)
+    return rows
+
+
 def build_ap_metric(
     annotations: Path | None, images: Path | None, settings: Settings, device: torch.device, world: World
 ) -> Callable[[Model], tuple[float, float]] | None:
@@ -65,7 +94,8 @@ def build_ap_metric(
 
     Returns:
         A function from a model to its AP and AP50 on the first `train.ap_max_images` images; None if
-        `train.ap_epochs` is 0. All processes must call it together. A second Ctrl-C in it ends the run.
+        `train.ap_epochs` is 0. FastPose gets the annotated boxes. All processes must call the function
+        together. A second Ctrl-C in it ends the run.
 
     Raises:
         ValueError, FileNotFoundError: AP is enabled, but annotations or images are missing.
@@ -85,12 +115,16 @@ def build_ap_metric(
 
     def compute_ap(model: Model) -> tuple[float, float]:
         model.network.eval()
-        predictor = Predictor(model, device, settings.train.precision, runtime="torch")
-        own_files = files[world.rank :: world.size]
-        own_rows, run = predict_coco_rows(predictor, own_files, show_progress=world.is_main)
-        run.raise_failure()
-        if run.interrupted:
-            raise KeyboardInterrupt  # AP of a part of the images is not comparable
+        own_files, precision = files[world.rank :: world.size], settings.train.precision
+        if settings.network == "fastpose":
+            top_down = TopDownPredictor(model, device, precision, runtime="torch")
+            own_rows = predict_boxes_coco_rows(top_down, own_files, ground_truth)
+        else:
+            predictor = Predictor(model, device, precision, runtime="torch")
+            own_rows, run = predict_coco_rows(predictor, own_files, show_progress=world.is_main)
+            run.raise_failure()
+            if run.interrupted:
+                raise KeyboardInterrupt  # AP of a part of the images is not comparable
         rows = world.all_gather(own_rows)
         metrics = coco_eval.evaluate_rows(
             ground_truth, rows, [file.image_id for file in files], model.skeleton.sigmas

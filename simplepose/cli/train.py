@@ -21,7 +21,6 @@ from simplepose.data.dataset import TrainingSamples
 from simplepose.inference import predictor
 from simplepose.models import checkpoints
 from simplepose.models.checkpoints import Model
-from simplepose.models.imhn import IMHN
 from simplepose.models.transfer import transfer
 from simplepose.skeleton import Skeleton
 from simplepose.training import checkpointing
@@ -171,7 +170,7 @@ def _warn_if_frozen_encoder_is_random(settings: Settings) -> None:
 def _build_model(settings: Settings, body: Skeleton, init_from: str | None) -> Model:
     """Build a network with random weights, and copy the tensors of `init_from` that fit."""
     torch.manual_seed(settings.train.seed)
-    model = Model(IMHN.from_settings(settings.model, body.channels), settings, body)
+    model = Model(checkpoints.build_network(settings, body), settings, body)
     if init_from is not None:
         weights = checkpoints.load_weights(predictor.find_model(init_from))
         logger.info("%s", transfer(model.network, weights, init_from))

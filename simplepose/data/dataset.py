@@ -43,8 +43,9 @@ class FaultTolerantRecords:
 
     def __init__(self, file: SampleFile, strict: bool = False) -> None:
         self.file, self.strict = file, strict
-        # One flag for each image; a file has at most as many images as samples.
-        self._damaged = torch.zeros(len(file), dtype=torch.bool).share_memory_()
+        # One flag for each image. A file of main persons has at most as many images as samples.
+        flags = len(file.image_ids) if file.every_person else len(file)
+        self._damaged = torch.zeros(flags, dtype=torch.bool).share_memory_()
 
     @property
     def damaged_images(self) -> int:
@@ -182,7 +183,7 @@ class EpochSampler(Sampler[SampleKey]):
 
 
 def _open_file(path: Path, settings: Settings, skeleton: Skeleton) -> SampleFile:
-    file = SampleFile(path, settings.augment.published_crop)
+    file = SampleFile(path, settings.augment.published_crop, every_person=settings.augment.framing == "crop")
     if file.joints != skeleton.annotated:
         raise ValueError(
             f"{path}: expected the annotated joints of the skeleton {skeleton.name!r}: "
@@ -193,6 +194,6 @@ def _open_file(path: Path, settings: Settings, skeleton: Skeleton) -> SampleFile
 
 def _select_samples(file: SampleFile, settings: AugmentSettings) -> np.ndarray:
     """Return the indices of the samples to use: all, or one of each image if framing is by image."""
-    if settings.framing == "person":
+    if settings.framing != "image":
         return np.arange(len(file))
     return np.unique(file.sample_image_rows, return_index=True)[1]

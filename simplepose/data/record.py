@@ -64,6 +64,8 @@ class Record:
         height: the height of the main person's box, or 0.6 of the height of an image without people; image
             pixels, above 0.
         image_id: COCO's id of the image.
+        width: the width of the main person's box, or 0.6 of the width of an image without people; image
+            pixels. 0 if the file does not have it (the published layout).
     """
 
     image: np.ndarray
@@ -73,6 +75,7 @@ class Record:
     center_xy: tuple[float, float]
     height: float
     image_id: int
+    width: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,13 +126,14 @@ def build_record(
     """
     if main_person == NO_PERSON:
         rows, columns = image.shape[:2]
-        center_xy, height = ((columns - 1) / 2, (rows - 1) / 2), EMPTY_IMAGE_HEIGHT_RATIO * rows
+        center_xy = ((columns - 1) / 2, (rows - 1) / 2)
+        width, height = EMPTY_IMAGE_HEIGHT_RATIO * columns, EMPTY_IMAGE_HEIGHT_RATIO * rows
     else:
         x, y, width, height = map(float, boxes_xywh[main_person])
         center_xy = (x + width / 2, y + height / 2)
         others = [person for person in range(len(keypoints)) if person != main_person]
         keypoints = keypoints[[main_person, *others]]
-    return Record(image, *masks, keypoints, center_xy, height, image_id)
+    return Record(image, *masks, keypoints, center_xy, height, image_id, width)
 
 
 def check_record(record: Record, num_joints: int) -> None:

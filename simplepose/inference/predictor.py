@@ -15,7 +15,7 @@ import torch
 from simplepose import config, geometry, grouping
 from simplepose.inference.concurrency import max_concurrent_forwards, require_own_threads
 from simplepose.inference.heatmaps import Maps, MultiScaleNetwork
-from simplepose.inference.preprocess import ModelInput, preprocess
+from simplepose.inference.preprocess import ModelInput, check_image, preprocess
 from simplepose.models import checkpoints
 from simplepose.models.backends import Runtime, build_backend
 from simplepose.models.checkpoints import Model
@@ -84,6 +84,11 @@ class Predictor:
             raise ValueError(f"device: expected {' or '.join(DEVICE_TYPES)}, got {str(device)!r}")
         if batch is not None and batch < 1:
             raise ValueError(f"batch: expected at least 1 image, got {batch}")
+        if model.settings.network == "fastpose":
+            raise ValueError(
+                "expected a bottom-up network, got FastPose, which needs the box of each person; "
+                "use simplepose.inference.topdown.TopDownPredictor"
+            )
         self.network, self.settings, self.skeleton = model.network, model.settings, model.skeleton
         self.batch = batch or DEFAULT_BATCH.get(device.type, 1)
         self.max_concurrent_forwards = max_concurrent_forwards(device)
@@ -185,7 +190,7 @@ class Predictor:
             RuntimeError: this process was forked after a prediction.
         """
         require_own_threads(uses_network=True)
-        _check_image(image)
+        check_image(image)
         return preprocess(image, self.settings.inference)
 
     def infer(self, inputs: Sequence[ModelInput]) -> list[torch.Tensor]:
@@ -238,16 +243,6 @@ def _batches(inputs: Sequence[ModelInput], max_size: int) -> Iterator[list[int]]
         by_shape.setdefault(model_input.shape, []).append(index)
     for indices in by_shape.values():
         yield from (indices[first : first + max_size] for first in range(0, len(indices), max_size))
-
-
-def _check_image(image: object) -> None:
-    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        got = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
-        raise ValueError(
-            f"image: expected an H x W x 3 uint8 array in BGR, as cv2.imread returns it, got {got}"
-        )
-    if image.size == 0:
-        raise ValueError(f"image: expected at least 1 x 1 pixel, got {image.shape}")
 
 
 def load(

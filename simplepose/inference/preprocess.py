@@ -43,6 +43,17 @@ class ModelInput:
         return tuple(padded.shape for padded in self.padded)
 
 
+def check_image(image: object) -> None:
+    """Raise ValueError unless the array is an image, (H, W, 3) uint8, of at least one pixel."""
+    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        got = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
+        raise ValueError(
+            f"image: expected an H x W x 3 uint8 array in BGR, as cv2.imread returns it, got {got}"
+        )
+    if image.size == 0:
+        raise ValueError(f"image: expected at least 1 x 1 pixel, got {image.shape}")
+
+
 def preprocess(image: np.ndarray, settings: InferenceSettings) -> ModelInput:
     """Resize (cubic) and pad an image, (H, W, 3) uint8 BGR, at each scale."""
     image_size = (image.shape[0], image.shape[1])

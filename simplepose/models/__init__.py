@@ -1,5 +1,6 @@
 """Networks, and loading and saving them."""
 
+from simplepose.models.fastpose import FastPose
 from simplepose.models.imhn import IMHN
 
-__all__ = ["IMHN"]
+__all__ = ["IMHN", "FastPose"]

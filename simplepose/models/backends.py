@@ -19,6 +19,7 @@ from typing import Any, Generic, Literal, TypeVar, get_args
 import torch
 from torch import Tensor, nn
 
+from simplepose.models.fastpose import FastPose
 from simplepose.models.fused import fuse
 from simplepose.models.imhn import IMHN
 from simplepose.models.layers import DTYPES
@@ -69,7 +70,7 @@ class Backend:
 
 
 def build_backend(
-    network: IMHN,
+    network: IMHN | FastPose,
     runtime: Runtime = "auto",
     precision: str = "fp32",
     *,

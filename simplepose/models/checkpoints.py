@@ -1,7 +1,7 @@
 """Load and save networks; loading never runs code from a file.
 
 Three kinds of files are loaded: this project's safetensors (settings and skeleton in the header), its
-training checkpoints, and checkpoints of the published SimplePose code (see `importers`).
+training checkpoints, and checkpoints of the published SimplePose and AlphaPose code (see `importers`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import safetensors
 import torch
@@ -22,8 +22,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from simplepose import config
-from simplepose.config import Settings
+from simplepose.config import AugmentSettings, FastPoseSettings, Settings
 from simplepose.models import importers
+from simplepose.models.fastpose import FastPose
 from simplepose.models.imhn import IMHN
 from simplepose.models.importers import ImportedEncoder
 from simplepose.skeleton import COCO, Skeleton
@@ -40,7 +41,15 @@ WEIGHT_SETS = ("auto", "raw", "ema", "swa")
 
 ENCODER_FORMAT = "simplepose-encoder-1"
 ENCODER_PREFIX = "stem.encoder."
-"""Name prefix of a pretrained encoder's tensors in an `IMHN`."""
+"""Name prefix of a pretrained encoder's tensors in a network."""
+
+V02_CROP_SIZE, MASTER_CROP_SIZE = (320, 256), (256, 192)
+"""Height and width of the crops of AlphaPose's published networks: of v0.2.0, and of master."""
+
+CROP_FRACTION = 1 / 1.25
+"""Size of a box in its crop: AlphaPose widens boxes by 1.25."""
+
+N = TypeVar("N", IMHN, FastPose)
 
 MAX_NAMES_IN_ERROR = 5
 """Largest number of entries of each kind that an error message lists."""
@@ -92,9 +101,16 @@ ALLOWED_GLOBALS = frozenset(
 class Model:
     """A network with its settings and skeleton."""
 
-    network: IMHN
+    network: IMHN | FastPose
     settings: Settings
     skeleton: Skeleton
+
+
+def build_network(settings: Settings, skeleton: Skeleton) -> IMHN | FastPose:
+    """Build the network that the settings select, with random weights."""
+    if settings.network == "fastpose":
+        return FastPose.from_settings(settings.fastpose, len(skeleton.annotated))
+    return IMHN.from_settings(settings.model, skeleton.channels)
 
 
 def load(path: str | Path, device: str | torch.device = "cpu", weights: str = "auto") -> Model:
@@ -146,22 +162,27 @@ def save_safetensors(path: str | Path, model: Model, dtype: torch.dtype = torch.
 
 
 def save_encoder(path: str | Path, encoder: ImportedEncoder) -> None:
-    """Save a pretrained encoder as safetensors, under its names in an `IMHN`, for `load_weights`."""
+    """Save a pretrained encoder as safetensors, under its names in a network, for `load_weights`."""
     tensors = {f"{ENCODER_PREFIX}{name}": tensor for name, tensor in encoder.state.items()}
     header = {"format": ENCODER_FORMAT, "source": encoder.source}
     atomic.write(path, lambda temporary: save_file(tensors, temporary, header))
 
 
 def load_weights(path: str | Path) -> Mapping[str, Tensor]:
-    """Load a network's or a pretrained encoder's weights to initialize training, by names in an `IMHN`.
+    """Load a network's or a pretrained encoder's weights to initialize training, by their names in a network.
 
     Args:
-        path: a file for `load`, or a file from `save_encoder`.
+        path: a file for `load`, a file from `save_encoder`, or torchvision's file of a ResNet.
 
     Raises:
         FileNotFoundError, ValueError: as `load`.
     """
     path = Path(path)
+    if path.is_file() and path.suffix != ".safetensors":
+        values = load_plain_values(path)
+        if importers.is_torchvision_resnet(values):
+            _check_tensors(values, str(path))
+            return importers.from_torchvision_state(values)
     if path.is_file() and path.suffix == ".safetensors":
         header, state = _read_safetensors(path)
         if header.get("format") == ENCODER_FORMAT:
@@ -172,14 +193,16 @@ def load_weights(path: str | Path) -> Mapping[str, Tensor]:
 def remove_coarse_heads(model: Model) -> Model:
     """Copy a network without its heads at strides above 4: smaller, with the same maps at stride 4.
 
-    The coarse heads only help training: their outputs never reach stride 4.
+    The coarse heads only help training: their outputs never reach stride 4. FastPose has none.
     """
+    if isinstance(model.network, FastPose):
+        return model
     settings = replace(
         model.settings,
         model=replace(model.settings.model, scales=1),
         loss=replace(model.settings.loss, scale_weights=model.settings.loss.scale_weights[:1]),
     )
-    network = _build_without_memory(settings.model, model.skeleton.channels).to_empty(device="cpu")
+    network = _build_without_memory(settings, model.skeleton).to_empty(device="cpu")
     state = model.network.state_dict()
     network.load_state_dict({name: state[name] for name in network.state_dict()})
     return Model(network.eval(), settings, model.skeleton)
@@ -297,12 +320,15 @@ def _load_pickled(path: Path, weights: str) -> Model:
         return _build_model(values["settings"], values["skeleton"], state, path)
     if "format" in values:
         raise ValueError(f"{path}: expected format {TRAINING_FORMAT!r}, got {str(values['format'])[:100]!r}")
+    if importers.is_fastpose(values):
+        return _build_published_fastpose(_select_weights({"raw": values}, weights, path), path)
     if importers.WEIGHTS_KEY not in values:
         raise ValueError(f"{path}: expected the key {importers.WEIGHTS_KEY!r}, got {_format_keys(values)}")
     state = _select_weights({"raw": values[importers.WEIGHTS_KEY]}, weights, path)
     _check_tensors(state, str(path))
     settings = Settings()
-    network = _build_without_memory(settings.model, COCO.channels)
+    network = _build_without_memory(settings, COCO)
+    assert isinstance(network, IMHN)
     return Model(_fill(network, importers.from_published_state(state, network), path), settings, COCO)
 
 
@@ -334,17 +360,34 @@ def _build_model(settings_yaml: str, skeleton_yaml: str, state: Mapping[str, Ten
     source = f"{path} (settings)"
     settings = config.from_text(settings_yaml, source, unknown="warn", log_deprecated=False)
     skeleton = Skeleton.from_yaml(skeleton_yaml, f"{path} (skeleton)")
-    network = _build_without_memory(settings.model, skeleton.channels)
+    network = _build_without_memory(settings, skeleton)
     return Model(_fill(network, state, path), settings, skeleton)
 
 
-def _build_without_memory(settings: config.ModelSettings, channels: int) -> IMHN:
+def _build_published_fastpose(state: Mapping[str, Tensor], path: Path) -> Model:
+    """Build a model from a published checkpoint of FastPose; its encoder follows from the names."""
+    _check_tensors(state, str(path))
+    encoder = importers.find_resnet(state)
+    if encoder is None:
+        raise ValueError(f"{path}: expected FastPose with a ResNet-50, -101 or -152, got other blocks")
+    size = V02_CROP_SIZE if importers.has_v02_channels(state) else MASTER_CROP_SIZE
+    settings = Settings(
+        network="fastpose",
+        fastpose=FastPoseSettings(encoder=encoder, origin=0.0),
+        augment=AugmentSettings(size=size, framing="crop", person_height=CROP_FRACTION),
+    )
+    network = _build_without_memory(settings, COCO)
+    assert isinstance(network, FastPose)
+    return Model(_fill(network, importers.from_fastpose_state(state, network), path), settings, COCO)
+
+
+def _build_without_memory(settings: Settings, skeleton: Skeleton) -> IMHN | FastPose:
     """Build a network whose weights have shapes, but no memory and values."""
     with torch.device("meta"):
-        return IMHN.from_settings(settings, channels)
+        return build_network(settings, skeleton)
 
 
-def _fill(network: IMHN, state: Mapping[str, Tensor], path: Path) -> IMHN:
+def _fill(network: N, state: Mapping[str, Tensor], path: Path) -> N:
     """Allocate a network's weights and load them; they must match the file's, and fit into its size."""
     check_state(network, state, str(path))
     size, file_bytes = sum(tensor.nbytes for tensor in state.values()), path.stat().st_size

@@ -1,16 +1,20 @@
-"""Pretrained encoders: an image -> features at strides 4 to 32, in place of the first hourglass's way down.
+"""Pretrained encoders: an image -> features at strides 4 to 32, or at stride 32 only.
 
 `MobileNetV2` (arXiv:1801.04381) with a feature pyramid, as in MoveNet MultiPose. Batch norms are folded into
-the convolutions, as in MoveNet's released weights.
+the convolutions, as in MoveNet's released weights. `SEResNet` (arXiv:1512.03385) with squeeze-and-excitation,
+as in AlphaPose's FastPose.
 """
 
 from __future__ import annotations
 
-from typing import cast
+from collections.abc import Collection
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from simplepose.models.layers import ConvBlock, SqueezeExcitation
 
 EXPANSION = 6
 """Channels inside an inverted residual block, as a multiple of its input channels."""
@@ -91,13 +95,18 @@ class MobileNetV2(nn.Module):
 
     Args:
         multiplier: width multiplier; channels are rounded to multiples of 8.
+        skipped: numbers of blocks with a shortcut that are left out; the network is smaller and begins as an
+            approximation of the pretrained one. The others keep their numbers.
+
+    Raises:
+        ValueError: a skipped block has no shortcut.
 
     Attributes:
         channels: number of channels of the features at strides 4, 8, 16 and 32.
         input_range: value of a white pixel.
     """
 
-    def __init__(self, multiplier: float = 1.5) -> None:
+    def __init__(self, multiplier: float = 1.5, skipped: Collection[int] = ()) -> None:
         super().__init__()
         self.input_range = 1.0
         width = make_divisible(STEM_CHANNELS * multiplier)
@@ -109,7 +118,12 @@ class MobileNetV2(nn.Module):
                 expansion = EXPANSION if blocks else 1
                 blocks.append(InvertedResidual(width, outputs, stride if number == 0 else 1, expansion))
                 width = outputs
-        self.blocks = nn.ModuleList(blocks)
+        optional = [number for number, block in enumerate(blocks) if block.shortcut]
+        if not set(skipped) <= set(optional):
+            raise ValueError(f"encoder_skips: expected blocks with a shortcut, {optional}, got {[*skipped]}")
+        self.blocks = nn.ModuleList(
+            nn.Identity() if number in skipped else block for number, block in enumerate(blocks)
+        )
         self.last = SamePaddingConv2d(width, LAST_CHANNELS, 1)
         pyramid_inputs = [blocks[block].project.out_channels for block in PYRAMID_BLOCKS] + [LAST_CHANNELS]
         self.laterals = nn.ModuleList(
@@ -166,6 +180,86 @@ class MobileNetV2(nn.Module):
             x = cast(SeparableConv, self.smooth[level])(x + self.laterals[level](features[level]))
             pyramid.insert(0, x)
         return pyramid
+
+
+ResNetName = Literal["resnet50", "resnet101", "resnet152"]
+
+RESNET_BLOCKS: dict[ResNetName, tuple[int, ...]] = {
+    "resnet50": (3, 4, 6, 3),
+    "resnet101": (3, 4, 23, 3),
+    "resnet152": (3, 8, 36, 3),
+}
+"""Number of blocks in each of the four layers."""
+
+RESNET_CHANNELS = 2048
+"""Channels at stride 32."""
+
+BOTTLENECK_EXPANSION = 4
+"""Channels after a bottleneck, as a multiple of its inner channels."""
+
+MEAN_BGR = (0.480, 0.457, 0.406)
+"""Mean that the published FastPose subtracts from the image, without a division (AlphaPose's
+`transforms.presets.SimpleTransform`: 0.406, 0.457, 0.480 of RGB)."""
+
+
+class Bottleneck(nn.Module):
+    """ResNet's bottleneck; with a projection it has stride and squeeze-and-excitation before the sum."""
+
+    def __init__(self, inputs: int, width: int, stride: int, project: bool) -> None:
+        super().__init__()
+        outputs = width * BOTTLENECK_EXPANSION
+        self.reduce = ConvBlock(inputs, width, 1, activate=False)
+        self.middle = ConvBlock(width, width, 3, stride=stride, activate=False)
+        self.expand = ConvBlock(width, outputs, 1, activate=False)
+        self.squeeze = SqueezeExcitation(outputs, outputs, slope=0.0) if project else nn.Identity()
+        self.skip = ConvBlock(inputs, outputs, 1, stride=stride, activate=False) if project else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, inputs, H, W) -> (N, 4 width, H / stride, W / stride)."""
+        hidden = functional.relu(self.middle(functional.relu(self.reduce(x), inplace=True)), inplace=True)
+        return functional.relu(self.squeeze(self.expand(hidden)) + self.skip(x), inplace=True)
+
+
+class SEResNet(nn.Module):
+    """ResNet whose first block in each layer has squeeze-and-excitation, as in AlphaPose's FastPose.
+
+    Args:
+        name: of `RESNET_BLOCKS`.
+
+    Attributes:
+        input_range: value of a white pixel.
+    """
+
+    def __init__(self, name: ResNetName) -> None:
+        super().__init__()
+        self.input_range = 1.0
+        self.conv = ConvBlock(3, 64, 7, stride=2, activate=False)
+        self.layers = nn.ModuleList()
+        inputs = 64
+        for layer, count in enumerate(RESNET_BLOCKS[name]):
+            width = 64 << layer
+            blocks = []
+            for block in range(count):
+                stride = 2 if layer and not block else 1
+                blocks.append(Bottleneck(inputs, width, stride, project=not block))
+                inputs = width * BOTTLENECK_EXPANSION
+            self.layers.append(nn.Sequential(*blocks))
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Compute the features at stride 32, as a list of one.
+
+        Args:
+            images: (N, 3, H, W) BGR in [0, input_range]; H and W multiples of 32.
+        """
+        scale = 1 / self.input_range
+        centered = torch.cat(
+            [images[:, channel, None] * scale - mean for channel, mean in enumerate(MEAN_BGR)], 1
+        )
+        x = functional.relu(self.conv(centered), inplace=True)
+        x = functional.max_pool2d(x, 3, stride=2, padding=1)
+        for layer in self.layers:
+            x = layer(x)
+        return [x]
 
 
 def make_divisible(channels: float, divisor: int = 8) -> int:

@@ -1,4 +1,4 @@
-"""The fused network: an IMHN reduced to the layers that the finest maps depend on, for inference.
+"""The fused network: a network reduced to the layers that the finest maps depend on, for inference.
 
 The coarse heads and merges are used in training only: their outputs never reach a finer scale. In the other
 layers, batch norms are folded into convolutions, and consecutive linear layers are joined. A merge and the
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from simplepose.models import run_modes
+from simplepose.models.fastpose import FastPose
 from simplepose.models.imhn import IMHN, EncoderStem, Head, Hourglass, Level, Merge, Stem, crop_like
 from simplepose.models.layers import NEGATIVE_SLOPE, ConvBlock, Residual
 from simplepose.models.run_modes import RunMode
@@ -224,8 +225,25 @@ class FusedIMHN(nn.Module):
         return maps
 
 
+class FusedFastPose(nn.Module):
+    """A FastPose with folded batch norms. Built by `fuse`."""
+
+    def __init__(self, plain: FastPose) -> None:
+        super().__init__()
+        self.network = copy.deepcopy(plain)
+        self.network.stem.encoder.input_range = 255 * UINT8_SCALE
+        _fold_blocks(self.network)
+        self.requires_grad_(False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Compute heatmaps, (N, A, H / 4, W / 4); see `FusedIMHN.forward`."""
+        dtype = self.network.maps.weight.dtype
+        maps: Tensor = self.network(images.permute(0, 3, 1, 2).to(dtype).mul_(UINT8_SCALE))[0][0]
+        return maps
+
+
 def fuse(
-    network: IMHN,
+    network: IMHN | FastPose,
     *,
     stacks: int | None = None,
     dtype: torch.dtype = torch.float32,
@@ -252,11 +270,14 @@ def fuse(
     Raises:
         ValueError: the network has fewer stacks, its weights exceed the dtype, or `run` is unavailable.
     """
-    device, num_stacks = torch.device(device), len(network.hourglasses)
+    device, num_stacks = torch.device(device), network.stacks
     if stacks is not None and not 1 <= stacks <= num_stacks:
         raise ValueError(f"stacks: expected 1 to {num_stacks} (the network's stacks), got {stacks}")
     run_modes.check_run_mode(run, device)
-    fused = FusedIMHN(network, stacks or num_stacks).eval()
+    if isinstance(network, FastPose):
+        fused: nn.Module = FusedFastPose(network).eval()
+    else:
+        fused = FusedIMHN(network, stacks or num_stacks).eval()
     memory_format: dict[str, Any] = {"memory_format": torch.channels_last}
     fused.to(device, dtype, **memory_format)
     non_finite = [name for name, weight in fused.named_parameters() if not weight.isfinite().all()]
@@ -265,6 +286,15 @@ def fuse(
             f"expected finite weights in {dtype}, got NaN or infinity in {', '.join(non_finite[:5])}"
         )
     return run_modes.apply_run_mode(fused, run, device)
+
+
+def _fold_blocks(module: nn.Module) -> None:
+    """Replace each ConvBlock in a module by its folded form."""
+    for name, child in module.named_children():
+        if isinstance(child, ConvBlock):
+            setattr(module, name, _build_folded(child))
+        else:
+            _fold_blocks(child)
 
 
 def _build_folded(block: ConvBlock, factor: float = 1.0) -> nn.Module:

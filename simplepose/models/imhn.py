@@ -149,6 +149,7 @@ class IMHN(nn.Module):
         scales, encoder, encoder_multiplier: see `config.ModelSettings`.
 
     Attributes:
+        stacks: number of stacks.
         activation_checkpointing: whether the stem, each hourglass and each head store only their inputs until
             the backward pass, which then takes longer; False at first.
     """
@@ -168,6 +169,7 @@ class IMHN(nn.Module):
         encoder_multiplier: float = 1.5,
     ) -> None:
         super().__init__()
+        self.stacks = stacks
         self.activation_checkpointing = False
         widths = tuple(width + growth * scale for scale in range(SCALES))
         self.stem: Stem | EncoderStem

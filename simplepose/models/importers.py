@@ -1,8 +1,11 @@
-"""Import checkpoints of other projects: the published SimplePose code, and MoveNet's TensorFlow.js models.
+"""Import checkpoints of other projects: published SimplePose, AlphaPose, torchvision and MoveNet.
 
 A published SimplePose checkpoint is a pickled dict with the network's state under `weights`. The names have
 the prefix `posenet.`, and `module.` before it if the network was wrapped for several GPUs. Such files are
 read and written with unchanged tensors.
+
+A published checkpoint of AlphaPose's FastPose (`duc_se.pth` of v0.2.0, `fast_res50_256x192.pth` of master)
+and torchvision's of a ResNet are pickled state dicts. These networks read RGB; the imported ones read BGR.
 
 A TensorFlow.js graph model is a JSON file and binary files. `modelTopology.node` lists the operations,
 `weightsManifest` the names, shapes and dtypes of the constants, which are stored one after another in the
@@ -25,7 +28,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from simplepose.models.encoders import BLOCKS, MobileNetV2
+from simplepose.models.encoders import BLOCKS, RESNET_BLOCKS, MobileNetV2, ResNetName
+from simplepose.models.fastpose import FastPose
 from simplepose.models.imhn import IMHN
 
 WEIGHTS_KEY = "weights"
@@ -81,6 +85,112 @@ def save_published(path: str | Path, state: Mapping[str, Tensor]) -> None:
     torch.save(
         {WEIGHTS_KEY: {to_published_name(name): tensor.clone() for name, tensor in state.items()}}, path
     )
+
+
+_BOTTLENECK_NAME_PATTERNS = (
+    (r"^stem\.encoder\.conv\.(conv|bn)\.", r"\g<1>1."),
+    (r"^stem\.encoder\.layers\.(\d)\.", lambda match: f"layer{int(match[1]) + 1}."),
+    (r"\.reduce\.(conv|bn)\.", r".\g<1>1."),
+    (r"\.middle\.(conv|bn)\.", r".\g<1>2."),
+    (r"\.expand\.(conv|bn)\.", r".\g<1>3."),
+    (r"\.squeeze\.reduce\.", r".se.fc.0."),
+    (r"\.squeeze\.expand\.", r".se.fc.2."),
+    (r"\.skip\.conv\.", r".downsample.0."),
+    (r"\.skip\.bn\.", r".downsample.1."),
+)
+_FASTPOSE_NAME_PATTERNS = (
+    (r"^(duc\d)\.conv\.(conv|bn)\.", r"\1.\2."),
+    (r"^maps\.", r"conv_out."),
+)
+FASTPOSE_PREFIX = "preact."
+"""Name prefix of the ResNet in a checkpoint of FastPose; torchvision's names have none."""
+
+V02_CHANNELS = 33
+"""Number of heatmaps of AlphaPose v0.2.0: COCO's 17, then those of other data sets."""
+
+_RESNET_FIRST_CONV = "conv1.weight"
+_BLOCK_NAME = re.compile(r"layer(\d)\.(\d+)\.")
+
+
+def is_fastpose(values: Mapping[Any, Any]) -> bool:
+    """Return whether a file's values are a published checkpoint of FastPose."""
+    return f"{FASTPOSE_PREFIX}{_RESNET_FIRST_CONV}" in _strip_parallel(values)
+
+
+def has_v02_channels(weights: Mapping[Any, Any]) -> bool:
+    """Return whether a checkpoint of FastPose has the 33 heatmaps of v0.2.0, of which 17 are COCO's."""
+    state = _strip_parallel(weights)
+    outputs = [getattr(state.get(f"conv_out.{part}"), "shape", ()) for part in ("weight", "bias")]
+    return all(shape[:1] == (V02_CHANNELS,) for shape in outputs)
+
+
+def is_torchvision_resnet(values: Mapping[Any, Any]) -> bool:
+    """Return whether a file's values are torchvision's state of a ResNet."""
+    return _RESNET_FIRST_CONV in values and "fc.weight" in values
+
+
+def find_resnet(weights: Mapping[Any, Any]) -> ResNetName | None:
+    """Return the name of the ResNet that has the blocks of a state, as in `RESNET_BLOCKS`, or None."""
+    matches = [_BLOCK_NAME.search(str(name)) for name in weights]
+    blocks = {(int(match[1]), int(match[2])) for match in matches if match}
+    counts = tuple(sum(layer == one for one, _ in blocks) for layer in (1, 2, 3, 4))
+    return next((name for name, expected in RESNET_BLOCKS.items() if expected == counts), None)
+
+
+def to_fastpose_name(name: str) -> str:
+    """Convert this project's name of a state entry of a ResNet FastPose to the published name."""
+    encoder = name.startswith("stem.encoder.")
+    for pattern, replacement in _BOTTLENECK_NAME_PATTERNS if encoder else _FASTPOSE_NAME_PATTERNS:
+        name = re.sub(pattern, replacement, name)
+    return FASTPOSE_PREFIX + name if encoder else name
+
+
+def from_fastpose_state(weights: Mapping[str, Tensor], network: FastPose) -> dict[str, Tensor]:
+    """Rename the entries of a published FastPose to this project's names, for BGR images.
+
+    Of the 33 heatmaps of v0.2.0 the first ones are used, which are COCO's 17. An entry that the network does
+    not have keeps its name, so that loading can report it.
+    """
+    names = {to_fastpose_name(name): name for name in network.state_dict()}
+    state = {names.get(name, name): tensor for name, tensor in _strip_parallel(weights).items()}
+    if has_v02_channels(weights):
+        for name in ("maps.weight", "maps.bias"):
+            state[name] = state[name][: network.maps.out_channels]
+    return _swap_first_conv(state)
+
+
+def from_torchvision_state(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Rename the entries of torchvision's ResNet to those of a FastPose's encoder, for BGR images.
+
+    The last, fully connected layer is left out.
+
+    Raises:
+        ValueError: it has other blocks than a ResNet-50, -101 or -152.
+    """
+    encoder = find_resnet(weights)
+    if encoder is None:
+        raise ValueError(f"expected a ResNet of {', '.join(RESNET_BLOCKS)}, got other blocks")
+    with torch.device("meta"):
+        network = FastPose(encoder=encoder)
+    names = {to_fastpose_name(name).removeprefix(FASTPOSE_PREFIX): name for name in network.state_dict()}
+    state = {names[name]: tensor for name, tensor in weights.items() if name in names}
+    return _swap_first_conv(state)
+
+
+def _strip_parallel(weights: Mapping[Any, Any]) -> dict[Any, Any]:
+    """Remove the prefix of a network that was wrapped for several GPUs."""
+    return {
+        name.removeprefix(_PARALLEL_PREFIX) if isinstance(name, str) else name: value
+        for name, value in weights.items()
+    }
+
+
+def _swap_first_conv(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Exchange red and blue in the first convolution."""
+    name = "stem.encoder.conv.conv.weight"
+    if name in state and state[name].ndim == 4:
+        state[name] = state[name].flip(1).contiguous()
+    return state
 
 
 TFJS_DTYPES = {"float32": "<f4", "float16": "<f2", "int32": "<i4", "uint8": "u1", "bool": "u1"}

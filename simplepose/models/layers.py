@@ -17,7 +17,7 @@ weights in that dtype."""
 
 
 NEGATIVE_SLOPE = 0.01
-"""Slope of every LeakyReLU in the network."""
+"""Slope of every LeakyReLU in IMHN."""
 
 
 class ConvBlock(nn.Module):
@@ -65,12 +65,18 @@ class Residual(nn.Module):
 
 
 class SqueezeExcitation(nn.Module):
-    """Scales each channel by a gate computed from all channels' means (arXiv:1709.01507)."""
+    """Scales each channel by a gate computed from all channels' means (arXiv:1709.01507).
 
-    def __init__(self, channels: int, hidden: int) -> None:
+    Args:
+        channels: of input and output.
+        hidden: units between the two linear layers.
+        slope: of the LeakyReLU between them; 0: ReLU.
+    """
+
+    def __init__(self, channels: int, hidden: int, slope: float = NEGATIVE_SLOPE) -> None:
         super().__init__()
         self.reduce = nn.Linear(channels, hidden)
-        self.activation = nn.LeakyReLU(NEGATIVE_SLOPE, inplace=True)
+        self.activation = nn.LeakyReLU(slope, inplace=True)
         self.expand = nn.Linear(hidden, channels)
 
     def forward(self, x: Tensor) -> Tensor:

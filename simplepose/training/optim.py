@@ -261,8 +261,9 @@ def learning_rate_at(step: int, steps_per_epoch: int, settings: TrainSettings, w
     It is `learning_rate` times the number of processes, with linear warm-up from 0, times the factor of the
     schedule:
 
-    - "step": multiplied by `step_factor` every `step_epochs`. At `restart_epoch` the count starts again, with
-      `restart_step_epochs`, so the rate jumps up there (as in the released code).
+    - "step": multiplied by `step_factor` at each of the `milestones`. Without milestones every `step_epochs`;
+      at `restart_epoch` the count starts again, with `restart_step_epochs`, so the rate jumps up there (as in
+      the released code).
     - "cosine": falls from 1 to 0 between the end of the warm-up and the last epoch.
     - "cyclic": falls linearly from 1 in the first step of a cycle to `cycle_factor` in its last step, in
       every cycle; the first cycle starts at the end of the warm-up.
@@ -293,6 +294,9 @@ def _cyclic_factor(done: int, cycle: int, settings: TrainSettings) -> float:
 
 
 def _step_factor(step: int, steps_per_epoch: int, settings: TrainSettings) -> float:
+    if settings.milestones:
+        passed = sum(step >= round(epoch * steps_per_epoch) for epoch in settings.milestones)
+        return settings.step_factor**passed
     length = _to_steps(settings.step_epochs, steps_per_epoch)
     if settings.restart_epoch is not None:
         restart = round(settings.restart_epoch * steps_per_epoch)

@@ -17,6 +17,7 @@ from simplepose.data.batch import Batch
 from simplepose.losses import MultiScaleLoss
 from simplepose.models import checkpoints
 from simplepose.models.checkpoints import Model
+from simplepose.models.fastpose import FastPose
 from simplepose.training import batch_norm, checkpointing
 from simplepose.training.amp import MixedPrecision
 from simplepose.training.batch_norm import BatchNormSnapshot, convert_batchnorm
@@ -97,13 +98,15 @@ class Trainer:
         freeze(network, settings.freeze)
         self.frozen_batch_norms = find_frozen_batch_norms(network, settings.freeze_batchnorm)
         network.activation_checkpointing = settings.activation_checkpointing
-        self.loss = MultiScaleLoss(model.settings.loss, model.skeleton).to(device)
+        self.is_top_down = isinstance(network, FastPose)
+        loss_skeleton = None if self.is_top_down else model.skeleton
+        self.loss = MultiScaleLoss(model.settings.loss, loss_skeleton).to(device)
         self.optimizer = build_optimizer(network, settings)
         self.precision = MixedPrecision(device, settings.precision)
         self.ema = EMA(network, settings.ema_decay) if settings.ema_decay > 0 else None
         self.swa = SWA(network) if settings.swa_start is not None else None
         self.batch_norm_snapshot = BatchNormSnapshot(network)
-        self.meter = LossMeter(len(network.heads), len(model.settings.loss.scale_weights), device)
+        self.meter = LossMeter(network.stacks, len(model.settings.loss.scale_weights), device)
         self.progress = Progress()
         self.parallel = _wrap_parallel(network, device, world, data_parallel, settings.compile)
 
@@ -156,11 +159,10 @@ class Trainer:
 
     def _forward(self, network: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return the loss and its parts (S, 5), both as the mean of a sample."""
-        target = self.targets(batch)
+        target, weight = self.targets(batch)
         with self.precision.autocast():
             outputs = network(self.images(batch))
-        mask_miss = batch.mask_miss.to(self.device, non_blocking=True)
-        total, parts = self.loss(outputs, target, mask_miss[:, None].float() / 255)
+        total, parts = self.loss(outputs, target, weight)
         return total, parts / len(batch.images)
 
     def images(self, batch: Batch) -> Tensor:
@@ -195,13 +197,19 @@ class Trainer:
         self.network.eval()
         with self.precision.autocast():
             maps = self.network(self.images(first))[-1][0]
-        target, predicted = (tensor[0].cpu().numpy() for tensor in (self.targets(first), maps.float()))
+        target = self.targets(first)[0][0].cpu().numpy()
+        predicted = maps.float().cpu().numpy()
         return first.images[0].numpy(), target, predicted
 
-    def targets(self, batch: Batch) -> Tensor:
-        """Return the target maps of a batch, (N, C, h, w), on the device."""
+    def targets(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return the target maps of a batch, (N, C, h, w), and their weights, (N, 1 or C, h, w)."""
+        skeleton, settings = self.model.skeleton, self.model.settings.targets
+        if self.is_top_down:
+            height, width = batch.mask_miss.shape[1:]
+            return targets.draw_crops(batch.joints, (height, width), skeleton, settings, self.device)
         mask = batch.person_mask.to(self.device, non_blocking=True).float() / 255
-        return targets.draw(batch.joints, mask, self.model.skeleton, self.model.settings.targets)
+        mask_miss = batch.mask_miss.to(self.device, non_blocking=True)
+        return targets.draw(batch.joints, mask, skeleton, settings), mask_miss[:, None].float() / 255
 
     def broadcast_buffers(self) -> None:
         """Copy rank 0's batch norm statistics, which checkpoints contain, to all ranks.

@@ -13,9 +13,13 @@ REFERENCE = ROOT / "tests/reference"
 
 
 @functools.cache
-def published_weights() -> dict[str, torch.Tensor]:
-    """Build the state of a published 4-stack checkpoint with values seeded by each entry's name."""
-    entries = json.loads((REFERENCE / "imhn4_original_state.json").read_text())
+def published_weights(name: str = "imhn4_original") -> dict[str, torch.Tensor]:
+    """Build the state of a published checkpoint with values seeded by each entry's name.
+
+    Args:
+        name: "imhn4_original" (4 stacks), "fastpose_v02" or "fastpose_master_r50".
+    """
+    entries = json.loads((REFERENCE / f"{name}_state.json").read_text())
     return {name: torch.from_numpy(np.asarray(_build_values(name, tuple(shape)))) for name, shape in entries}
 
 

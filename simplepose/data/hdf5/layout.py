@@ -160,6 +160,10 @@ class FileContents:
 class NativeSamples:
     """Read the samples of an open file in the project's own layout.
 
+    Args:
+        file: open for reading.
+        every_person: each person with keypoints gives a sample, not only the main persons.
+
     Attributes:
         joints: the names of the annotated joints.
         store: how the images are stored.
@@ -168,7 +172,7 @@ class NativeSamples:
         ValueError: the tables of the file are damaged; or another of DAMAGE_ERRORS.
     """
 
-    def __init__(self, file: h5py.File) -> None:
+    def __init__(self, file: h5py.File, every_person: bool = False) -> None:
         self._file = file
         self.joints: tuple[str, ...] = tuple(joint.decode() for joint in file.attrs["joints"])
         self.store: Store = file.attrs["store"].decode()
@@ -191,6 +195,10 @@ class NativeSamples:
         self._image_rows = self._column("samples/picture")
         self._main_persons = self._column("samples/main_person")
         self._check_tables()
+        if every_person:
+            counts = np.diff(self._people_ends)
+            self._image_rows = np.repeat(np.arange(len(counts)), counts)
+            self._main_persons = np.arange(self._people_ends[-1]) - self._people_ends[self._image_rows]
 
     def __len__(self) -> int:
         return len(self._image_rows)

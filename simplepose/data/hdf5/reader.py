@@ -183,9 +183,12 @@ class SampleFile:
         path: of the HDF5 file.
         published_crop: the crop height in pixels that `scale_provided` of a published file refers to: 512,
             or 384 in a file made for the 384 x 384 phase. Files in the project's layout ignore it.
+        every_person: each person with keypoints gives a sample, not only the main persons. Files in the
+            published layout, which have no boxes of the others, ignore it.
 
     Attributes:
         joints: the names of the annotated joints, in the order of the records' keypoints.
+        every_person: see Args.
 
     Raises:
         FileNotFoundError: the file does not exist.
@@ -193,8 +196,8 @@ class SampleFile:
             sample.
     """
 
-    def __init__(self, path: str | Path, published_crop: int = 512) -> None:
-        self.path, self.published_crop = Path(path), published_crop
+    def __init__(self, path: str | Path, published_crop: int = 512, every_person: bool = False) -> None:
+        self.path, self.published_crop, self.every_person = Path(path), published_crop, every_person
         self._handle: h5py.File | None = None
         self._reader: SampleReader | None = None
         self._owner_pid = 0
@@ -288,7 +291,7 @@ class SampleFile:
             if is_native_layout(file):
                 version = file.attrs.get("version")
                 if version == VERSION:
-                    return NativeSamples(file)
+                    return NativeSamples(file, self.every_person)
                 fault = f"expected version {VERSION} of the layout, got version {version}"
             elif {"dataset", "images", "masks"} <= set(file):
                 return PublishedSamples(file, self.published_crop)

@@ -44,7 +44,7 @@ def sample_half_body(rng: np.random.Generator, settings: AugmentSettings) -> Bod
 def frame_half_body(
     record: Record, half: BodyHalf, lower_body: tuple[str, ...], skeleton: Skeleton
 ) -> Record:
-    """Set the center and height of a record to those of the main person's upper or lower body.
+    """Set the center and size of a record to those of the main person's upper or lower body.
 
     If that half has fewer than 3 labeled joints, the other half is framed; if both have, the whole body.
 
@@ -64,7 +64,8 @@ def frame_half_body(
             x, y = map(float, (low + high) / 2)
             min_height = MIN_HALF_BODY_HEIGHT_RATIO * record.height
             height = max(HALF_BODY_MARGIN * float((high - low).max()), min_height)
-            return replace(record, center_xy=(x, y), height=height)
+            width = min(height, record.width)
+            return replace(record, center_xy=(x, y), height=height, width=width)
     return record
 
 
@@ -131,6 +132,10 @@ def affine_matrix(record: Record, params: AugmentParams, settings: AugmentSettin
     if settings.framing == "person":
         center = record.center_xy
         scale = settings.person_height * (height - 1) / record.height * params.scale
+    elif settings.framing == "crop":
+        center = record.center_xy
+        box = (record.width, record.height)
+        scale = geometry.crop_scale(box, settings.size, settings.person_height) * params.scale
     else:
         rows, columns = record.image.shape[:2]
         center = ((columns - 1) / 2, (rows - 1) / 2)
@@ -165,7 +170,7 @@ def apply(
     Raises:
         ValueError: the numbers of donors and pastes differ.
     """
-    if params.half is not None and settings.framing == "person":
+    if params.half is not None and settings.framing != "image":
         record = frame_half_body(record, params.half, settings.lower_body, skeleton)
     matrix = affine_matrix(record, params, settings)
     rows, columns = geometry.source_region(matrix, record.mask_all.shape, settings.size)
