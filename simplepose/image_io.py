@@ -34,6 +34,23 @@ def decode(encoded: bytes | np.ndarray, upright: bool, validated: bool = False) 
         return None
 
 
+def describe_other_size(
+    stored_hw: tuple[int, ...], upright_hw: tuple[int, ...], annotated_hw: tuple[int, ...]
+) -> str:
+    """Describe how the size of an image file differs from that of its annotations.
+
+    Args:
+        stored_hw: height and width in the stored orientation.
+        upright_hw: the same after the rotation by the EXIF orientation.
+        annotated_hw: the same in the annotations.
+    """
+    (height, width), (annotated_height, annotated_width) = stored_hw, annotated_hw
+    text = f"is {width} x {height}, its annotations are for {annotated_width} x {annotated_height}"
+    if upright_hw == annotated_hw:
+        text += " (the size after rotation by its EXIF orientation; annotate the stored orientation)"
+    return text
+
+
 def _is_truncated_jpeg(encoded: bytes) -> bool:
     """Check whether the file's first image lacks its end marker; decoders would fill the rest with gray.
 

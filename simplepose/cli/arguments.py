@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from simplepose.coco_json import PERSON_CATEGORY, ReadOptions
 from simplepose.data.mixing import DatasetSource
 from simplepose.models.checkpoints import WEIGHT_SETS
 from simplepose.utils.deprecation import log_deprecated
@@ -80,6 +81,28 @@ def add_weights(parser: argparse.ArgumentParser) -> None:
     """Add `--weights`, which selects a set of weights of a training checkpoint."""
     help_text = "which weights of a training checkpoint to load (auto: the first available of swa, ema, raw)"
     parser.add_argument("--weights", choices=WEIGHT_SETS, default="auto", help=help_text)
+
+
+def add_annotation_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say how COCO jsons are read; `annotation_options` returns their values."""
+    add = parser.add_argument
+    add(
+        "--category",
+        default=PERSON_CATEGORY,
+        metavar="NAME",
+        help="category of the json whose annotations are the people; people of other categories are ignored "
+        f"(default: {PERSON_CATEGORY})",
+    )
+    add(
+        "--allow-outside-paths",
+        action="store_true",
+        help="also read images whose file_name in the json leads outside the image folder",
+    )
+
+
+def annotation_options(args: argparse.Namespace) -> ReadOptions:
+    """Return how COCO jsons are read, by the options of `add_annotation_options`."""
+    return ReadOptions(args.category, args.allow_outside_paths)
 
 
 def weighted_file(text: str) -> DatasetSource:

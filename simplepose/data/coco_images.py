@@ -9,6 +9,8 @@ import numpy as np
 
 from simplepose.data.coco import AnnotatedImage, PersonAnnotations, malformed_annotations, union_mask
 from simplepose.data.record import NO_PERSON, PreparedImage, UnusableImageError, decode_image
+from simplepose.image_io import decode, describe_other_size
+from simplepose.utils.files import check_regular_file
 
 
 def prepare_image(
@@ -28,7 +30,7 @@ def prepare_image(
     Raises:
         UnusableImageError: the image is missing or damaged, or its annotations are malformed.
     """
-    is_negative = negatives and not image.persons
+    is_negative = negatives and image.is_empty
     if not persons.main_persons and not is_negative:
         if persons.issues:  # such annotations may belong to another image: check its size
             _read_image(image, folders)
@@ -65,7 +67,7 @@ def build_masks(image: AnnotatedImage, persons: PersonAnnotations) -> tuple[np.n
     try:
         labeled = mask_of(persons.labeled_counts > 0)
         unlabeled = mask_of(~persons.crowd & (persons.labeled_counts == 0))
-        crowds = mask_of(persons.crowd)
+        crowds = mask_of(persons.crowd) | union_mask(image.masked, image.height, image.width)
     except ValueError as error:
         raise malformed_annotations(image, error) from error
     return combine_masks(labeled, unlabeled, crowds)
@@ -93,21 +95,23 @@ def _read_image(image: AnnotatedImage, folders: Sequence[Path]) -> tuple[bytes, 
     """Read the bytes of the image file, decode them, and check their size against the annotations."""
     path = _find_file(image.file_name, folders)
     try:
+        if path.exists():
+            check_regular_file(path)
         encoded = path.read_bytes()
     except OSError as error:
         raise UnusableImageError("image missing", f"{path} ({error.strerror})") from error
-    except ValueError as error:  # the name is not a valid file name
+    except ValueError as error:  # a special file, or the name is not a valid file name
         raise UnusableImageError("image missing", f"{path} ({error})") from error
     try:
         pixels = decode_image(encoded)
     except UnusableImageError as error:
         raise UnusableImageError(error.reason, f"{path}: {error.detail}") from error
-    height, width = pixels.shape[:2]
-    if (height, width) != (image.height, image.width):
-        raise UnusableImageError(
-            "image of another size",
-            f"{path} is {width} x {height}, its annotations are for {image.width} x {image.height}",
-        )
+    annotated_hw = (image.height, image.width)
+    if pixels.shape[:2] != annotated_hw:
+        upright = decode(encoded, upright=True, validated=True)
+        upright_hw = pixels.shape[:2] if upright is None else upright.shape[:2]
+        detail = describe_other_size(pixels.shape[:2], upright_hw, annotated_hw)
+        raise UnusableImageError("image of another size", f"{path} {detail}")
     return encoded, pixels
 
 

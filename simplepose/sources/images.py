@@ -15,8 +15,9 @@ from pathlib import Path
 import numpy as np
 
 from simplepose.frames import BadFrame, Frame
-from simplepose.image_io import decode
+from simplepose.image_io import decode, describe_other_size
 from simplepose.sources.source_options import SourceOptions
+from simplepose.utils.files import check_regular_file, printable
 
 # Extensions of images in folders and patterns. A file that is given by name is read whatever its extension.
 IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
@@ -30,11 +31,13 @@ class ImageFile:
         path: of the file.
         name: its name in results: the file's name, or its path if two files share the name.
         image_id: its id in results: COCO's id, or 1, 2, ... in the order of the run.
+        annotated_hw: height and width of its annotations (None: any); an image of another size is not read.
     """
 
     path: Path
     name: str
     image_id: int
+    annotated_hw: tuple[int, int] | None = None
 
 
 def list_images(paths: Iterable[str | Path]) -> list[ImageFile]:
@@ -105,9 +108,13 @@ def read_image(path: str | Path, upright: bool = True) -> np.ndarray:
             f"subfolders: {path}/**/*.jpg"
         )
     try:
+        if path.exists():
+            check_regular_file(path)
         encoded = path.read_bytes()
     except OSError as error:
         raise UnreadableImageError(f"{path}: {error.strerror or error}") from error
+    except ValueError as error:  # a special file, or the name is not a valid file name
+        raise UnreadableImageError(f"{printable(path)}: {error}") from error
     image = decode(encoded, upright)
     if image is None:
         raise UnreadableImageError(f"{path}: {len(encoded):,} bytes are not an image, or a truncated one")
@@ -174,6 +181,10 @@ class ImageSource:
         file = self.images[index]
         try:
             image = read_image(file.path, self._options.upright)
+            if file.annotated_hw not in (None, image.shape[:2]):
+                upright = read_image(file.path)
+                detail = describe_other_size(image.shape[:2], upright.shape[:2], file.annotated_hw)
+                raise UnreadableImageError(f"{file.path} {detail}")
         except UnreadableImageError as error:
             return BadFrame(index, file.name, str(error))
         return Frame(index, file.name, image, path=file.path)

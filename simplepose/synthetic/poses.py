@@ -388,14 +388,12 @@ def _fit_head(
 
 def _read_json(path: str | Path) -> np.ndarray:
     expected = "expected COCO's person_keypoints_*.json or an .npz file of (P, 17, 3) keypoints"
-    content = coco_json.read(path, expected, annotated=True)
+    file = coco_json.read(path, expected, COCO.annotated)
+    file.raise_fault()
     rows = [
-        person["keypoints"] for person in coco_json.person_annotations(content) if person.get("keypoints")
+        person["keypoints"] for people in file.people.values() for person in people if person["keypoints"]
     ]
-    try:
-        return np.array(rows, np.float64).reshape(len(rows), len(COCO.annotated), 3)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{path}: keypoints are not 17 x (x, y, v) ({error}); {expected}") from error
+    return np.array(rows, np.float64).reshape(len(rows), len(COCO.annotated), 3)
 
 
 def _read_npz(path: Path) -> np.ndarray:

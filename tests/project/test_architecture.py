@@ -31,7 +31,7 @@ MAY_IMPORT = {
     "image_io": set(),
     "people": set(),
     "frames": set(),
-    "coco_json": {"people"},
+    "coco_json": {"people", "utils"},
     "data": SHARED_MODULES,
     "synthetic": SHARED_MODULES | {"data"},
     "models": SHARED_MODULES,
