@@ -1,6 +1,6 @@
 """Read and validate COCO json files of images and people, for training and evaluation.
 
-Preparation, evaluation and AP during training read ids, flags, areas and categories alike. A fault of the
+Preparation, evaluation and AP during training read ids, flags, areas and categories equally. A fault of the
 file is an error. A fault of one annotation is collected with its image: evaluation refuses it, preparation
 skips the image.
 """
@@ -196,7 +196,7 @@ def parse_person(annotation: Annotation, num_joints: int) -> Annotation:
         `is_box_area`; other keys that SimplePose does not read are left out.
 
     Raises:
-        ValueError: a value is malformed; says which.
+        ValueError: a value is malformed; names it.
     """
     keypoints = _parse_keypoints(annotation, num_joints)
     box = _parse_box(annotation)

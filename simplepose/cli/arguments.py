@@ -84,7 +84,7 @@ def add_weights(parser: argparse.ArgumentParser) -> None:
 
 
 def add_annotation_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say how COCO jsons are read; `annotation_options` returns their values."""
+    """Add the options of how COCO jsons are read; `annotation_options` returns their values."""
     add = parser.add_argument
     add(
         "--category",
