@@ -530,13 +530,13 @@ def _check_pixels(person: Annotation, image: dict[str, Any]) -> None:
     """Raise ValueError if keypoints or box look like coordinates normalized to 0..1."""
     if person["num_keypoints"] < MIN_NORMALIZED_KEYPOINTS:
         return
+    box = person["bbox"]
+    if box[0] + box[2] <= 1 and box[1] + box[3] <= 1 and min(box) >= 0 and min(box[2:]) < 1:
+        raise ValueError(f"bbox looks normalized to 0..1, expected pixels, got {show(box)}")
     if max(image.get("height", MAX_COORDINATE_PX), image.get("width", 0)) < MIN_NORMALIZED_IMAGE_PX:
         return
-    box = person["bbox"]
-    if max(box[0] + box[2], box[1] + box[3]) <= 1 and min(box) >= 0 and min(box[2:]) < 1:
-        raise ValueError(f"bbox looks normalized to 0..1, expected pixels, got {show(box)}")
     keypoints = person["keypoints"]
-    if max(keypoints) > 2:  # quick: most are in pixels
+    if keypoints[0] > 2 or max(keypoints) > 2:  # quick: most are in pixels
         return
     values = [value for row in zip(*[iter(keypoints)] * 3, strict=True) if row[2] for value in row[:2]]
     if min(values) >= 0 and max(values) <= 1 and any(value % 1 for value in values):

@@ -277,9 +277,12 @@ def read_annotations(
             )
     images = [
         AnnotatedImage(
-            **{("image_id" if key == "id" else key): value for key, value in image.items()},
-            persons=tuple(file.people.get(image["id"], ())),
-            masked=tuple(file.others.get(image["id"], ())),
+            image["id"],
+            image["file_name"],
+            image["height"],
+            image["width"],
+            tuple(file.people.get(image["id"], ())),
+            tuple(file.others.get(image["id"], ())),
         )
         for image in file.images
     ]
