@@ -389,11 +389,12 @@ def _fit_head(
 def _read_json(path: str | Path) -> np.ndarray:
     expected = "expected COCO's person_keypoints_*.json or an .npz file of (P, 17, 3) keypoints"
     file = coco_json.read(path, expected, COCO.annotated)
-    file.raise_fault()
-    rows = [
-        person["keypoints"] for people in file.people.values() for person in people if person["keypoints"]
-    ]
-    return np.array(rows, np.float64).reshape(len(rows), len(COCO.annotated), 3)
+    people = [person for persons in file.people.values() for person in persons]
+    rows = [person["keypoints"] for person in people if person.get("keypoints")]  # no boxes are needed
+    try:
+        return np.array(rows, np.float64).reshape(len(rows), len(COCO.annotated), 3)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ValueError(f"{path}: keypoints are not 17 x (x, y, v) ({error}); {expected}") from error
 
 
 def _read_npz(path: Path) -> np.ndarray:
