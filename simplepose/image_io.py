@@ -183,6 +183,23 @@ def _try_decode(content: bytes, flags: int) -> np.ndarray | None:
         return None
 
 
+def describe_other_size(
+    stored_hw: tuple[int, ...], upright_hw: tuple[int, ...], annotated_hw: tuple[int, ...]
+) -> str:
+    """Describe how the size of an image file differs from that of its annotations.
+
+    Args:
+        stored_hw: height and width in the stored orientation.
+        upright_hw: the same after the rotation by the EXIF orientation.
+        annotated_hw: the same in the annotations.
+    """
+    (height, width), (annotated_height, annotated_width) = stored_hw, annotated_hw
+    text = f"is {width} x {height}, its annotations are for {annotated_width} x {annotated_height}"
+    if upright_hw == annotated_hw:
+        text += " (the size after rotation by its EXIF orientation; annotate the stored orientation)"
+    return text
+
+
 def _to_bgr(image: np.ndarray | None) -> np.ndarray | None:
     """Convert (H, W) or (H, W, C) to three channels; None if it cannot be done."""
     if image is None or image.ndim == 2:

@@ -12,6 +12,7 @@ from pycocotools.coco import COCO as Annotations
 
 from simplepose import skeleton
 from simplepose.cli import arguments
+from simplepose.coco_json import ReadOptions
 from simplepose.config import Settings
 from simplepose.evaluation import coco_eval
 from simplepose.frames import BadFrame
@@ -24,6 +25,19 @@ from simplepose.inference.topdown import TopDownPredictor
 from simplepose.models.checkpoints import Model
 from simplepose.sources import ImageFile, ImageSource, SourceOptions
 from simplepose.utils.distributed import World
+
+
+def list_annotated_images(folder: Path, entries: Sequence[dict[str, Any]]) -> list[ImageFile]:
+    """List the image files of a json's entries, as `coco_eval.read_annotations` returns them."""
+    return [
+        ImageFile(
+            folder / entry["file_name"],
+            entry["file_name"],
+            entry["id"],
+            (entry["height"], entry["width"]) if {"height", "width"} <= entry.keys() else None,
+        )
+        for entry in entries
+    ]
 
 
 def predict_coco_rows(
@@ -81,7 +95,12 @@ def predict_boxes_coco_rows(
 
 
 def build_ap_metric(
-    annotations: Path | None, images: Path | None, settings: Settings, device: torch.device, world: World
+    annotations: Path | None,
+    images: Path | None,
+    settings: Settings,
+    device: torch.device,
+    world: World,
+    options: ReadOptions = ReadOptions(),  # noqa: B008 (frozen)
 ) -> Callable[[Model], tuple[float, float]] | None:
     """Build the function that computes AP during training.
 
@@ -91,6 +110,7 @@ def build_ap_metric(
         settings: `train.ap_epochs` 0 disables AP; `train.ap_max_images` limits the number of images.
         device: device of the network.
         world: the training processes, which share the images.
+        options: how the json is read.
 
     Returns:
         A function from a model to its AP and AP50 on the first `train.ap_max_images` images; None if
@@ -104,14 +124,12 @@ def build_ap_metric(
         return None
     if annotations is None or images is None:
         raise ValueError("train.ap_epochs: AP needs annotated images; give --ap-annotations and --ap-images")
-    ground_truth = coco_eval.read_annotations(annotations, skeleton.load(settings.skeleton).annotated)
+    joints = skeleton.load(settings.skeleton).annotated
+    ground_truth = coco_eval.read_annotations(annotations, joints, options)
     if not ground_truth.anns:
         raise ValueError(f"{annotations}: expected annotations to compute AP, got none")
     arguments.require_image_folder(images)
-    image_entries = ground_truth.dataset["images"][: settings.train.ap_max_images]
-    files = [
-        ImageFile(images / entry["file_name"], entry["file_name"], entry["id"]) for entry in image_entries
-    ]
+    files = list_annotated_images(images, ground_truth.dataset["images"][: settings.train.ap_max_images])
 
     def compute_ap(model: Model) -> tuple[float, float]:
         model.network.eval()

@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 import torch
 
+from simplepose.coco_json import PERSON_CATEGORY, ReadOptions
 from simplepose.data.mixing import DatasetSource
 from simplepose.image_io import MAX_PIXELS
 from simplepose.models.checkpoints import WEIGHT_SETS
@@ -97,6 +98,28 @@ def add_max_pixels(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help=f"skip images of more than N pixels, width times height (default: {MAX_PIXELS})",
     )
+
+
+def add_annotation_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of how COCO jsons are read; `annotation_options` returns their values."""
+    add = parser.add_argument
+    add(
+        "--category",
+        default=PERSON_CATEGORY,
+        metavar="NAME",
+        help="category of the json whose annotations are the people; people of other categories are ignored "
+        f"(default: {PERSON_CATEGORY})",
+    )
+    add(
+        "--allow-outside-paths",
+        action="store_true",
+        help="also read images whose file_name in the json leads outside the image folder",
+    )
+
+
+def annotation_options(args: argparse.Namespace) -> ReadOptions:
+    """Return how COCO jsons are read, by the options of `add_annotation_options`."""
+    return ReadOptions(args.category, args.allow_outside_paths)
 
 
 def weighted_file(text: str) -> DatasetSource:

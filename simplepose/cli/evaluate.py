@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from simplepose.cli import EXIT_INTERRUPTED, arguments, common
-from simplepose.cli.ap import predict_coco_rows
+from simplepose.cli.ap import list_annotated_images, predict_coco_rows
 from simplepose.data.split import held_out_ids
 from simplepose.evaluation import coco_eval
 from simplepose.inference import runner
-from simplepose.sources import ImageFile
 from simplepose.utils import atomic, malloc
 from simplepose.utils.files import check_output_file, create_folder, printable
 from simplepose.utils.signals import GracefulShutdown
@@ -55,6 +54,7 @@ def build_parser() -> arguments.Parser:
         help="name of the method in the file for the COCO server (default: simplepose)",
     )
     arguments.add_max_pixels(parser)
+    arguments.add_annotation_options(parser)
     common.add_model_options(parser)
     return parser
 
@@ -74,12 +74,10 @@ def _evaluate(args: argparse.Namespace) -> int:
     arguments.require_image_folder(args.images)
     malloc.tune_malloc()
     predictor = common.load_predictor(args)
-    annotations = coco_eval.read_annotations(args.annotations, predictor.skeleton.annotated)
+    options = arguments.annotation_options(args)
+    annotations = coco_eval.read_annotations(args.annotations, predictor.skeleton.annotated, options)
     image_entries = _select_images(annotations.dataset["images"], args.split)[: args.limit]
-    images = [
-        ImageFile(args.images / image["file_name"], image["file_name"], image["id"])
-        for image in image_entries
-    ]
+    images = list_annotated_images(args.images, image_entries)
     results_file, metrics_file = args.output / "results.json", args.output / "metrics.json"
     server_file = args.output / coco_eval.server_file_name(args.annotations, args.name)
     create_folder(args.output)

@@ -41,17 +41,14 @@ def is_error(issue: Issue) -> bool:
     return issue.kind not in (*EXPECTED_SKIP_KINDS, *REPAIRED_KINDS)
 
 
-def format_summary(path: Path, requested: int, listed: int) -> str:
-    """Format a table of the contents of a new file.
-
-    Args:
-        path: the file of training samples.
-        requested: number of images that the options selected.
-        listed: number of images in the json.
-    """
+def format_summary(path: Path, preparation: Preparation) -> str:
+    """Format a table of the contents of a new file, `path`, and of what its preparation left out."""
+    requested, listed = len(preparation.images), preparation.num_listed
     of = f"{requested:,}" if requested == listed else f"{requested:,} (the json lists {listed:,})"
     file = SampleFile(path)
     rows = {"images": f"{len(file.image_ids):,} of {of}", **_file_rows(file)}
+    if preparation.num_masked:
+        rows["people of other categories"] = f"{preparation.num_masked:,}, masked out of the loss"
     return _table(rows)
 
 
@@ -63,7 +60,8 @@ def check_file(args: argparse.Namespace) -> int:
             f"{args.check}: a file in the published layout cannot be compared with the json, because it was "
             "made by other rules; leave --annotations out"
         )
-    annotations = read_annotations(args.annotations, file.joints) if args.annotations else None
+    options = arguments.annotation_options(args)
+    annotations = read_annotations(args.annotations, file.joints, options) if args.annotations else None
     wrong = people = 0
     with tqdm(
         total=len(file.image_ids), desc=f"checking {printable(args.check.name)}", unit=" images"
@@ -180,6 +178,7 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="WHICH",
         help="images to hold out: first:N for the first N in the json, or a text file of image ids",
     )
+    arguments.add_annotation_options(parser)
     add("--held-out", action="store_true", help="use only the images that --split holds out")
     add("--negatives", action="store_true", help="also use images without people")
     add(
@@ -224,6 +223,7 @@ def _prepare(args: argparse.Namespace) -> int:
         args.split,
         args.held_out,
         args.unlabeled,
+        arguments.annotation_options(args),
     )
     with GracefulShutdown(), Preparation(plan) as preparation:
         if preparation.restarted:
@@ -245,7 +245,7 @@ def _prepare(args: argparse.Namespace) -> int:
         with tqdm(desc=f"joining {printable(args.output.name)}", unit="B", unit_scale=True) as bar:
             for size in preparation.join_parts(args.workers):
                 bar.update(size)
-        print(format_summary(args.output, len(preparation.images), preparation.num_listed))
+        print(format_summary(args.output, preparation))
     return 1 if any(map(is_error, issues)) else 0
 
 

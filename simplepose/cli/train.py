@@ -84,6 +84,7 @@ def build_parser(prog: str = "train", description: str | None = __doc__) -> argu
         help="annotations of the images for COCO AP during training (train.ap_epochs)",
     )
     add("--ap-images", type=Path, metavar="DIR", help="folder of the images for COCO AP")
+    arguments.add_annotation_options(parser)
     add(
         "--output",
         required=True,
@@ -137,7 +138,15 @@ def _run(
         samples = TrainingSamples(args.train, settings, body)
         validation_samples = TrainingSamples(args.val, settings, body, augmented=False) if args.val else None
         validation = Validation(
-            validation_samples, build_ap_metric(args.ap_annotations, args.ap_images, settings, device, world)
+            validation_samples,
+            build_ap_metric(
+                args.ap_annotations,
+                args.ap_images,
+                settings,
+                device,
+                world,
+                arguments.annotation_options(args),
+            ),
         )
         folder = RunFolder(args.output, args.resume) if world.is_main else None
         if folder is not None:

@@ -7,7 +7,6 @@ crowd regions. A segmentation that would make pycocotools read out of bounds is 
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -23,9 +22,15 @@ from simplepose.data.record import Issue, UnusableImageError
 from simplepose.people import PERSON_CATEGORY_ID
 from simplepose.skeleton import COCO
 
-# Maximum distance of a polygon point or box from the image's top left corner. pycocotools walks along the
-# whole outline, and crashes the process if a coordinate is not finite or very large.
-MAX_COORDINATE_PX = 100_000
+# Limits of an annotation's polygons. pycocotools walks along the whole outline in steps of 0.2 pixels, with
+# about 100 bytes a pixel, and crashes the process if a coordinate is not finite or very large.
+MAX_POLYGON_POINTS = 100_000
+MAX_POLYGONS = 1_000
+MAX_OUTLINE_RATIO = 64  # length of the outline, in width + height of the image
+MAX_OUTSIDE_RATIO = 4  # distance of a point from the image, in longer sides of the image
+
+# A run length below 2**35 has at most this many characters of five bits in COCO's compressed run lengths.
+MAX_RUN_CHARACTERS = 7
 
 
 def union_mask(annotations: Sequence[dict[str, Any]], height: int, width: int) -> np.ndarray:
@@ -50,52 +55,112 @@ def segmentation_mask(annotation: dict[str, Any], height: int, width: int) -> np
 
 
 def _encode_rle(annotation: dict[str, Any], height: int, width: int) -> dict[str, Any]:
-    """Convert an annotation's segmentation or box to pycocotools' run lengths."""
+    """Convert an annotation's segmentation or box to pycocotools' run lengths, after all checks."""
     segmentation = annotation.get("segmentation")
     try:
         if isinstance(segmentation, dict):
-            return _validate_rle(segmentation, height, width)
-        polygons = [_parse_polygon(polygon) for polygon in segmentation or [] if len(polygon) >= 6]
-        shapes = polygons or np.array([annotation["bbox"]], np.float64)
-        rle: dict[str, Any] = coco_mask.merge(coco_mask.frPyObjects(shapes, height, width))
-        return rle
-    except ValueError:
-        raise
-    except Exception as error:  # pycocotools raises bare Exceptions on malformed input
-        raise ValueError(f"malformed segmentation ({error!r})") from error
-
-
-def _parse_polygon(polygon: Sequence[float]) -> list[float]:
-    values = np.asarray(polygon, np.float64)
-    if values.ndim != 1 or len(values) % 2 or not (np.abs(values) <= MAX_COORDINATE_PX).all():
-        raise ValueError(f"expected a polygon of finite x, y, x, y, ... within {MAX_COORDINATE_PX:,} pixels")
-    coordinates: list[float] = values.tolist()
-    return coordinates
-
-
-def _validate_rle(segmentation: dict[str, Any], height: int, width: int) -> dict[str, Any]:
-    counts = segmentation["counts"]
-    if list(segmentation["size"]) != [height, width]:
-        raise ValueError(
-            f"expected a segmentation of the image's size {[height, width]}, got {segmentation['size']}"
+            counts = _parse_run_lengths(segmentation, height, width)
+            rle: dict[str, Any] = coco_mask.frPyObjects(
+                {"size": [height, width], "counts": counts}, height, width
+            )
+            return rle
+        shapes: Any = _parse_polygons(segmentation or [], height, width) or _parse_box(
+            annotation, height, width
         )
-    lengths = counts if isinstance(counts, list) else _decode_counts(counts)
-    if min(lengths, default=0) < 0 or sum(lengths) != height * width:
-        raise ValueError(f"expected run lengths of {height} x {width} pixels, got {sum(lengths)} pixels")
-    rle: dict[str, Any] = coco_mask.frPyObjects({"size": [height, width], "counts": lengths}, height, width)
+        rle = coco_mask.merge(coco_mask.frPyObjects(shapes, height, width))
+    except ValueError as error:
+        raise ValueError(f"{coco_json.describe(annotation)}: {error}") from error
+    except Exception as error:  # pycocotools raises bare Exceptions on malformed input
+        raise ValueError(f"{coco_json.describe(annotation)}: malformed segmentation ({error!r})") from error
     return rle
 
 
-def _decode_counts(counts: str | bytes) -> list[int]:
-    """Decode COCO's compressed run lengths.
+def _parse_polygons(polygons: object, height: int, width: int) -> list[list[float]]:
+    """Check polygons within the limits above; those of fewer than three points are left out."""
+    if not isinstance(polygons, list) or not all(map(coco_json.is_number_list, polygons)):
+        raise ValueError(
+            f"expected a segmentation of polygons (lists of x, y, x, y, ...) or run lengths, "
+            f"got {coco_json.show(polygons)}"
+        )
+    polygons = [polygon for polygon in polygons if len(polygon) >= 6]
+    num_points = sum(map(len, polygons)) / 2
+    if len(polygons) > MAX_POLYGONS or num_points > MAX_POLYGON_POINTS:
+        raise ValueError(
+            f"expected at most {MAX_POLYGONS:,} polygons with {MAX_POLYGON_POINTS:,} points, "
+            f"got {len(polygons):,} with {num_points:,.0f}"
+        )
+    side, length = max(height, width), 0.0
+    for polygon in polygons:
+        points = _polygon_points(polygon)
+        low, high = -MAX_OUTSIDE_RATIO * side, (1 + MAX_OUTSIDE_RATIO) * side
+        if not ((points >= low) & (points <= high)).all():  # also NaN
+            raise ValueError(
+                f"expected a polygon of finite x, y, x, y, ... within {low:,} to {high:,} pixels"
+            )
+        length += float(np.abs(points - np.roll(points, 1, 0)).max(1).sum())
+    if length > MAX_OUTLINE_RATIO * (height + width):
+        raise ValueError(
+            f"expected an outline of at most {MAX_OUTLINE_RATIO * (height + width):,} pixels in an image of "
+            f"{width} x {height}, got {length:,.0f} pixels"
+        )
+    return polygons
+
+
+def _polygon_points(polygon: Sequence[float]) -> np.ndarray:
+    """(N, 2) float64 points of a list x, y, x, y, ..."""
+    if len(polygon) % 2:
+        raise ValueError(f"expected a polygon of x, y, x, y, ..., got {len(polygon)} values")
+    try:
+        return np.array(polygon, np.float64).reshape(-1, 2)
+    except OverflowError as error:
+        raise ValueError("expected a polygon of finite x, y, x, y, ...") from error
+
+
+def _parse_box(annotation: dict[str, Any], height: int, width: int) -> np.ndarray:
+    """(1, 4) float64 box, clipped just outside the image: pycocotools walks along the whole outline."""
+    x, y, w, h = np.array(annotation["bbox"], np.float64)
+    low = np.clip([x, y], -1, [width + 1, height + 1])
+    high = np.clip([x + w, y + h], -1, [width + 1, height + 1])
+    return np.array([[*low, *(high - low)]])
+
+
+def _parse_run_lengths(segmentation: dict[str, Any], height: int, width: int) -> list[int]:
+    """Return the run lengths of a segmentation: none is negative, and they cover all pixels."""
+    size, counts = segmentation.get("size"), segmentation.get("counts")
+    if not coco_json.is_number_list(size) or size != [height, width]:
+        raise ValueError(
+            f"expected a segmentation of the image's size {[height, width]}, got {coco_json.show(size)}"
+        )
+    pixels = height * width
+    if isinstance(counts, (str, bytes)):
+        lengths = _decode_counts(counts, pixels + 1)
+    elif not coco_json.is_number_list(counts):
+        raise ValueError(f"expected run lengths as a list or text, got {coco_json.show(counts)}")
+    elif len(counts) > pixels + 1:
+        raise ValueError(f"expected at most {pixels + 1:,} run lengths, got {len(counts):,}")
+    else:
+        lengths = [coco_json.parse_integer(value, "run length") for value in counts]
+    if min(lengths, default=0) < 0 or sum(lengths) != pixels:
+        got = f"{sum(lengths)} pixels" if min(lengths, default=0) >= 0 else "a negative length"
+        raise ValueError(f"expected run lengths of {height} x {width} pixels, got {got}")
+    return lengths
+
+
+def _decode_counts(counts: str | bytes, max_lengths: int) -> list[int]:
+    """Decode COCO's compressed run lengths, in linear time.
 
     Each character stores five bits, from 48 on, the lowest bits first; a sixth bit is set if more follow.
     From the fourth length on, the value is the difference to the length two before.
+
+    Raises:
+        ValueError: a character is none of these, the last length is incomplete, or too many lengths follow.
     """
     lengths: list[int] = []
     value = shift = 0
-    for character in counts.encode("latin-1") if isinstance(counts, str) else counts:
-        part = character - 48
+    for part in counts.encode("utf-8", "replace") if isinstance(counts, str) else counts:
+        part -= 48
+        if not 0 <= part < 64 or shift >= 5 * MAX_RUN_CHARACTERS or len(lengths) >= max_lengths:
+            raise ValueError(f"expected compressed run lengths, got {coco_json.show(counts)}")
         value |= (part & 31) << shift
         shift += 5
         if part & 32:
@@ -104,6 +169,8 @@ def _decode_counts(counts: str | bytes) -> list[int]:
             value -= 1 << shift
         lengths.append(value + (lengths[-2] if len(lengths) > 2 else 0))
         value = shift = 0
+    if shift:
+        raise ValueError(f"expected compressed run lengths, got {coco_json.show(counts)} without an end")
     return lengths
 
 
@@ -127,13 +194,25 @@ BOX_WITHOUT_AREA = "box without area"
 
 @dataclass(frozen=True)
 class AnnotatedImage:
-    """One image of a COCO json; `persons`: its annotations of people, in the json's order."""
+    """One image of a COCO json.
+
+    Attributes:
+        image_id, file_name, height, width: as in the json.
+        persons: its annotations of people, in the json's order.
+        masked: its people of other categories, whom the loss ignores.
+    """
 
     image_id: int
     file_name: str
     height: int
     width: int
     persons: tuple[dict[str, Any], ...]
+    masked: tuple[dict[str, Any], ...] = ()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the image has no annotation of a person."""
+        return not self.persons and not self.masked
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,34 +251,48 @@ class PersonAnnotations:
         return select_main_persons(self.boxes_xywh, eligible, radii)
 
 
-def read_annotations(path: str | Path, joints: Sequence[str] = COCO.annotated) -> list[AnnotatedImage]:
+def read_annotations(
+    path: str | Path,
+    joints: Sequence[str] = COCO.annotated,
+    options: coco_json.ReadOptions = coco_json.ReadOptions(),  # noqa: B008 (frozen)
+) -> list[AnnotatedImage]:
     """Read the images of COCO's `person_keypoints_*.json`, or of a json in its format, in their order.
 
     Args:
         path: of the json.
         joints: the expected names of the annotated joints.
+        options: the category of the people, and whether paths may lead outside the image folder.
 
     Raises:
         FileNotFoundError: the file does not exist.
-        ValueError: the file is truncated, is not in COCO's format, has no person with keypoints, or its
-            people have other joints.
+        ValueError: the file is truncated, is not in COCO's format, has no person with keypoints, its people
+            have other joints, or most of its images have malformed annotations.
     """
-    content = coco_json.read(path, _EXPECTED, annotated=True)
-    persons = defaultdict(list)
-    for annotation in coco_json.person_annotations(content):
-        persons[annotation["image_id"]].append(annotation)
-    coco_json.validate_joints(path, content, joints)
-    try:
-        images = [_parse_image(image, persons[image["id"]]) for image in content["images"]]
-    except (KeyError, TypeError, OverflowError) as error:
-        raise ValueError(f"{path}: not in COCO's format ({error!r}); {_EXPECTED}") from error
-    except ValueError as error:
-        raise ValueError(f"{path}: not in COCO's format ({error}); {_EXPECTED}") from error
+    file = coco_json.read(path, _EXPECTED, joints, options)
+    for image in file.images:
+        if not {"height", "width"} <= image.keys():
+            raise ValueError(
+                f"{path}: not in COCO's format: image {image['id']} ({coco_json.show(image['file_name'])}) "
+                f"has no height or width; {_EXPECTED}"
+            )
+    images = [
+        AnnotatedImage(
+            image["id"],
+            image["file_name"],
+            image["height"],
+            image["width"],
+            tuple(file.people.get(image["id"], ())),
+            tuple(file.others.get(image["id"], ())),
+        )
+        for image in file.images
+    ]
     if not any(person.get("keypoints") for image in images for person in image.persons):
         raise ValueError(
-            f"{path}: {len(images)} images and {len(content['annotations'])} annotations, "
-            f"but none is a person (category_id {PERSON_CATEGORY_ID}) with keypoints; {_EXPECTED}"
+            f"{path}: {len(images)} images and {file.num_annotations} annotations, but none is a person with "
+            f"keypoints (category {options.category!r}; category_id {PERSON_CATEGORY_ID} if the json names "
+            f"none); {_EXPECTED}"
         )
+    file.raise_if_mostly_malformed()
     return images
 
 
@@ -236,7 +329,7 @@ def mark_unlabeled(
         raise ValueError(f"{results}: expected results for the annotations' images, got other image ids")
     marked, added = [], 0
     for image in images:
-        known = [person["bbox"] for person in image.persons if "bbox" in person]
+        known = [person["bbox"] for person in (*image.persons, *image.masked) if "bbox" in person]
         new = [box for box in boxes[image.image_id] if not any(_is_same_person(box, k) for k in known)]
         regions = tuple({"bbox": box, "iscrowd": 1, "category_id": PERSON_CATEGORY_ID} for box in new)
         marked.append(replace(image, persons=image.persons + regions))
@@ -246,17 +339,15 @@ def mark_unlabeled(
 
 def _read_results(path: Path) -> Iterator[tuple[int, list[float], float]]:
     """Image id, box (left, top, width, height; a margin around the keypoints) and score of each result."""
-    try:
-        rows = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise ValueError(f"{path}: not a readable json file: {error}") from error
+    rows = coco_json.load_json(path, "expected a list of results in COCO's format")
     if not isinstance(rows, list):
         raise ValueError(f"{path}: expected a list of results in COCO's format, got {type(rows).__name__}")
     for number, row in enumerate(rows):
         try:
             keypoints = np.array(row["keypoints"], np.float64).reshape(-1, 3)
-            image_id, score = int(row["image_id"]), float(row["score"])
-        except (LookupError, TypeError, ValueError) as error:
+            image_id = coco_json.parse_integer(row["image_id"], "image_id")
+            score = float(row["score"])
+        except (LookupError, TypeError, ValueError, OverflowError) as error:
             raise ValueError(f"{path}: result {number}: not in COCO's format ({error!r})") from error
         found = keypoints[keypoints[:, 2] > 0, :2]
         if not np.isfinite(found).all() or not np.isfinite(score):
@@ -284,23 +375,17 @@ def parse_persons(image: AnnotatedImage, num_joints: int) -> PersonAnnotations:
         UnusableImageError: the annotations are malformed.
     """
     try:
-        keypoints = [person.get("keypoints") or [0] * 3 * num_joints for person in image.persons]
-        boxes = np.array([person["bbox"] for person in image.persons], np.float64).reshape(-1, 4)
-        arrays = (
-            np.array(keypoints, np.float32).reshape(len(keypoints), num_joints, 3),
-            boxes.reshape(len(keypoints), 4),
-            np.array([person.get("area", _box_area(person)) for person in image.persons], np.float64),
-            np.array([person.get("iscrowd", 0) for person in image.persons], bool),
-        )
-    except (LookupError, TypeError, ValueError, OverflowError) as error:
+        persons = [coco_json.parse_person(person, num_joints) for person in image.persons]
+        for region in image.masked:
+            coco_json.parse_person(region, num_joints)
+    except ValueError as error:
         raise malformed_annotations(image, error) from error
-    if not all(np.isfinite(array).all() for array in arrays):
-        raise malformed_annotations(image, "a value is not finite")
-    if not np.isin(arrays[0][..., 2], (0, 1, 2)).all():
-        raise malformed_annotations(image, "the third value of a keypoint is not 0, 1 or 2")
-    if not (np.abs(boxes) <= MAX_COORDINATE_PX).all():
-        raise malformed_annotations(image, f"a box exceeds {MAX_COORDINATE_PX:,} pixels")
-    return PersonAnnotations(*arrays, tuple(_repair(image, arrays[0], boxes)))
+    keypoints = [person["keypoints"] or [0] * 3 * num_joints for person in persons]
+    labeled = np.array(keypoints, np.float32).reshape(len(persons), num_joints, 3)
+    boxes = np.array([person["bbox"] for person in persons], np.float64).reshape(-1, 4)
+    areas = np.array([person["area"] for person in persons], np.float64)
+    crowd = np.array([person["iscrowd"] for person in persons], bool)
+    return PersonAnnotations(labeled, boxes, areas, crowd, tuple(_repair(image, labeled, boxes)))
 
 
 def select_main_persons(boxes_xywh: np.ndarray, eligible: np.ndarray, radii: np.ndarray) -> list[int]:
@@ -330,19 +415,6 @@ def is_inside_image(keypoints: np.ndarray, height: int, width: int) -> np.ndarra
     """
     x, y = keypoints[..., 0], keypoints[..., 1]
     return (x >= -0.5) & (x <= width) & (y >= -0.5) & (y <= height)
-
-
-def _parse_image(image: dict[str, Any], persons: list[dict[str, Any]]) -> AnnotatedImage:
-    image_id = int(np.int64(int(image["id"])))
-    height, width = int(image["height"]), int(image["width"])
-    # json can contain lone surrogates, which UTF-8 cannot encode.
-    name = image["file_name"].encode("utf-8", "backslashreplace").decode()
-    return AnnotatedImage(image_id, name, height, width, tuple(persons))
-
-
-def _box_area(person: dict[str, Any]) -> float:
-    """Compute the area of the box, for an annotation without an area."""
-    return float(person["bbox"][2]) * float(person["bbox"][3])
 
 
 def _repair(image: AnnotatedImage, keypoints: np.ndarray, boxes_xywh: np.ndarray) -> list[Issue]:

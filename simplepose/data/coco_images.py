@@ -10,6 +10,7 @@ import numpy as np
 from simplepose import image_io
 from simplepose.data.coco import AnnotatedImage, PersonAnnotations, malformed_annotations, union_mask
 from simplepose.data.record import NO_PERSON, PreparedImage, UnusableImageError, decode_image
+from simplepose.image_io import decode, describe_other_size
 
 
 def prepare_image(
@@ -29,7 +30,7 @@ def prepare_image(
     Raises:
         UnusableImageError: the image is missing or damaged, or its annotations are malformed.
     """
-    is_negative = negatives and not image.persons
+    is_negative = negatives and image.is_empty
     if not persons.main_persons and not is_negative:
         if persons.issues:  # such annotations may belong to another image: check its size
             _read_image(image, folders)
@@ -66,7 +67,7 @@ def build_masks(image: AnnotatedImage, persons: PersonAnnotations) -> tuple[np.n
     try:
         labeled = mask_of(persons.labeled_counts > 0)
         unlabeled = mask_of(~persons.crowd & (persons.labeled_counts == 0))
-        crowds = mask_of(persons.crowd)
+        crowds = mask_of(persons.crowd) | union_mask(image.masked, image.height, image.width)
     except ValueError as error:
         raise malformed_annotations(image, error) from error
     return combine_masks(labeled, unlabeled, crowds)
@@ -103,12 +104,11 @@ def _read_image(image: AnnotatedImage, folders: Sequence[Path]) -> tuple[bytes, 
         pixels = decode_image(encoded)
     except UnusableImageError as error:
         raise UnusableImageError(error.reason, f"{path}: {error.detail}") from error
-    height, width = pixels.shape[:2]
-    if (height, width) != (image.height, image.width):
-        raise UnusableImageError(
-            "image of another size",
-            f"{path} is {width} x {height}, its annotations are for {image.width} x {image.height}",
-        )
+    annotated_hw = (image.height, image.width)
+    if pixels.shape[:2] != annotated_hw:
+        upright = decode(encoded, upright=True, validated=True)
+        detail = describe_other_size(pixels.shape[:2], upright.shape[:2], annotated_hw)
+        raise UnusableImageError("image of another size", f"{path} {detail}")
     return encoded, pixels
 
 

@@ -29,35 +29,40 @@ BOX_AREA_FRACTION = 0.53
 _EXPECTED = "expected COCO's person_keypoints_*.json or image_info_test-dev2017.json (see data/README.md)"
 
 
-def read_annotations(path: str | Path, joints: Sequence[str] = COCO.annotated) -> Annotations:
+def read_annotations(
+    path: str | Path,
+    joints: Sequence[str] = COCO.annotated,
+    options: coco_json.ReadOptions = coco_json.ReadOptions(),  # noqa: B008 (frozen)
+) -> Annotations:
     """Read a `person_keypoints_*.json`, or an `image_info_*.json` without annotations.
 
-    Keys that other datasets omit are filled in: a missing `num_keypoints` is counted, and a missing `area` is
-    BOX_AREA_FRACTION of the bounding box. People without keypoints are ignored by the evaluation.
+    `num_keypoints` is counted, and an area that the json does not state is BOX_AREA_FRACTION of the bounding
+    box. The evaluation ignores people without keypoints and people of other categories: results that match
+    them are not false positives.
 
     Args:
         path: of the json.
         joints: names of the annotated joints that the json must have.
+        options: the category of the people, and whether paths may lead outside the image folder.
 
     Raises:
         FileNotFoundError: the file does not exist.
-        ValueError: the file is not such a json, its people have no keypoints, or have other keypoints.
+        ValueError: the file is not such a json, an annotation is malformed, or its people have no keypoints,
+            or others.
     """
-    content = coco_json.read(path, _EXPECTED, annotated=False)
-    people = coco_json.person_annotations(content)
-    missing = [] if all("bbox" in person for person in people) else ["bbox"]
-    missing += [] if any(person.get("keypoints") for person in people) else ["keypoints"]
-    if content["annotations"] and (missing or not people):
-        raise ValueError(f"{path}: people without {', '.join(missing)}; {_EXPECTED}")
-    for person in people:
-        if not _is_valid(person):
-            problem = "keypoints, num_keypoints, bbox, area are not all numbers"
-            raise ValueError(f"{path}: {problem} in {person}; {_EXPECTED}")
-    coco_json.validate_joints(path, content, joints)
+    file = coco_json.read(path, _EXPECTED, joints, options, annotated=False)
+    if file.num_annotations and not file.has_keypoints:
+        raise ValueError(
+            f"{path}: people without keypoints; {_EXPECTED}, with people of category {options.category!r}"
+        )
+    file.raise_fault()
+    people = [
+        person for group in (file.people, file.others) for persons in group.values() for person in persons
+    ]
     # New ids from 1: pycocotools treats a match with annotation 0 as no match, and drops repeated ids.
-    annotations = [{**_fill_in(person, len(joints)), "id": index} for index, person in enumerate(people, 1)]
+    annotations = [_complete(person, index, len(joints)) for index, person in enumerate(people, 1)]
     categories = [{"id": PERSON_CATEGORY_ID, "name": "person"}]
-    return index_annotations({**content, "annotations": annotations, "categories": categories})
+    return index_annotations({"images": file.images, "annotations": annotations, "categories": categories})
 
 
 def evaluate_rows(
@@ -139,25 +144,18 @@ def server_file_name(annotations: str | Path, name: str) -> str:
     return f"person_keypoints_{split}_{name}_results.json"
 
 
-def _is_valid(person: Row) -> bool:
-    try:
-        optional = [person.get("num_keypoints", 0), person.get("area", 0)]
-        values = [*(person.get("keypoints") or []), *person["bbox"], *optional]
-        return len(person["bbox"]) == 4 and bool(np.isfinite(values).all()) and np.ndim(values) == 1
-    except (TypeError, ValueError):
-        return False
-
-
-def _fill_in(person: Row, joints: int) -> Row:
-    """Fill in the keys that pycocotools reads and an annotation lacks."""
-    keypoints = person.get("keypoints") or [0] * 3 * joints
-    width, height = person["bbox"][2:]
-    defaults = {
-        "iscrowd": 0,
-        "num_keypoints": sum(v > 0 for v in keypoints[2::3]),
-        "area": BOX_AREA_FRACTION * width * height,
+def _complete(person: Row, annotation_id: int, joints: int) -> Row:
+    """Return the keys that pycocotools reads of a person."""
+    return {
+        "id": annotation_id,
+        "image_id": person["image_id"],
+        "category_id": PERSON_CATEGORY_ID,
+        "keypoints": person["keypoints"] or [0] * 3 * joints,
+        "num_keypoints": person["num_keypoints"],
+        "bbox": person["bbox"],
+        "area": person["area"] * (BOX_AREA_FRACTION if person["is_box_area"] else 1),
+        "iscrowd": person["iscrowd"],
     }
-    return {**defaults, **person, "keypoints": keypoints, "category_id": PERSON_CATEGORY_ID}
 
 
 def _load_results(truth: Annotations, rows: Sequence[Row]) -> Annotations:

@@ -17,7 +17,7 @@ import numpy as np
 from simplepose import image_io
 from simplepose.frames import BadFrame, Frame
 from simplepose.image_formats import IMAGE_EXTENSIONS
-from simplepose.image_io import MAX_PIXELS, ImageError
+from simplepose.image_io import MAX_PIXELS, ImageError, describe_other_size
 from simplepose.sources.source_options import SourceOptions
 from simplepose.utils.files import check_regular_file
 
@@ -30,11 +30,13 @@ class ImageFile:
         path: of the file.
         name: its name in results: the file's name, or its path if two files share the name.
         image_id: its id in results: COCO's id, or 1, 2, ... in the order of the run.
+        annotated_hw: height and width of its annotations (None: any); an image of another size is not read.
     """
 
     path: Path
     name: str
     image_id: int
+    annotated_hw: tuple[int, int] | None = None
 
 
 def list_images(
@@ -210,6 +212,10 @@ class ImageSource:
         file = self.images[index]
         try:
             image = read_image(file.path, self._options.upright, self._options.max_pixels)
+            if file.annotated_hw not in (None, image.shape[:2]):
+                upright = read_image(file.path)
+                detail = describe_other_size(image.shape[:2], upright.shape[:2], file.annotated_hw)
+                raise UnreadableImageError(f"{file.path} {detail}")
         except UnreadableImageError as error:
             return BadFrame(index, file.name, str(error))
         return Frame(index, file.name, image, path=file.path)

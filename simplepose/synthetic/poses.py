@@ -389,13 +389,12 @@ def _fit_head(
 
 def _read_json(path: str | Path) -> np.ndarray:
     expected = "expected COCO's person_keypoints_*.json or an .npz file of (P, 17, 3) keypoints"
-    content = coco_json.read(path, expected, annotated=True)
-    rows = [
-        person["keypoints"] for person in coco_json.person_annotations(content) if person.get("keypoints")
-    ]
+    file = coco_json.read(path, expected, COCO.annotated)
+    people = [person for persons in file.people.values() for person in persons]
+    rows = [person["keypoints"] for person in people if person.get("keypoints")]  # no boxes are needed
     try:
         return np.array(rows, np.float64).reshape(len(rows), len(COCO.annotated), 3)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"{path}: keypoints are not 17 x (x, y, v) ({error}); {expected}") from error
 
 

@@ -65,8 +65,32 @@ def test_union_mask_of_several_annotations(rng):
             {"size": [60, 90], "counts": counts}
             for counts in ("ab\x01", "P" * 25, "\u014f", 7, [5400.5, "x"])
         ),
+        # beyond the heap, without an end, quadratic time, gigabytes
+        {"size": [60, 90], "counts": [0] * 10_000 + [5400]},
+        *(
+            {"size": [60, 90], "counts": counts}
+            for counts in ([0.5, 5399.5], [True, 5399], [[5400]], "P" * 10**6)
+        ),
+        [[value for n in range(400) for value in (0, 0, 90, 60)]],
+        [[value for n in range(30_000) for value in (-90_000, 0, 90_000, 60)]],
+        [[0, 0, 5, 5, 5, True]],
+        [[0, 0, 5, 5, 10**400, 5]],
+        [[1, 1, 2, 1, 2, 2]] * 2_000,
     ],
 )
 def test_a_malformed_segmentation_raises_without_a_crash(segmentation):
-    with pytest.raises(ValueError, match=r"."):
-        segmentation_mask({"segmentation": segmentation, "bbox": [1, 1, 2, 2]}, 60, 90)
+    with pytest.raises(ValueError, match=r"^annotation 3: "):
+        segmentation_mask({"id": 3, "segmentation": segmentation, "bbox": [1, 1, 2, 2]}, 60, 90)
+
+
+def test_lengths_that_are_integers_as_floats_are_accepted():
+    assert segmentation_mask({"segmentation": {"size": [2, 3], "counts": [2.0, 4.0]}}, 2, 3).sum() == 4
+
+
+def test_a_box_far_beyond_the_border_gives_the_mask_of_its_visible_part(rng):
+    for _ in range(50):
+        x, y = rng.uniform(-30, 60, 2)
+        w, h = rng.uniform(1, 120, 2)
+        expected = coco_mask.decode(coco_mask.frPyObjects(np.array([[x, y, w, h]]), 40, 50))[..., 0]
+        assert np.array_equal(segmentation_mask({"bbox": [x, y, w, h]}, 40, 50), expected > 0)
+    assert segmentation_mask({"bbox": [-9e4, -9e4, 1.8e5, 1.8e5]}, 40, 50).all()

@@ -33,7 +33,7 @@ MAY_IMPORT = {
     "image_io": {"image_formats", "utils"},
     "people": set(),
     "frames": set(),
-    "coco_json": {"people"},
+    "coco_json": {"people", "utils"},
     "data": SHARED_MODULES,
     "synthetic": SHARED_MODULES | {"data"},
     "models": SHARED_MODULES,

@@ -21,6 +21,7 @@ from types import TracebackType
 
 import h5py
 
+from simplepose.coco_json import ReadOptions
 from simplepose.data.coco import (
     BOX_WITHOUT_AREA,
     JOINT_OUTSIDE,
@@ -129,6 +130,7 @@ class PreparationPlan:
         only_held_out: use the held-out images instead of the others.
         unlabeled: results of a network on these images; detected people without an annotation are ignored by
             the loss, see `coco.mark_unlabeled`.
+        reading: how the json is read.
     """
 
     annotations: Path
@@ -140,6 +142,7 @@ class PreparationPlan:
     split: str = ""
     only_held_out: bool = False
     unlabeled: Path | None = None
+    reading: ReadOptions = ReadOptions()  # noqa: RUF009 (frozen)
 
 
 @dataclass(frozen=True)
@@ -176,6 +179,7 @@ class Preparation:
         num_listed: number of images in the json.
         images: the requested ones.
         restarted: whether parts of another plan existed, and were removed.
+        num_masked: number of people of other categories in `images`, whom the loss ignores.
         num_unlabeled: number of people that `PreparationPlan.unlabeled` added as regions the loss ignores.
 
     Raises:
@@ -184,12 +188,13 @@ class Preparation:
 
     def __init__(self, plan: PreparationPlan) -> None:
         self._plan = plan
-        listed, self.num_unlabeled = read_annotations(plan.annotations, plan.joints), 0
+        listed, self.num_unlabeled = read_annotations(plan.annotations, plan.joints, plan.reading), 0
         if plan.unlabeled is not None:
             listed, self.num_unlabeled = mark_unlabeled(listed, plan.unlabeled)
         held_out = held_out_ids(plan.split, [image.image_id for image in listed]) if plan.split else set()
         self.num_listed = len(listed)
         self.images = [image for image in listed if (image.image_id in held_out) == plan.only_held_out]
+        self.num_masked = sum(len(image.masked) for image in self.images)
         requested = {image.image_id for image in self.images}
         self._held_out_issues = [Issue(p.image_id, HELD_OUT) for p in listed if p.image_id not in requested]
         self._header = FileHeader(plan.joints, plan.annotations.name, plan.store)
@@ -241,7 +246,7 @@ def _fingerprint(plan: PreparationPlan, image_ids: list[int]) -> str:
     """Compute a hash of everything that the parts depend on."""
     annotations = hashlib.sha256(plan.annotations.read_bytes()).hexdigest()
     folders = [str(folder.resolve()) for folder in plan.folders]
-    rules = [VERSION, IMAGES_PER_PART, plan.joints, plan.store, plan.negatives]
+    rules = [VERSION, IMAGES_PER_PART, plan.joints, plan.store, plan.negatives, plan.reading.category]
     if plan.unlabeled is not None:
         rules.append(hashlib.sha256(plan.unlabeled.read_bytes()).hexdigest())
     return hashlib.sha256(json.dumps([annotations, folders, rules, image_ids]).encode()).hexdigest()[:16]

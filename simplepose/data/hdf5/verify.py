@@ -145,7 +145,7 @@ def _expected_records(image: np.ndarray, annotated: AnnotatedImage, num_joints: 
     masks = build_masks(annotated, persons)
     return [
         build_record(annotated.image_id, image, masks, *people, main_person)
-        for main_person in (main_persons if annotated.persons else [NO_PERSON])
+        for main_person in ([NO_PERSON] if annotated.is_empty else main_persons)
     ]
 
 
