@@ -49,7 +49,7 @@ V02_CROP_SIZE, MASTER_CROP_SIZE = (320, 256), (256, 192)
 CROP_FRACTION = 1 / 1.25
 """Size of a box in its crop: AlphaPose widens boxes by 1.25."""
 
-N = TypeVar("N", IMHN, FastPose)
+N = TypeVar("N", bound=torch.nn.Module)
 
 MAX_NAMES_IN_ERROR = 5
 """Largest number of entries of each kind that an error message lists."""
@@ -395,8 +395,7 @@ def _fill(network: N, state: Mapping[str, Tensor], path: Path) -> N:
         raise ValueError(
             f"{path}: expected tensors of at most {file_bytes:,} bytes, the file's, got {size:,}"
         )
-    network = network.to_empty(device="cpu")
-    network.load_state_dict(dict(state))
+    network.to_empty(device="cpu").load_state_dict(dict(state))
     return network
 
 
