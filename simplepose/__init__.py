@@ -8,7 +8,8 @@ Dimensions in the docstrings: N batch, S stacks, P people, J network joints, A a
 joints, L limbs, C channels, H W image, h w maps. Images are H x W x 3 uint8, BGR.
 """
 
-from simplepose.inference.predictor import Predictor, load
+from simplepose.inference.predictor import Predictor
+from simplepose.inference.topdown import load
 from simplepose.people import People
 from simplepose.skeleton import COCO, Skeleton
 

@@ -319,6 +319,34 @@ class InferenceSettings:
         require(len(self.scales) > 0, "scales: expected values > 0, got none")
 
 
+@dataclass(frozen=True)
+class TopDownSettings:
+    """Top-down inference: boxes, scores and the merging of poses (simplepose.inference.topdown).
+
+    The `nms_` settings are those of parametric pose NMS (arXiv:1612.00137, section 3.3); distances are in
+    units of `nms_radius`.
+    """
+
+    flip: bool = True  # average with the heatmaps of the mirrored crop
+    min_box_score: Fraction = 0.05  # boxes with a lower score are left out
+    max_people: Annotated[int, Range(1, 1000)] = 100  # boxes per image, best first
+    # Of boxes around keypoints: fraction of the longer side that is added on each side.
+    box_margin: Fraction = 0.1
+    min_keypoint_score: Fraction = 0.2  # keypoints with a lower score do not count in scores and merging
+    # A pose's score is the mean score of its keypoints times the box score to this power.
+    box_score_exponent: Factor = 1.0
+    # Keypoints closer than this fraction of the longer side of the pose are equal.
+    nms_radius: Annotated[float, Range(0, 1, exclusive=True)] = 0.05
+    nms_min_matches: Annotated[int, Range(1, 500)] = 5  # poses with this many equal keypoints are equal
+    nms_max_similarity: NonNegative = 22.48  # and so are poses of a larger similarity
+    nms_score_scale: Positive = 1.0
+    nms_distance_weight: NonNegative = 1.7
+    nms_distance_scale: Positive = 2.65
+
+    def __post_init__(self) -> None:
+        yaml_config.check_fields(self)
+
+
 # Presets from fast to accurate: values that replace those of the checkpoint's `InferenceSettings`.
 PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
@@ -367,6 +395,7 @@ class Settings:
     train: TrainSettings = field(default_factory=TrainSettings)
     grouping: GroupingSettings = field(default_factory=GroupingSettings)
     inference: InferenceSettings = field(default_factory=InferenceSettings)
+    topdown: TopDownSettings = field(default_factory=TopDownSettings)
     tracking: TrackingSettings = field(default_factory=TrackingSettings)
 
     def __post_init__(self) -> None:

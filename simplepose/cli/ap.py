@@ -18,10 +18,11 @@ from simplepose.evaluation import coco_eval
 from simplepose.frames import BadFrame
 from simplepose.image_io import MAX_PIXELS
 from simplepose.inference import runner
+from simplepose.inference.crops import CropPredictor
 from simplepose.inference.pipeline import FrameResult, Pipeline
 from simplepose.inference.predictor import Predictor
 from simplepose.inference.runner import PipelineRun
-from simplepose.inference.topdown import TopDownPredictor
+from simplepose.inference.topdown import AnyPredictor
 from simplepose.models.checkpoints import Model
 from simplepose.sources import ImageFile, ImageSource, SourceOptions
 from simplepose.utils.distributed import World
@@ -41,7 +42,7 @@ def list_annotated_images(folder: Path, entries: Sequence[dict[str, Any]]) -> li
 
 
 def predict_coco_rows(
-    predictor: Predictor,
+    predictor: AnyPredictor,
     images: Sequence[ImageFile],
     threads: int = 1,
     show_progress: bool = True,
@@ -70,7 +71,7 @@ def predict_coco_rows(
 
 
 def predict_boxes_coco_rows(
-    predictor: TopDownPredictor, images: Sequence[ImageFile], ground_truth: Annotations
+    predictor: CropPredictor, images: Sequence[ImageFile], ground_truth: Annotations
 ) -> list[dict[str, Any]]:
     """Find the keypoints of each annotated person with keypoints in its annotated box.
 
@@ -135,7 +136,7 @@ def build_ap_metric(
         model.network.eval()
         own_files, precision = files[world.rank :: world.size], settings.train.precision
         if settings.network == "fastpose":
-            top_down = TopDownPredictor(model, device, precision, runtime="torch")
+            top_down = CropPredictor(model, device, precision, runtime="torch")
             own_rows = predict_boxes_coco_rows(top_down, own_files, ground_truth)
         else:
             predictor = Predictor(model, device, precision, runtime="torch")

@@ -196,6 +196,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     malloc.tune_malloc()
     predictor = common.load_predictor(args)
+    if not isinstance(predictor, Predictor):
+        raise ValueError("benchmark: expected a bottom-up model without --refine; see benchmarks/topdown.py")
     machine = environment.describe(simplepose.__version__)
     with tempfile.TemporaryDirectory() as folder:
         paths = (

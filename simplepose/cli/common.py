@@ -19,10 +19,11 @@ from simplepose import config, writers
 from simplepose.cli import EXIT_INTERRUPTED, arguments
 from simplepose.frames import Frame
 from simplepose.inference import runner
+from simplepose.inference.detectors import BottomUpDetector
 from simplepose.inference.heatmaps import Maps
 from simplepose.inference.pipeline import DrawFunction
-from simplepose.inference.predictor import Predictor
 from simplepose.inference.runner import PipelineRun
+from simplepose.inference.topdown import AnyPredictor, TopDownPredictor
 from simplepose.models import backends, run_modes
 from simplepose.models.layers import DTYPES
 from simplepose.people import People
@@ -49,6 +50,19 @@ def add_model_options(parser: arguments.Parser) -> None:
         default=DEFAULT_MODEL,
         metavar="NAME_OR_PATH",
         help=f"name of a released model, or path of a checkpoint (default: {DEFAULT_MODEL})",
+    )
+    add(
+        "--refine",
+        metavar="NAME_OR_PATH",
+        help="with a bottom-up model: a FastPose model (fastpose_mobile) that finds the keypoints of each "
+        "person again, in a crop: more accurate, slower",
+    )
+    add(
+        "--detector",
+        metavar="NAME_OR_JSON",
+        help="with a FastPose model: what finds the boxes: a bottom-up model (default: imhn_mobile), a json "
+        "of detections in COCO's result format, or a network of torchvision and its weights "
+        "(fasterrcnn_resnet50_fpn:FILE.pth, or :download)",
     )
     arguments.add_weights(parser)
     arguments.add_device(parser)
@@ -90,10 +104,12 @@ def add_model_options(parser: arguments.Parser) -> None:
         default="default",
         help="named inference settings, from the fastest to the most accurate; --set overrides single values",
     )
-    parser.add_set("override inference.*, grouping.* or tracking.*, for example inference.height=256")
+    parser.add_set(
+        "override inference.*, grouping.*, topdown.*, tracking.*, for example inference.height=256"
+    )
 
 
-def load_predictor(args: argparse.Namespace) -> Predictor:
+def load_predictor(args: argparse.Namespace) -> AnyPredictor:
     """Load the predictor that the options select; each process of a launcher uses its own GPU."""
     return simplepose.load(
         args.model,
@@ -106,6 +122,8 @@ def load_predictor(args: argparse.Namespace) -> Predictor:
         run=args.run,
         preset=args.preset,
         runtime=args.runtime,
+        refine=args.refine,
+        detector=args.detector,
     )
 
 
@@ -199,16 +217,18 @@ def lock_output_folder(folder: Path, rank: int | None = None) -> Iterator[None]:
         yield
 
 
-def build_painter(args: argparse.Namespace, predictor: Predictor) -> DrawFunction | None:
+def build_painter(args: argparse.Namespace, predictor: AnyPredictor) -> DrawFunction | None:
     """Build the drawing stage that the options select; None with `--no-draw`.
 
     Raises:
-        ValueError: the predictor's skeleton has no map of the name in `--heatmaps`.
+        ValueError: the predictor's skeleton has no map of the name in `--heatmaps`, or it has no maps.
     """
     if not args.draw:
         return None
     skeleton, stride = predictor.skeleton, predictor.settings.targets.stride
     if args.heatmaps:
+        if isinstance(predictor, TopDownPredictor) and not isinstance(predictor.detector, BottomUpDetector):
+            raise ValueError(f"--heatmaps: expected a bottom-up model or detector, got {args.detector}")
         maps.map_channels(args.heatmaps, skeleton)
 
     def paint(frame: Frame, people: People, output: Maps | None) -> np.ndarray:

@@ -17,8 +17,8 @@ from simplepose.cli import arguments, common
 from simplepose.frames import BadFrame, Frame, FrameSource
 from simplepose.inference import runner
 from simplepose.inference.pipeline import FrameResult, Pipeline, TrackFunction
-from simplepose.inference.predictor import Predictor
 from simplepose.inference.runner import PipelineRun
+from simplepose.inference.topdown import AnyPredictor
 from simplepose.people import People
 from simplepose.sources import SourceOptions, open_source
 from simplepose.tracking import Tracker
@@ -156,7 +156,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def process_video(
-    args: argparse.Namespace, predictor: Predictor, pipeline: Pipeline, source: FrameSource
+    args: argparse.Namespace, predictor: AnyPredictor, pipeline: Pipeline, source: FrameSource
 ) -> tuple[PipelineRun, VideoWriter | None]:
     """Find the people in a source, and write results and a drawn video.
 

@@ -13,6 +13,8 @@ from simplepose.cli.ap import list_annotated_images, predict_coco_rows
 from simplepose.data.split import held_out_ids
 from simplepose.evaluation import coco_eval
 from simplepose.inference import runner
+from simplepose.inference.detectors import FileDetector
+from simplepose.inference.topdown import TopDownPredictor
 from simplepose.utils import atomic, malloc
 from simplepose.utils.files import check_output_file, create_folder, printable
 from simplepose.utils.signals import GracefulShutdown
@@ -77,6 +79,8 @@ def _evaluate(args: argparse.Namespace) -> int:
     options = arguments.annotation_options(args)
     annotations = coco_eval.read_annotations(args.annotations, predictor.skeleton.annotated, options)
     image_entries = _select_images(annotations.dataset["images"], args.split)[: args.limit]
+    if isinstance(predictor, TopDownPredictor) and isinstance(predictor.detector, FileDetector):
+        predictor.detector.image_ids = {entry["file_name"]: entry["id"] for entry in image_entries}
     images = list_annotated_images(args.images, image_entries)
     results_file, metrics_file = args.output / "results.json", args.output / "metrics.json"
     server_file = args.output / coco_eval.server_file_name(args.annotations, args.name)

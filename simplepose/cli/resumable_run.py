@@ -16,8 +16,9 @@ from typing import Any
 from simplepose import config, writers
 from simplepose.cli import common
 from simplepose.frames import BadFrame, Frame
-from simplepose.inference.predictor import Predictor, find_model
+from simplepose.inference.predictor import find_model
 from simplepose.inference.runner import PipelineRun, format_count
+from simplepose.inference.topdown import AnyPredictor
 from simplepose.people import People
 from simplepose.sources import ImageSource, read_image
 from simplepose.utils.distributed import World
@@ -46,7 +47,7 @@ class ResumableRun:
     """
 
     args: argparse.Namespace
-    predictor: Predictor
+    predictor: AnyPredictor
     images: ImageSource
     world: World
     shards: Shards
@@ -113,7 +114,7 @@ class ResumableRun:
 
 @contextlib.contextmanager
 def open_run(
-    args: argparse.Namespace, predictor: Predictor, images: ImageSource, world: World
+    args: argparse.Namespace, predictor: AnyPredictor, images: ImageSource, world: World
 ) -> Iterator[ResumableRun]:
     """Lock the output folder and open the partial results; the end of the block releases both.
 
@@ -138,16 +139,19 @@ def open_run(
         yield ResumableRun(args, predictor, images, world, shards, remaining)
 
 
-def _run_fingerprint(args: argparse.Namespace, predictor: Predictor, images: ImageSource) -> dict[str, Any]:
+def _run_fingerprint(
+    args: argparse.Namespace, predictor: AnyPredictor, images: ImageSource
+) -> dict[str, Any]:
     """Everything that the results depend on: images, model, settings and options."""
     image_hash = hashlib.sha256()
     for image in images.images:
         image_hash.update(repr((image.name, *_file_state(image.path))).encode())
-    model = find_model(args.model)
+    models = [find_model(args.model), *([find_model(args.refine)] if args.refine else [])]
     options = (args.weights, args.precision, args.stacks, args.draw, args.colors, args.heatmaps)
+    files = [*models, *([Path(args.detector.rpartition(":")[2])] if args.detector else [])]
     return {
         "pictures": image_hash.hexdigest(),
-        "model": [str(model.resolve()), *_file_state(model)],
+        "model": [value for file in files for value in (str(file.resolve()), *_file_state(file))],
         "settings": config.to_text(predictor.settings),
         "options": options,
     }

@@ -2,6 +2,9 @@
 
     read -> preprocess -> network -> group -> track -> draw -> write (the caller's loop)
 
+Top-down, the network and grouping are a detector, and two stages follow: crop -> pose. The pose stage takes
+the crops of all waiting frames together, so that crowds fill its batches.
+
 In timings, preprocessing is called "frame" and the network "see". Frames leave the pipeline in the order in
 which they were read. The number of frames in progress is limited: the slowest stage sets the pace, and memory
 stays constant. A frame on which a stage fails becomes a `BadFrame` in its place, and the run continues.
@@ -19,10 +22,12 @@ from torch import Tensor
 
 from simplepose.frames import BadFrame, Frame, FrameSource
 from simplepose.inference.concurrency import CudaStreams, limit_torch_threads
+from simplepose.inference.crops import Crop
+from simplepose.inference.detectors import Detections
 from simplepose.inference.heatmaps import Maps
-from simplepose.inference.predictor import Predictor
 from simplepose.inference.preprocess import ModelInput
 from simplepose.inference.stages import Stage, StagePipeline, Timing
+from simplepose.inference.topdown import AnyPredictor, TopDownPredictor
 from simplepose.people import People
 
 T = TypeVar("T")
@@ -32,6 +37,8 @@ STAGE_LABELS = {
     "frame": "preprocessing",
     "see": "the network",
     "group": "grouping",
+    "crop": "cropping",
+    "pose": "the pose network",
     "track": "tracking",
     "draw": "drawing",
 }
@@ -41,6 +48,9 @@ MAX_CONSECUTIVE_FAILURES = 20
 
 # Batches that may be in progress in addition to those in the network.
 PREFETCH_BATCHES = 3
+
+# Frames whose crops the pose stage takes together.
+MAX_POSE_FRAMES = 8
 
 TrackFunction = Callable[[People, Frame], People]
 DrawFunction = Callable[[Frame, People, Maps | None], np.ndarray]
@@ -79,7 +89,7 @@ class Pipeline:
 
     def __init__(
         self,
-        predictor: Predictor,
+        predictor: AnyPredictor,
         track: TrackFunction | None = None,
         draw: DrawFunction | None = None,
         keep_maps: bool = False,
@@ -89,6 +99,8 @@ class Pipeline:
         self._streams = CudaStreams(predictor.device)
         self._stages_before = [Stage("frame", self._preprocess, threads)]
         self._stages_after = [Stage("group", self._group, threads)]
+        if isinstance(predictor, TopDownPredictor):
+            self._stages_after += self._top_down_stages(predictor, threads)
         if track is not None:
             self._stages_after.append(Stage("track", _tracking_stage(track), in_order=True))
         if draw is not None:
@@ -144,9 +156,28 @@ class Pipeline:
                     f"{failures} frames in a row failed; the last, {result.name}: {result.reason}"
                 )
 
+    def _top_down_stages(self, predictor: TopDownPredictor, threads: int) -> list[Stage[_FrameItem]]:
+        """Build the stages that turn detections into people."""
+
+        def crop(items: Sequence[_FrameItem]) -> None:
+            for item in items:
+                item.crops = predictor.crop(item.readable_frame.image, _require(item.detections))
+                item.detections = None
+
+        def find_people(items: Sequence[_FrameItem]) -> None:
+            with self._streams.synchronized():
+                people = predictor.find_people([_require(item.crops) for item in items])
+            for item, found in zip(items, people, strict=True):
+                item.people, item.crops = found, None
+
+        return [
+            Stage("crop", crop, threads),
+            Stage("pose", find_people, 1, MAX_POSE_FRAMES, batch_key=lambda item: None),
+        ]
+
     def _preprocess(self, items: Sequence[_FrameItem]) -> None:
         for item in items:
-            item.model_input = self._predictor.preprocess(item.readable_frame.image)
+            item.model_input = self._predictor.preprocess_frame(item.readable_frame)
 
     def _infer(self, items: Sequence[_FrameItem]) -> None:
         with self._streams.synchronized():
@@ -158,7 +189,11 @@ class Pipeline:
         for item in items:
             maps, model_input = _require(item.maps), _require(item.model_input)
             with self._streams.side_stream():
-                item.people = self._predictor.group(maps, model_input)
+                grouped = self._predictor.group(maps, model_input)
+                if isinstance(grouped, Detections):
+                    item.detections = grouped
+                else:
+                    item.people = grouped
                 item.kept_maps = Maps(maps.cpu().numpy(), model_input.to_image) if self._keep_maps else None
             item.maps = item.model_input = None
 
@@ -173,6 +208,8 @@ class _FrameItem:
     model_input: ModelInput | None = None
     maps: Tensor | None = None
     kept_maps: Maps | None = None
+    detections: Detections | None = None
+    crops: tuple[list[Crop], np.ndarray] | None = None
     people: People | None = None
     visualization: np.ndarray | None = None
 

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from simplepose import config, geometry, grouping
+from simplepose.frames import Frame
 from simplepose.inference.concurrency import max_concurrent_forwards, require_own_threads
 from simplepose.inference.heatmaps import Maps, MultiScaleNetwork
 from simplepose.inference.preprocess import ModelInput, check_image, preprocess
@@ -36,7 +37,7 @@ DEVICE_TYPES = ("cpu", "cuda")
 DEFAULT_BATCH = {"cuda": 8}
 
 # Parts of the settings that do not belong to the checkpoint.
-OVERRIDABLE_SECTIONS = ("inference", "grouping", "tracking")
+OVERRIDABLE_SECTIONS = ("inference", "grouping", "topdown", "tracking")
 
 
 class Predictor:
@@ -87,7 +88,7 @@ class Predictor:
         if model.settings.network == "fastpose":
             raise ValueError(
                 "expected a bottom-up network, got FastPose, which needs the box of each person; "
-                "use simplepose.inference.topdown.TopDownPredictor"
+                "use simplepose.load"
             )
         self.network, self.settings, self.skeleton = model.network, model.settings, model.skeleton
         self.batch = batch or DEFAULT_BATCH.get(device.type, 1)
@@ -143,9 +144,7 @@ class Predictor:
         )
         require_own_threads(uses_network=False)
         with ThreadPoolExecutor(1, "load network") as thread:
-            return thread.submit(
-                lambda: build(_load_model(path, device, overrides, weights, preset))
-            ).result()
+            return thread.submit(lambda: build(load_model(path, device, overrides, weights, preset))).result()
 
     def maps(self, image: np.ndarray) -> Maps:
         """Compute the network's maps of one image, (H, W, 3) uint8 BGR.
@@ -193,6 +192,10 @@ class Predictor:
         check_image(image)
         return preprocess(image, self.settings.inference)
 
+    def preprocess_frame(self, frame: Frame) -> ModelInput:
+        """Prepare the image of a frame: `preprocess`."""
+        return self.preprocess(frame.image)
+
     def infer(self, inputs: Sequence[ModelInput]) -> list[torch.Tensor]:
         """Compute the (C, h, w) maps of each input, on the network's device: the second step.
 
@@ -217,7 +220,7 @@ class Predictor:
         return [people[index] for index in range(len(inputs))]
 
 
-def _load_model(
+def load_model(
     path: str | Path, device: str | torch.device, overrides: Iterable[str], weights: str, preset: str
 ) -> Model:
     """Load the model in a file, and replace its settings by the preset's, and those by the overrides."""
@@ -231,7 +234,7 @@ def _load_model(
     if changed:
         raise ValueError(
             f"settings of {', '.join(changed)} belong to the checkpoint and cannot be overridden; "
-            "inference.*, grouping.* and tracking.* can"
+            "inference.*, grouping.*, topdown.* and tracking.* can"
         )
     return replace(model, settings=settings)
 
@@ -243,36 +246,6 @@ def _batches(inputs: Sequence[ModelInput], max_size: int) -> Iterator[list[int]]
         by_shape.setdefault(model_input.shape, []).append(index)
     for indices in by_shape.values():
         yield from (indices[first : first + max_size] for first in range(0, len(indices), max_size))
-
-
-def load(
-    name_or_path: str | Path,
-    device: str | torch.device = "cpu",
-    precision: str = "fp32",
-    settings_overrides: Iterable[str] = (),
-    weights: str = "auto",
-    stacks: int | None = None,
-    batch: int | None = None,
-    run: RunMode = "eager",
-    preset: str = "default",
-    runtime: Runtime = "auto",
-) -> Predictor:
-    """Load a predictor from a model that ships with the package ("imhn_mobile") or from a file.
-
-    Args and Raises: see `Predictor.from_checkpoint`.
-    """
-    return Predictor.from_checkpoint(
-        find_model(name_or_path),
-        device,
-        precision,
-        settings_overrides,
-        weights,
-        stacks,
-        batch,
-        run,
-        preset,
-        runtime,
-    )
 
 
 def find_model(name_or_path: str | Path) -> Path:

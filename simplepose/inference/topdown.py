@@ -1,246 +1,221 @@
-"""Top-down pose estimation: the box of each person -> a crop -> heatmaps -> keypoints.
+"""Top-down pose estimation: a detector's boxes -> a crop of each person -> keypoints -> merged people.
 
-The crops of several images can share a batch. Cell k of the heatmaps lies at crop pixel
-stride * k + `FastPoseSettings.origin`.
+It has the steps of `predictor.Predictor`, and two more: `crop` and `find_people`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, overload
 
 import numpy as np
 import torch
-from torch import Tensor
-from torch.nn import functional
+from torch import nn
 
-from simplepose import geometry
-from simplepose.inference.preprocess import PADDING_VALUE, check_image
-from simplepose.models.backends import Runtime, build_backend
-from simplepose.models.checkpoints import Model
+from simplepose.config import Settings, TopDownSettings
+from simplepose.frames import Frame
+from simplepose.inference.crops import Crop, CropPredictor, find_visible_boxes
+from simplepose.inference.detectors import BottomUpDetector, Detections, Detector, open_detector
+from simplepose.inference.pose_nms import suppress
+from simplepose.inference.predictor import Predictor, find_model, load_model
+from simplepose.inference.preprocess import check_image
+from simplepose.models.backends import Runtime
 from simplepose.models.run_modes import RunMode
 from simplepose.people import People
 from simplepose.skeleton import Skeleton
 
-# Maximum number of crops in a batch. Larger ones are not faster, and need more memory.
-DEFAULT_BATCH = {"cuda": 64, "cpu": 8}
-
-# A peak and its neighbors count as at least this fraction of the peak, so that their logarithms are finite.
-MIN_NEIGHBOR_RATIO = 0.01
-
-# The true maximum is at most this far from the highest cell, cells.
-MAX_OFFSET = 0.5
-
-
-@dataclass(frozen=True, eq=False)
-class Crop:
-    """The part of an image around one person, at the size of the network's input.
-
-    Attributes:
-        pixels: (H, W, 3) uint8 BGR.
-        to_image: (2, 3) float64 matrix from crop pixels to image pixels.
-    """
-
-    pixels: np.ndarray
-    to_image: np.ndarray
+# Finds the boxes for a FastPose model if no other detector is chosen.
+DEFAULT_DETECTOR = "imhn_mobile"
 
 
 class TopDownPredictor:
-    """Finds the keypoints of the person in each box. Safe to call from several threads at once.
+    """Finds the people in images with a detector and a network for crops. Safe to call from several threads.
 
     Args:
-        model: FastPose in float32 with its settings and skeleton, on `device`.
-        device: "cpu", "cuda", "cuda:1", ...
-        precision: fp32, bf16 or fp16.
-        batch: maximum number of crops in a batch. None: 64 on a GPU, 8 on a CPU.
-        run, runtime: see `models.backends.build_backend`.
+        detector: finds the boxes.
+        crops: finds the keypoints of the person in each box.
+        settings: of the run: `topdown` and `tracking` apply.
 
     Attributes:
-        settings: the checkpoint's settings. Crops have the size and framing of `augment`, as in training;
-            `inference.flip` averages with the maps of the mirrored crop.
+        detector, crops, settings: see Args.
         skeleton: the joints; `People` come in its annotated order.
-        batch: see Args.
-        runtime, precision: of the network that runs.
-
-    Raises:
-        ValueError: the network is not FastPose, or an argument is not usable.
+        device, batch, max_concurrent_forwards: the detector's.
     """
 
-    def __init__(
-        self,
-        model: Model,
-        device: str | torch.device = "cpu",
-        precision: str = "fp32",
-        batch: int | None = None,
-        run: RunMode = "eager",
-        runtime: Runtime = "auto",
-    ) -> None:
-        if model.settings.network != "fastpose":
-            raise ValueError(f"expected the network fastpose, got {model.settings.network}; choose its file")
-        if batch is not None and batch < 1:
-            raise ValueError(f"batch: expected at least 1 crop, got {batch}")
-        self.settings, self.skeleton = model.settings, model.skeleton
-        self._device = device = torch.device(device)
-        self.batch = batch or DEFAULT_BATCH.get(device.type, 1)
-        backend = build_backend(model.network, runtime, precision, device=device, run=run)
-        self._network, self.runtime, self.precision = backend.network, backend.runtime, backend.precision
-
-    def __call__(
-        self, image: np.ndarray, boxes_xyxy: np.ndarray, box_scores: np.ndarray | None = None
-    ) -> People:
-        """Find the keypoints of the person in each box of an image.
-
-        Args:
-            image: (H, W, 3) uint8 BGR.
-            boxes_xyxy: (P, 4) left, top, right, bottom, image pixels with pixel centers at integers.
-            box_scores: (P,) confidence of each box; None: all 1.
-
-        Returns:
-            P people, in the order of the boxes. A box that has no area or lies outside the image gives a
-            person without keypoints and with a score of 0.
-
-        Raises:
-            ValueError: the image, the boxes or the scores have another shape or type, or are not finite.
-        """
-        check_image(image)
-        boxes = _check_boxes(boxes_xyxy)
-        scores = np.ones(len(boxes)) if box_scores is None else np.asarray(box_scores, np.float64)
-        if scores.shape != (len(boxes),) or not np.isfinite(scores).all():
-            raise ValueError(f"box_scores: expected {len(boxes)} finite values, got shape {scores.shape}")
-        visible = find_visible_boxes(boxes, image.shape[:2])
-        keypoints = np.zeros((len(boxes), len(self.skeleton.annotated), 3), np.float32)
-        keypoints[visible] = self.find_keypoints([self.crop(image, box) for box in boxes[visible]])
-        return People(keypoints, keypoints[..., 2].mean(1) * scores)
-
-    def crop(self, image: np.ndarray, box_xyxy: np.ndarray) -> Crop:
-        """Crop one person: the first of three steps.
-
-        The box is widened to the aspect ratio of the crop, and by its margin.
-
-        Args:
-            image: (H, W, 3) uint8 BGR.
-            box_xyxy: (4,) left, top, right, bottom, image pixels.
-        """
-        framing = self.settings.augment
-        height, width = framing.size
-        left, top, right, bottom = map(float, box_xyxy)
-        scale = geometry.crop_scale((right - left, bottom - top), framing.size, framing.person_height)
-        matrix = geometry.compose(
-            geometry.translation(-(left + right) / 2, -(top + bottom) / 2),
-            geometry.scaling(scale, scale),
-            geometry.translation(width / 2 - 0.5, height / 2 - 0.5),
-        )
-        pixels = geometry.apply_to_image(matrix, image, framing.size, (PADDING_VALUE,) * 3)
-        return Crop(pixels, geometry.inverse(matrix))
-
-    @torch.inference_mode()
-    def infer(self, crops: Sequence[Crop]) -> Tensor:
-        """Compute the heatmaps of at most `batch` crops, of any images: the second step.
-
-        Returns:
-            (N, A, h, w) float32, on the network's device.
-        """
-        images = torch.from_numpy(np.stack([crop.pixels for crop in crops])).to(self._device)
-        if not self.settings.inference.flip:
-            return self._network(images).float()
-        maps, mirrored = self._network(torch.cat([images, images.flip(2)])).float().chunk(2)
-        return (maps + unflip(mirrored, self.skeleton, self._mirror_shift)) / 2
-
-    def decode(self, maps: Tensor, crops: Sequence[Crop]) -> np.ndarray:
-        """Find the keypoints in the heatmaps of the crops: the third step.
-
-        Returns:
-            (N, A, 3) float32 x, y in pixels of the image, score in [0, 1]; 0, 0, 0 where the maximum is not
-            above 0.
-        """
-        cells = find_maxima(maps).cpu().numpy()
-        keypoints = np.zeros(cells.shape, np.float32)
-        in_crop = cells[..., :2] * self.settings.targets.stride + self.settings.fastpose.origin
-        for row, crop in enumerate(crops):
-            keypoints[row, :, :2] = geometry.apply_to_points(crop.to_image, in_crop[row])
-        keypoints[..., 2] = cells[..., 2].clip(0, 1)
-        return np.where(keypoints[..., 2:] > 0, keypoints, 0)
-
-    def find_keypoints(self, crops: Sequence[Crop]) -> np.ndarray:
-        """Run the second and third step in batches; (N, A, 3) as from `decode`."""
-        keypoints = [np.zeros((0, len(self.skeleton.annotated), 3), np.float32)]
-        for first in range(0, len(crops), self.batch):
-            batch = crops[first : first + self.batch]
-            keypoints.append(self.decode(self.infer(batch), batch))
-        return np.concatenate(keypoints)
+    def __init__(self, detector: Detector, crops: CropPredictor, settings: Settings) -> None:
+        self.detector, self.crops, self.settings = detector, crops, settings
+        self.skeleton: Skeleton = crops.skeleton
+        self.device, self.batch = detector.device, detector.batch
+        self.max_concurrent_forwards = detector.max_concurrent_forwards
 
     @property
-    def _mirror_shift(self) -> int:
-        """Whole cells by which the mirrored maps are off, because cells are not centered in their pixels."""
-        stride = self.settings.targets.stride
-        return round((stride - 1 - 2 * self.settings.fastpose.origin) / stride)
+    def network(self) -> nn.Module:
+        """The network for crops, in float32, not fused."""
+        return self.crops.network
+
+    @property
+    def _settings(self) -> TopDownSettings:
+        return self.settings.topdown
+
+    @overload
+    def __call__(self, images: np.ndarray, boxes_xyxy: np.ndarray | None = None) -> People: ...
+
+    @overload
+    def __call__(self, images: Sequence[np.ndarray]) -> list[People]: ...
+
+    def __call__(
+        self, images: np.ndarray | Sequence[np.ndarray], boxes_xyxy: np.ndarray | None = None
+    ) -> People | list[People]:
+        """Find the people in one or several images.
+
+        Args:
+            images: (H, W, 3) uint8 BGR; or a list of such images of any sizes, or an array (N, H, W, 3).
+            boxes_xyxy: for one image (P, 4) left, top, right, bottom of its people in image pixels, in place
+                of the detector's.
+
+        Returns:
+            People, best first; for several images a list, in their order. With given boxes, one person for
+            each box, in their order.
+
+        Raises:
+            ValueError: an array is not such an image.
+        """
+        if isinstance(images, np.ndarray) and images.ndim != 4:
+            if boxes_xyxy is not None:
+                return self.crops(images, boxes_xyxy)
+            return self._predict([images])[0]
+        if not isinstance(images, np.ndarray | list | tuple):
+            raise ValueError(f"expected an image, a list of images or an array, got {type(images).__name__}")
+        return self._predict(images)
+
+    def preprocess_frame(self, frame: Frame) -> Any:
+        """Prepare a frame for the detector: the first of five steps."""
+        check_image(frame.image)
+        return self.detector.preprocess_frame(frame)
+
+    def infer(self, inputs: Sequence[Any]) -> Sequence[Any]:
+        """Run the detector on prepared frames of the same `shape`: the second step."""
+        return self.detector.infer(inputs)
+
+    def group(self, output: Any, model_input: Any) -> Detections:
+        """Convert the detector's output for a frame to its best detections: the third step."""
+        return self.detector.detect(output, model_input).select(self._settings)
+
+    def crop(self, image: np.ndarray, detections: Detections) -> tuple[list[Crop], np.ndarray]:
+        """Crop the people of an image: the fourth step.
+
+        Returns:
+            The crops, and their (P,) scores. Boxes without area or outside the image are left out.
+        """
+        visible = find_visible_boxes(detections.boxes_xyxy, image.shape[:2])
+        return [self.crops.crop(image, box) for box in detections.boxes_xyxy[visible]], detections.scores[
+            visible
+        ]
+
+    def find_people(self, crops: Sequence[tuple[Sequence[Crop], np.ndarray]]) -> list[People]:
+        """Find the keypoints in the crops of several images, and merge each image's poses: the last step.
+
+        The crops of all images share batches.
+
+        Args:
+            crops: from `crop`, for each image.
+        """
+        keypoints = self.crops.find_keypoints([crop for image_crops, _ in crops for crop in image_crops])
+        people, start = [], 0
+        for image_crops, scores in crops:
+            own = keypoints[start : start + len(image_crops)]
+            start += len(image_crops)
+            people.append(self._merge(own, scores))
+        return people
+
+    def _merge(self, keypoints: np.ndarray, box_scores: np.ndarray) -> People:
+        """Score the poses (P, J, 3) of an image and merge equal ones; poses without keypoints are dropped."""
+        counted = keypoints[..., 2] >= self._settings.min_keypoint_score
+        means = (keypoints[..., 2] * counted).sum(1) / np.maximum(counted.sum(1), 1)
+        scores = means * box_scores**self._settings.box_score_exponent
+        found = counted.any(1)
+        return suppress(People(keypoints[found], scores[found]), self._settings)
+
+    def _predict(self, images: Sequence[np.ndarray] | np.ndarray) -> list[People]:
+        crops = []
+        for number, image in enumerate(images):
+            model_input = self.preprocess_frame(Frame(number, str(number), image))
+            (output,) = self.infer([model_input])
+            crops.append(self.crop(image, self.group(output, model_input)))
+        return self.find_people(crops)
 
 
-def find_visible_boxes(boxes_xyxy: np.ndarray, image_hw: tuple[int, ...]) -> np.ndarray:
-    """Return which boxes (P, 4) have an area and overlap the image, (P,) bool."""
-    low, high = boxes_xyxy[:, :2], boxes_xyxy[:, 2:]
-    limits = np.array([image_hw[1], image_hw[0]]) - 0.5
-    return np.asarray(((high > low) & (high > -0.5) & (low < limits)).all(1), bool)
+AnyPredictor = Predictor | TopDownPredictor
+"""Finds the people in images: `__call__`, and the steps that `pipeline.Pipeline` runs."""
 
 
-def unflip(mirrored: Tensor, skeleton: Skeleton, shift: int) -> Tensor:
-    """Turn the heatmaps (N, A, h, w) of mirrored crops back, and move them right by `shift` cells."""
-    order = torch.as_tensor(skeleton.annotated_flip, device=mirrored.device)
-    width = mirrored.shape[3]
-    columns = (width - 1 + shift - torch.arange(width, device=mirrored.device)).clamp(0, width - 1)
-    return mirrored[:, order][..., columns]
-
-
-def find_maxima(maps: Tensor) -> Tensor:
-    """Find the maximum of each heatmap with sub-cell precision.
-
-    The logarithm of a Gaussian is a parabola: its maximum follows from the first and second derivatives at
-    the highest cell (a Taylor expansion, as in arXiv:1910.06278).
+def load(
+    name_or_path: str | Path,
+    device: str | torch.device = "cpu",
+    precision: str = "fp32",
+    settings_overrides: Iterable[str] = (),
+    weights: str = "auto",
+    stacks: int | None = None,
+    batch: int | None = None,
+    run: RunMode = "eager",
+    preset: str = "default",
+    runtime: Runtime = "auto",
+    refine: str | Path | None = None,
+    detector: str | None = None,
+) -> AnyPredictor:
+    """Load a predictor from a model that ships with the package ("imhn_mobile") or from a file.
 
     Args:
-        maps: (N, A, h, w) float32.
+        name_or_path: the model.
+        device, precision, weights, stacks, batch, run, preset, runtime: see `Predictor.from_checkpoint`.
+        settings_overrides: settings as "key.key=value": inference.*, grouping.*, topdown.* and tracking.*.
+        refine: of a bottom-up model: the FastPose model (name or path) that finds the keypoints of each
+            person again, in a crop.
+        detector: of a FastPose model: finds the boxes, see `detectors.open_detector`; None: imhn_mobile.
 
-    Returns:
-        (N, A, 3) float32: x and y in cells, and the value of the highest cell.
+    Raises:
+        FileNotFoundError: a file does not exist.
+        ValueError: a file, an override or the preset is invalid, or an argument does not apply to the model.
     """
-    width = maps.shape[3]
-    peaks, cells = maps.flatten(2).max(2)
-    rows, columns = cells // width, cells % width
-    window = torch.arange(3, device=maps.device)
-    padded_width = width + 2
-    first = rows * padded_width + columns
-    neighbors = first[..., None, None] + window[:, None] * padded_width + window
-    padded = functional.pad(maps, (1, 1, 1, 1), mode="replicate").flatten(2)
-    values = padded.gather(2, neighbors.flatten(2)).unflatten(2, (3, 3))
-    floor = (peaks * MIN_NEIGHBOR_RATIO).clamp(min=torch.finfo(maps.dtype).tiny)
-    offset_x, offset_y = _taylor_offset(torch.maximum(values, floor[..., None, None]).log())
-    return torch.stack([columns + offset_x, rows + offset_y, peaks], 2)
+    overrides = settings_overrides if isinstance(settings_overrides, str) else list(settings_overrides)
+    options: dict[str, Any] = {"device": device, "precision": precision, "run": run, "runtime": runtime}
+
+    def load_bottom_up(name: str) -> Predictor:
+        own = _select_overrides(overrides, ("inference", "grouping"))
+        return Predictor(load_model(find_model(name), device, own, "auto", preset), batch=batch, **options)
+
+    def build() -> AnyPredictor:
+        model = load_model(find_model(name_or_path), device, overrides, weights, preset)
+        if model.settings.network == "fastpose":
+            _require_unused(name_or_path, "starts from boxes", refine=refine, stacks=stacks)
+            boxes = detector or DEFAULT_DETECTOR
+            opened = open_detector(boxes, load_bottom_up, torch.device(device), model.settings.topdown)
+            return TopDownPredictor(opened, CropPredictor(model, **options), model.settings)
+        _require_unused(name_or_path, "is bottom-up and needs no detector", detector=detector)
+        predictor = Predictor(model, stacks=stacks, batch=batch, **options)
+        own = _select_overrides(overrides, ("topdown",))
+        if refine is None:
+            _require_unused(name_or_path, "is bottom-up", **{"settings topdown.*": own or None})
+            return predictor
+        crops = CropPredictor(load_model(find_model(refine), device, own, "auto", "default"), **options)
+        settings = replace(model.settings, topdown=crops.settings.topdown)
+        return TopDownPredictor(BottomUpDetector(predictor, settings.topdown.box_margin), crops, settings)
+
+    # A separate thread, see `Predictor.from_checkpoint`.
+    with ThreadPoolExecutor(1, "load network") as thread:
+        return thread.submit(build).result()
 
 
-def _taylor_offset(log: Tensor) -> tuple[Tensor, Tensor]:
-    """Offset of the maximum of a parabola through (..., 3, 3) values, in cells from the middle: x, y.
-
-    It is 0 where the values have no maximum.
-    """
-    center = log[..., 1, 1]
-    dx, dy = (log[..., 1, 2] - log[..., 1, 0]) / 2, (log[..., 2, 1] - log[..., 0, 1]) / 2
-    dxx = log[..., 1, 2] - 2 * center + log[..., 1, 0]
-    dyy = log[..., 2, 1] - 2 * center + log[..., 0, 1]
-    dxy = (log[..., 2, 2] - log[..., 2, 0] - log[..., 0, 2] + log[..., 0, 0]) / 4
-    determinant = dxx * dyy - dxy**2
-    is_maximum = (determinant > torch.finfo(log.dtype).eps) & (dxx < 0)
-    safe = torch.where(is_maximum, determinant, 1.0)
-    offsets = (dxy * dy - dyy * dx) / safe, (dxy * dx - dxx * dy) / safe
-    x, y = (torch.where(is_maximum, offset, 0.0).clamp(-MAX_OFFSET, MAX_OFFSET) for offset in offsets)
-    return x, y
+def _select_overrides(overrides: Iterable[str], sections: Sequence[str]) -> list[str]:
+    """Select the "key.key=value" overrides of some sections of the settings."""
+    return [text for text in overrides if text.partition("=")[0].strip().partition(".")[0] in sections]
 
 
-def _check_boxes(boxes_xyxy: np.ndarray) -> np.ndarray:
-    boxes = np.asarray(boxes_xyxy, np.float64)
-    if boxes.size == 0:
-        return boxes.reshape(0, 4)
-    if boxes.ndim != 2 or boxes.shape[1] != 4:
-        raise ValueError(f"boxes: expected shape (P, 4), left, top, right, bottom; got {boxes.shape}")
-    if not np.isfinite(boxes).all():
-        raise ValueError("boxes: expected finite values, got NaN or infinity")
-    return boxes
+def _require_unused(name: str | Path, reason: str, **arguments: object) -> None:
+    """Raise ValueError if one of the arguments, which do not apply to the model, is not None."""
+    for argument, value in arguments.items():
+        if value is not None:
+            raise ValueError(f"{argument}: expected none, got {value!r}; the model {name} {reason}")

@@ -11,7 +11,7 @@ from simplepose import geometry, targets
 from simplepose.config import AugmentSettings, FastPoseSettings, InferenceSettings, Settings, TargetSettings
 from simplepose.data.transforms import augment
 from simplepose.data.transforms.augment import AugmentParams
-from simplepose.inference.topdown import TopDownPredictor, find_maxima, unflip
+from simplepose.inference.crops import CropPredictor, find_maxima, unflip
 from simplepose.models import checkpoints
 from simplepose.models.checkpoints import Model
 from simplepose.skeleton import COCO
@@ -32,7 +32,7 @@ def predictor():
     torch.manual_seed(0)
     network = checkpoints.build_network(SETTINGS, COCO).eval()
     torch.nn.init.normal_(network.maps.weight)
-    return TopDownPredictor(Model(network, SETTINGS, COCO), batch=16, runtime="torch")
+    return CropPredictor(Model(network, SETTINGS, COCO), batch=16, runtime="torch")
 
 
 def draw_maps(points, settings=SETTINGS):
@@ -109,7 +109,7 @@ def test_mirrored_crop_gives_mirrored_maps(predictor, rng):
 def test_published_maps_are_moved_by_a_cell_after_mirroring(predictor):
     published = replace(SETTINGS, fastpose=replace(SETTINGS.fastpose, origin=0.0))
     model = Model(checkpoints.build_network(published, COCO).eval(), published, COCO)
-    assert TopDownPredictor(model, runtime="torch")._mirror_shift == 1
+    assert CropPredictor(model, runtime="torch")._mirror_shift == 1
     assert predictor._mirror_shift == 0
     maps = torch.arange(17 * 4.0).reshape(1, 17, 1, 4)
     moved = unflip(maps, COCO, 1)[0, 0, 0]
@@ -204,4 +204,4 @@ def test_unusable_arguments_are_errors(predictor, image, boxes, scores, message)
 def test_other_networks_are_refused():
     model = Model(predictor, replace(SETTINGS, network="imhn", inference=InferenceSettings()), COCO)
     with pytest.raises(ValueError, match="expected the network fastpose, got imhn"):
-        TopDownPredictor(model)
+        CropPredictor(model)
