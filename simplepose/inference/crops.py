@@ -6,6 +6,7 @@ stride * k + `FastPoseSettings.origin`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -27,6 +28,12 @@ DEFAULT_BATCH = {"cuda": 64, "cpu": 8}
 
 # A peak and its neighbors count as at least this fraction of the peak, so that their logarithms are finite.
 MIN_NEIGHBOR_RATIO = 0.01
+
+# Radius of the blur's kernel, in standard deviations.
+BLUR_RADIUS = 2.5
+
+# A map with its maximum closer to the border than this is not blurred, standard deviations.
+BORDER = 3
 
 # The true maximum is at most this far from the highest cell, cells.
 MAX_OFFSET = 0.5
@@ -154,9 +161,10 @@ class CropPredictor:
             (N, A, 3) float32 x, y in pixels of the image, score in [0, 1]; 0, 0, 0 where the maximum is not
             above 0.
         """
-        cells = find_maxima(maps).cpu().numpy()
+        drawing = self.settings.targets
+        cells = find_maxima(maps, drawing.keypoint_sigma / drawing.stride).cpu().numpy()
         keypoints = np.zeros(cells.shape, np.float32)
-        in_crop = cells[..., :2] * self.settings.targets.stride + self.settings.fastpose.origin
+        in_crop = cells[..., :2] * drawing.stride + self.settings.fastpose.origin
         for row, crop in enumerate(crops):
             keypoints[row, :, :2] = geometry.apply_to_points(crop.to_image, in_crop[row])
         keypoints[..., 2] = cells[..., 2].clip(0, 1)
@@ -192,19 +200,26 @@ def unflip(mirrored: Tensor, skeleton: Skeleton, shift: int) -> Tensor:
     return mirrored[:, order][..., columns]
 
 
-def find_maxima(maps: Tensor) -> Tensor:
-    """Find the maximum of each heatmap with sub-cell precision.
+def find_maxima(maps: Tensor, blur_sigma: float) -> Tensor:
+    """Find the maximum of each heatmap with sub-cell precision, as arXiv:1910.06278 (DARK).
 
-    The logarithm of a Gaussian is a parabola: its maximum follows from the first and second derivatives at
-    the highest cell (a Taylor expansion, as in arXiv:1910.06278).
+    A map is blurred, which joins the several peaks that a network gives, unless its maximum is close to the
+    border, towards which a blur would move it. The logarithm of a Gaussian is a parabola: its maximum follows
+    from the first and second derivatives at the highest cell.
 
     Args:
         maps: (N, A, h, w) float32.
+        blur_sigma: of the blur, cells.
 
     Returns:
-        (N, A, 3) float32: x and y in cells, and the value of the highest cell.
+        (N, A, 3) float32: x and y in cells, and the highest value before the blur.
     """
-    width = maps.shape[3]
+    height, width = maps.shape[2:]
+    scores, cells = maps.flatten(2).max(2)
+    rows, columns = cells // width, cells % width
+    border = torch.stack([rows, height - 1 - rows, columns, width - 1 - columns]).amin(0)
+    is_inside = border >= BORDER * blur_sigma
+    maps = torch.where(is_inside[..., None, None], blur(maps.clamp(min=0), blur_sigma), maps)
     peaks, cells = maps.flatten(2).max(2)
     rows, columns = cells // width, cells % width
     window = torch.arange(3, device=maps.device)
@@ -215,7 +230,19 @@ def find_maxima(maps: Tensor) -> Tensor:
     values = padded.gather(2, neighbors.flatten(2)).unflatten(2, (3, 3))
     floor = (peaks * MIN_NEIGHBOR_RATIO).clamp(min=torch.finfo(maps.dtype).tiny)
     offset_x, offset_y = _taylor_offset(torch.maximum(values, floor[..., None, None]).log())
-    return torch.stack([columns + offset_x, rows + offset_y, peaks], 2)
+    return torch.stack([columns + offset_x, rows + offset_y, scores], 2)
+
+
+def blur(maps: Tensor, sigma: float) -> Tensor:
+    """Blur maps (N, A, h, w) with a Gaussian of `sigma` cells; they are continued by their border cells."""
+    radius = math.ceil(BLUR_RADIUS * sigma)
+    distances = torch.arange(-radius, radius + 1, device=maps.device, dtype=maps.dtype)
+    kernel = torch.exp(-(distances**2) / (2 * sigma**2))
+    kernel = (kernel / kernel.sum())[None, None, None]
+    single = maps.flatten(0, 1)[:, None]
+    single = functional.pad(single, (radius, radius, radius, radius), mode="replicate")
+    blurred: Tensor = functional.conv2d(functional.conv2d(single, kernel), kernel.mT)[:, 0]
+    return blurred.reshape(maps.shape)
 
 
 def _taylor_offset(log: Tensor) -> tuple[Tensor, Tensor]:
