@@ -52,10 +52,10 @@ class ScriptedPredictor:
         if (stage, number) in self.failures:
             raise RuntimeError(f"no luck\nwith {number}")
 
-    def preprocess(self, image):
-        number = int(image[0, 0, 0])
+    def preprocess_frame(self, frame):
+        number = int(frame.image[0, 0, 0])
         self._run("frame", number)
-        return type("FakeModelInput", (), {"shape": image.shape, "number": number, "to_image": None})
+        return type("FakeModelInput", (), {"shape": frame.image.shape, "number": number, "to_image": None})
 
     def infer(self, inputs):
         self.batches.append([model_input.number for model_input in inputs])
