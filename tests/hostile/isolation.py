@@ -13,9 +13,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-# Limits of one case. Memory is counted above that of the process that forks, which has loaded the libraries.
+# Limits of one case. Memory is counted above that of the process that forks, which has loaded the libraries. The
+# processor time does not depend on the load of the machine; the wall-clock time also ends a process that waits.
 MEMORY_LIMIT_BYTES = 2 << 30
-TIME_LIMIT_S = 20.0
+PROCESSOR_LIMIT_S = 20
+WALL_CLOCK_LIMIT_S = 60.0
 
 _POLL_INTERVAL_S = 0.005
 
@@ -26,7 +28,7 @@ class Ending:
 
     Attributes:
         status: exit status; minus the number of the signal that ended it.
-        seconds: wall-clock duration.
+        seconds: processor time of the process and its children.
         peak_bytes: largest memory of the process or of one of its children, above that of the parent process.
         output: standard output, then standard error.
         timed_out: whether the time limit ended it.
@@ -41,7 +43,9 @@ class Ending:
     def find_fault(self) -> str | None:
         """Return which limit was reached, or how the process died; None if it ended by itself."""
         if self.timed_out:
-            return f"did not end within {TIME_LIMIT_S:g} s"
+            return f"did not end within {WALL_CLOCK_LIMIT_S:g} s"
+        if self.status == -signal.SIGXCPU:
+            return f"did not end within {PROCESSOR_LIMIT_S} s of processor time"
         if self.status < 0:
             return f"ended by signal {signal.Signals(-self.status).name}"
         if self.peak_bytes > MEMORY_LIMIT_BYTES:
@@ -49,7 +53,9 @@ class Ending:
         return None
 
 
-def run_in_fork(function: Callable[[], int], folder: Path, log: Path) -> Ending:
+def run_in_fork(
+    function: Callable[[], int], folder: Path, log: Path, wall_clock_limit_s: float = WALL_CLOCK_LIMIT_S
+) -> Ending:
     """Run a function in a forked process in `folder`; its result is the exit status.
 
     The limit of memory is one of data (`RLIMIT_DATA`: heap and private writable mappings), as that of addresses
@@ -60,6 +66,7 @@ def run_in_fork(function: Callable[[], int], folder: Path, log: Path) -> Ending:
         function: must not depend on threads of this process. An exception is printed with its traceback.
         folder: working directory.
         log: files of standard output and standard error begin with this path.
+        wall_clock_limit_s: after this time the process and its workers are killed.
     """
     start, baseline = time.monotonic(), _status_bytes("VmRSS")
     pid = os.fork()
@@ -69,7 +76,7 @@ def run_in_fork(function: Callable[[], int], folder: Path, log: Path) -> Ending:
     while usage is None:
         found, waited, used = os.wait4(pid, os.WNOHANG)
         usage = used if found else None
-        if usage is None and time.monotonic() - start > TIME_LIMIT_S:
+        if usage is None and time.monotonic() - start > wall_clock_limit_s:
             timed_out = True
             _kill_group(pid)
             _, waited, usage = os.wait4(pid, 0)
@@ -77,7 +84,8 @@ def run_in_fork(function: Callable[[], int], folder: Path, log: Path) -> Ending:
     _kill_group(pid)  # its workers, if it left any
     output = "".join(_log_path(log, number).read_text(errors="backslashreplace") for number in (1, 2))
     peak = max(0, usage.ru_maxrss * 1024 - baseline)
-    return Ending(os.waitstatus_to_exitcode(waited), time.monotonic() - start, peak, output, timed_out)
+    seconds = usage.ru_utime + usage.ru_stime
+    return Ending(os.waitstatus_to_exitcode(waited), seconds, peak, output, timed_out)
 
 
 def _run_child(function: Callable[[], int], folder: Path, log: Path) -> None:
@@ -90,6 +98,7 @@ def _run_child(function: Callable[[], int], folder: Path, log: Path) -> None:
         for number in (1, 2):
             os.dup2(os.open(_log_path(log, number), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), number)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        resource.setrlimit(resource.RLIMIT_CPU, (PROCESSOR_LIMIT_S, PROCESSOR_LIMIT_S + 1))
         limit = _status_bytes("VmData") + MEMORY_LIMIT_BYTES
         resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
         try:

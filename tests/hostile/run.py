@@ -72,9 +72,9 @@ def _outcome(case: Case, fault: str | None, ending: Ending) -> Outcome:
 def prepare_base(root: Path) -> None:
     """Write the healthy inputs in a forked process: threads of this one would not exist in its forks."""
     (root / "base").mkdir()
-    ending = run_in_fork(lambda: base_inputs.write(root / "base"), root / "base", root / "log")
+    ending = run_in_fork(lambda: base_inputs.write(root / "base"), root / "base", root / "log", 600)
     if ending.status:
-        raise RuntimeError(f"cannot write the healthy inputs: {ending.output}")
+        raise RuntimeError(f"cannot write the healthy inputs: {ending.find_fault() or ending.output}")
 
 
 def serve(root: Path) -> None:
@@ -100,7 +100,7 @@ def run_all(cases: list[Case], root: Path, keep: bool) -> int:
     largest = max(outcomes, key=lambda outcome: outcome.peak_mib)
     print(
         f"{len(cases)} cases ({', '.join(f'{count} {kind}' for kind, count in kinds.items())}), {len(failed)} failed, "
-        f"{time.monotonic() - start:.0f} s; slowest {slowest.name} {slowest.seconds:.1f} s, "
+        f"{time.monotonic() - start:.0f} s; slowest {slowest.name} {slowest.seconds:.1f} s of processor time, "
         f"largest {largest.name} {largest.peak_mib:,.0f} MiB"
     )
     return 1 if failed else 0
