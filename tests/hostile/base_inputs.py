@@ -19,8 +19,14 @@ from simplepose.skeleton import COCO
 from simplepose.training.trainer import Trainer
 
 MODEL = {
-    **{"stacks": 1, "stem_width": 4, "width": 8, "growth": 4, "head_width": 8, "reduction": 4},
-    **{"dilations": (2,), "scales": 1},
+    "stacks": 1,
+    "stem_width": 4,
+    "width": 8,
+    "growth": 4,
+    "head_width": 8,
+    "reduction": 4,
+    "dilations": (2,),
+    "scales": 1,
 }
 TRAINING = {"batch_size": 1, "epochs": 1, "workers": 0, "warmup_epochs": 0.0}
 

@@ -17,7 +17,8 @@ MAX_LINE_LENGTH = 1000
 RAW_TEXT = re.compile(
     r"Traceback|\w+Error\(|\.py:\d+|\.(cc|cpp|hpp|h|c):\d+|cv2\.error|OpenCV\(|Assertion|terminate called"
     r"|HDF5-DIAG|[Uu]nable to (synchronously )?(open|read|get|create)|H5[A-Z]\w+"
-    r"|WeightsUnpickler|weights_only|torch\.load|inline_container|PytorchStreamReader|[Ee]rror while deserializing"
+    r"|WeightsUnpickler|weights_only|torch\.load|inline_container|PytorchStreamReader"
+    r"|[Ee]rror while deserializing"
     r"|libpng|libjpeg|Premature end of JPEG|\[(mov|avi|matroska|h264|mjpeg|mp3)[ ,@]|ffmpeg error"
     r"|inhomogeneous|cannot reshape|could not (convert|broadcast)|not subscriptable|has no attribute"
     r"|unsupported operand|must be (str|a string|real number|int|integer)|cannot be interpreted"
@@ -33,8 +34,8 @@ class Expected:
 
     Attributes:
         statuses: allowed exit statuses.
-        mentions: regular expressions, each of which the output must contain; with status 0 only if `said`.
-        check: called with the case's folder if the status is 0 or 1; raises AssertionError if a result is wrong.
+        mentions: regular expressions, each of which the output must contain; with status 0 only if `always`.
+        check: called with the case's folder if the status is 0 or 1; raises AssertionError on a wrong result.
         always: whether `mentions` also apply to status 0.
     """
 

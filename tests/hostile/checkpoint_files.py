@@ -1,8 +1,9 @@
-"""Hostile checkpoints: safetensors with false headers, pickles, training checkpoints, TensorFlow.js models."""
+"""Hostile checkpoints: safetensors, pickles, training checkpoints and TensorFlow.js models."""
 
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import os
 import pickle
@@ -211,7 +212,7 @@ def many_joints(count: int) -> Callable[[dict[str, Any]], None]:
 
     def change(skeleton: dict[str, Any]) -> None:
         names = [f"joint{n}" for n in range(count)]
-        pairs = [list(pair) for pair in zip(names, names[1:], strict=False)]
+        pairs = [list(pair) for pair in itertools.pairwise(names)]
         skeleton.update(joints=names, annotated=names, limbs=pairs, bones=pairs, mirrored=[], midpoints=[])
         skeleton["sigmas"] = [0.1] * count
 
@@ -236,7 +237,12 @@ def tfjs(manifest: Any, name: str = "weights.bin", data: bytes = b"") -> Write:
 def tfjs_weight(paths: Sequence[Any] = ("weights.bin",), **entries: Any) -> list[Any]:
     """A manifest of one weight, of a name that the encoder needs."""
     (_, constant), *_ = importers._map_tensor_names()
-    return [{"paths": list(paths), "weights": [{"name": constant, "shape": [2, 2], "dtype": "float32", **entries}]}]
+    return [
+        {
+            "paths": list(paths),
+            "weights": [{"name": constant, "shape": [2, 2], "dtype": "float32", **entries}],
+        }
+    ]
 
 
 FILE = "a.safetensors"
@@ -297,20 +303,35 @@ FAULTS: dict[str, tuple[Write, Any]] = {
     "metadata_list": (json_safetensors({"__metadata__": []}), refusal(FILE)),
     "metadata_of_numbers": (json_safetensors({"__metadata__": {"settings": 1}}), refusal(FILE)),
     "metadata_absent": (json_safetensors({}), refusal(FILE, "settings")),
-    "dtype_unknown": (json_safetensors({"a": {"dtype": "X9", "shape": [1], "data_offsets": [0, 4]}}, bytes(4)), refusal(FILE)),
+    "dtype_unknown": (
+        json_safetensors({"a": {"dtype": "X9", "shape": [1], "data_offsets": [0, 4]}}, bytes(4)),
+        refusal(FILE),
+    ),
     "shape_overflow": (
         json_safetensors({"a": {"dtype": "F32", "shape": [2**32, 2**32], "data_offsets": [0, 4]}}, bytes(4)),
         refusal(FILE),
     ),
-    "shape_negative": (json_safetensors({"a": {"dtype": "F32", "shape": [-1], "data_offsets": [0, 4]}}, bytes(4)), refusal(FILE)),
-    "shape_1e12": (json_safetensors({"a": {"dtype": "F32", "shape": [10**12], "data_offsets": [0, 4 * 10**12]}}), refusal(FILE)),
+    "shape_negative": (
+        json_safetensors({"a": {"dtype": "F32", "shape": [-1], "data_offsets": [0, 4]}}, bytes(4)),
+        refusal(FILE),
+    ),
+    "shape_1e12": (
+        json_safetensors({"a": {"dtype": "F32", "shape": [10**12], "data_offsets": [0, 4 * 10**12]}}),
+        refusal(FILE),
+    ),
     "offsets_overlap": (
         json_safetensors({n: {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]} for n in "ab"}, bytes(4)),
         refusal(FILE),
     ),
     "tensors_none": (with_tensors(lambda tensors: tensors.clear()), refusal(FILE, "missing")),
-    "tensor_escape": (with_tensors(lambda t: t.update({"\x1b[31mred\n": torch.zeros(1)})), refusal(FILE, "extra")),
-    "tensor_long_name": (with_tensors(lambda t: t.update({"x" * 100_000: torch.zeros(1)})), refusal(FILE, "extra")),
+    "tensor_escape": (
+        with_tensors(lambda t: t.update({"\x1b[31mred\n": torch.zeros(1)})),
+        refusal(FILE, "extra"),
+    ),
+    "tensor_long_name": (
+        with_tensors(lambda t: t.update({"x" * 100_000: torch.zeros(1)})),
+        refusal(FILE, "extra"),
+    ),
     "tensors_100000": (
         with_tensors(lambda t: t.update({f"x{n}": torch.zeros(1) for n in range(100_000)})),
         refusal(FILE, "extra"),
@@ -334,10 +355,16 @@ FAULTS: dict[str, tuple[Write, Any]] = {
     "settings_laughs": (with_header(settings=BILLION_LAUGHS), refusal(FILE, "settings")),
     "settings_of_itself": (with_header(settings="loss: &a {scale_weights: *a}"), refusal(FILE, "settings")),
     "settings_nested": (with_header(settings="[" * 100_000), refusal(FILE, "settings")),
-    "settings_code": (with_header(settings="train: !!python/object/apply:os.mkdir [made]"), refusal(FILE, "settings")),
+    "settings_code": (
+        with_header(settings="train: !!python/object/apply:os.mkdir [made]"),
+        refusal(FILE, "settings"),
+    ),
     "settings_escape": (with_header(settings='"\\x1b[31mred": 1'), refusal(FILE)),
     "settings_long": (with_header(settings="x" * 5_000_000), refusal(FILE, "settings")),
-    "settings_long_number": (with_header(settings="train: {epochs: " + "9" * 1_000_000 + "}"), refusal(FILE, "settings")),
+    "settings_long_number": (
+        with_header(settings="train: {epochs: " + "9" * 1_000_000 + "}"),
+        refusal(FILE, "settings"),
+    ),
     "settings_merge_of_itself": (with_header(settings="train: &a\n  <<: *a\n"), refusal(FILE, "settings")),
     "skeleton_empty": (with_header(skeleton=""), refusal(FILE, "skeleton")),
     "skeleton_of_numbers": (with_header(skeleton="{name: 1, joints: [1]}"), refusal(FILE, "skeleton")),
@@ -345,10 +372,22 @@ FAULTS: dict[str, tuple[Write, Any]] = {
     "skeleton_joints_1": (with_skeleton(many_joints(1)), refusal(FILE)),
     "skeleton_joints_5000": (with_skeleton(many_joints(5_000)), refusal(FILE)),
     "skeleton_joints_50000": (with_skeleton(many_joints(50_000)), refusal(FILE)),
-    "skeleton_sigma_nan": (with_skeleton(lambda s: s.update(sigmas=[float("nan")] * 17)), refusal(FILE, "sigma")),
-    "skeleton_sigma_infinite": (with_skeleton(lambda s: s.update(sigmas=[float("inf")] * 17)), refusal(FILE, "sigma")),
-    "skeleton_escape": (with_skeleton(lambda s: s.update(name="\x1b[31mred", sigmas=[])), refusal(FILE, "sigma")),
-    "skeleton_long_name": (with_skeleton(lambda s: s.update(name="x" * 1_000_000, sigmas=[])), refusal(FILE, "sigma")),
+    "skeleton_sigma_nan": (
+        with_skeleton(lambda s: s.update(sigmas=[float("nan")] * 17)),
+        refusal(FILE, "sigma"),
+    ),
+    "skeleton_sigma_infinite": (
+        with_skeleton(lambda s: s.update(sigmas=[float("inf")] * 17)),
+        refusal(FILE, "sigma"),
+    ),
+    "skeleton_escape": (
+        with_skeleton(lambda s: s.update(name="\x1b[31mred", sigmas=[])),
+        refusal(FILE, "sigma"),
+    ),
+    "skeleton_long_name": (
+        with_skeleton(lambda s: s.update(name="x" * 1_000_000, sigmas=[])),
+        refusal(FILE, "sigma"),
+    ),
     # Pickles
     "pth_empty": (write_bytes("a.pth", b""), refusal("a.pth")),
     "pth_code": (torch_file(lambda: {"weights": Code()}), refusal("a.pth", "code")),
@@ -357,7 +396,10 @@ FAULTS: dict[str, tuple[Write, Any]] = {
         torch_file(lambda: {"weights": {"a": torch.zeros(2)}, "train_loss": np.float64(1.5)}),
         refusal("a.pth", "numpy|float64", "train_loss"),
     ),
-    "pth_legacy": (torch_file(lambda: {"weights": {"a": torch.zeros(2)}}, _use_new_zipfile_serialization=False), refusal("a.pth")),
+    "pth_legacy": (
+        torch_file(lambda: {"weights": {"a": torch.zeros(2)}}, _use_new_zipfile_serialization=False),
+        refusal("a.pth"),
+    ),
     "pth_list": (torch_file(lambda: [1, 2]), refusal("a.pth", "dict")),
     "pth_tensor": (torch_file(lambda: torch.zeros(3)), refusal("a.pth", "dict")),
     "pth_weights_list": (torch_file(lambda: {"weights": [torch.zeros(1)]}), refusal("a.pth", "list")),
@@ -371,24 +413,37 @@ FAULTS: dict[str, tuple[Write, Any]] = {
     "pth_bomb_pickle": (zip_bomb("data.pkl"), refusal("a.pth")),
     "pth_storage_1e12": (storage_of(10**12), refusal("a.pth")),
     "pth_storage_negative": (storage_of(-1), refusal("a.pth")),
-    "pth_expanded": (torch_file(lambda: {"weights": {"a": expanded(10**6, 10**6)}}), refusal("a.pth", r"\ba\b")),
+    "pth_expanded": (
+        torch_file(lambda: {"weights": {"a": expanded(10**6, 10**6)}}),
+        refusal("a.pth", r"\ba\b"),
+    ),
     "pth_sparse": (
         torch_file(lambda: {"weights": {"a": torch.sparse_coo_tensor([[0]], [1.0], (10**12,))}}),
         refusal("a.pth", r"\ba\b|sparse"),
     ),
     "pth_gzip": (write_bytes("a.pth", b"\x1f\x8b\x08" + bytes(100)), refusal("a.pth")),
-    "pth_zip_of_text": (special("a.pth", lambda p: zipfile.ZipFile(p, "w").writestr("readme.txt", "x")), refusal("a.pth")),
+    "pth_zip_of_text": (
+        special("a.pth", lambda p: zipfile.ZipFile(p, "w").writestr("readme.txt", "x")),
+        refusal("a.pth"),
+    ),
     # Training checkpoints
     "training_settings_number": (training(lambda v: v.update(settings=3)), refusal("a.pt", "settings")),
     "training_settings_laughs": (training_settings(BILLION_LAUGHS), refusal("a.pt", "settings")),
     "training_settings_stacks": (training_settings("model: {stacks: 100000}"), refusal("a.pt", "stacks")),
-    "training_weights_none": (training(lambda v: v.update(weights=None, ema=None, swa=None)), refusal("a.pt")),
+    "training_weights_none": (
+        training(lambda v: v.update(weights=None, ema=None, swa=None)),
+        refusal("a.pt"),
+    ),
     "training_weights_expanded": (
         training(lambda v: v["weights"].update({"stem.conv.bn.bias": expanded(10**6, 10**6)})),
         refusal("a.pt", "stem.conv.bn.bias"),
     ),
     "training_weights_of_stride_0": (
-        training(lambda v: v["weights"].update({k: torch.zeros(()).expand(t.shape) for k, t in v["weights"].items()})),
+        training(
+            lambda v: v["weights"].update(
+                {k: torch.zeros(()).expand(t.shape) for k, t in v["weights"].items()}
+            )
+        ),
         value(),
     ),
     "training_weights_complex": (
@@ -404,8 +459,14 @@ FAULTS: dict[str, tuple[Write, Any]] = {
         refusal("a.pt", "stem.conv.bn.bias|meta"),
     ),
     "training_ema_number": (training(lambda v: v.update(ema=3)), refusal("a.pt", "ema")),
-    "training_ema_updates_text": (training(lambda v: v.update(ema={"state": {}, "updates": "x"})), refusal("a.pt")),
-    "training_ema_state_none": (training(lambda v: v.update(ema={"state": None, "updates": 5})), refusal("a.pt")),
+    "training_ema_updates_text": (
+        training(lambda v: v.update(ema={"state": {}, "updates": "x"})),
+        refusal("a.pt"),
+    ),
+    "training_ema_state_none": (
+        training(lambda v: v.update(ema={"state": None, "updates": 5})),
+        refusal("a.pt"),
+    ),
     "training_swa_tensor": (
         training(lambda v: v.update(swa={"state": {}, "updates": torch.zeros(2, 2)})),
         refusal("a.pt"),
@@ -420,7 +481,10 @@ FAULTS: dict[str, tuple[Write, Any]] = {
     "name_escape": (write_bytes("\x1b[31mred\n.pth", b"x"), refusal("red")),
     "name_long": (lambda folder: convert("x" * 5000 + ".pth"), refusal("xxx")),
     "target_fifo": (
-        lambda folder: (os.mkfifo(folder / "t.safetensors"), ["../base/network.safetensors", "t.safetensors"])[1],
+        lambda folder: (
+            os.mkfifo(folder / "t.safetensors"),
+            ["../base/network.safetensors", "t.safetensors"],
+        )[1],
         refusal("t.safetensors"),
     ),
     "target_device": (
@@ -466,7 +530,7 @@ def _train_arguments() -> list[str]:
 
 RESUMED: dict[str, Callable[[dict[str, Any]], Any]] = {
     "progress_none": lambda v: v.update(progress=None),
-    "progress_words": lambda v: v.update(progress={key: "many" for key in v["progress"]}),
+    "progress_words": lambda v: v.update(progress=dict.fromkeys(v["progress"], "many")),
     "optimizer_list": lambda v: v.update(optimizer=[1]),
     "random_number": lambda v: v.update(random=3),
     "meter_word": lambda v: v.update(meter="x"),
@@ -481,16 +545,25 @@ def _checkpoint_cases() -> list[Case]:
         cases.append(Case(f"checkpoint/model/{name}", write, main, refusal(FILE)))
     for name, (section, entries) in USE_FAULTS.items():
         write = with_settings(demo(FILE), **{section: entries})
-        cases.append(Case(f"checkpoint/use/{name}", write, demo_image.main, refusal(FILE, [*entries][0])))
+        cases.append(
+            Case(f"checkpoint/use/{name}", write, demo_image.main, refusal(FILE, next(iter(entries))))
+        )
     for name, (write, expected) in FAULTS.items():
         cases.append(Case(f"checkpoint/convert/{name}", write, main, expected))
     for name, change in RESUMED.items():
         cases.append(
-            Case(f"checkpoint/resume/{name}", _write_resumed(change), train.main, refusal("checkpoint_00000001"))
+            Case(
+                f"checkpoint/resume/{name}",
+                _write_resumed(change),
+                train.main,
+                refusal("checkpoint_00000001"),
+            )
         )
     init = write_bytes("a.pth", b"\x80\x02", [*_train_arguments(), "--init-from", "a.pth"])
     cases.append(Case("checkpoint/train/init_from", init, train.main, refusal("a.pth")))
-    set_large = write_bytes("unused", b"", [*demo("../base/network.safetensors"), *SMALL_INPUT, "grouping.max_peaks=2147483648"])
+    set_large = write_bytes(
+        "unused", b"", [*demo("../base/network.safetensors"), *SMALL_INPUT, "grouping.max_peaks=2147483648"]
+    )
     cases.append(Case("checkpoint/use/set_max_peaks", set_large, demo_image.main, refusal("max_peaks")))
     return cases
 

@@ -19,7 +19,7 @@ CASES: tuple[Case, ...] = tuple(case for module in MODULES for case in module.CA
 
 
 def sample(count: int) -> list[Case]:
-    """Select cases of all kinds, in proportion; the order within a kind is that of a checksum of the names."""
+    """Select cases of all kinds, in proportion; a checksum of the names orders each kind."""
 
     def checksum(case: Case) -> int:
         return zlib.crc32(case.name.encode())

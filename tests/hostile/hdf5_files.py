@@ -25,7 +25,17 @@ Change = Callable[[h5py.File], Any]
 Write = Callable[[Path], Sequence[str]]
 
 CHECK = ["--check", FILE, "--workers", "1"]
-DRAW = ["--config", "../base/settings.yaml", "--samples", FILE, "--output", "t.png", "--plain", "--count", "20"]
+DRAW = [
+    "--config",
+    "../base/settings.yaml",
+    "--samples",
+    FILE,
+    "--output",
+    "t.png",
+    "--plain",
+    "--count",
+    "20",
+]
 TRAIN = ["--config", "../base/settings.yaml", "--train", FILE, "--output", "run", "--device", "cpu"]
 
 
@@ -135,7 +145,7 @@ def people(name: str, change_values: Callable[[np.ndarray], Any]) -> Change:
 
 
 def image_bytes(image: Callable[[], bytes], masks: Callable[[], bytes] | None = None) -> Change:
-    """Replace the bytes of the last image, with lengths and checksums; masks: of it, or None for the old ones."""
+    """Replace the bytes of the last image and its masks (None: keep them), with lengths and checksums."""
 
     def change(file: h5py.File) -> None:
         ends, lengths = file["pictures/data_end"][()], file["pictures/image_bytes"][()]
@@ -157,9 +167,15 @@ def image_bytes(image: Callable[[], bytes], masks: Callable[[], bytes] | None = 
 
 def _update_checksums(file: h5py.File) -> None:
     ends, people_ends = (np.append(0, file[f"pictures/{name}"][()]) for name in ("data_end", "people_end"))
-    data, points, boxes = (file[name][()] for name in ("pictures/data", "people/keypoints", "people/box_xywh"))
+    data, points, boxes = (
+        file[name][()] for name in ("pictures/data", "people/keypoints", "people/box_xywh")
+    )
     sums = [
-        checksum(data[ends[n] : ends[n + 1]], points[slice(*people_ends[n : n + 2])], boxes[slice(*people_ends[n : n + 2])])
+        checksum(
+            data[ends[n] : ends[n + 1]],
+            points[slice(*people_ends[n : n + 2])],
+            boxes[slice(*people_ends[n : n + 2])],
+        )
         for n in range(len(ends) - 1)
     ]
     column("pictures/checksum", np.array(sums, np.uint64))(file)
@@ -192,7 +208,10 @@ REFUSAL = refusal(FILE)
 
 # Faults of the project's layout: (change, expected outcome of the check).
 NATIVE: dict[str, tuple[Change, Expected]] = {
-    "data_external_link": (linked("pictures/data", h5py.ExternalLink("../base/compressed.h5", "pictures/data")), REFUSAL),
+    "data_external_link": (
+        linked("pictures/data", h5py.ExternalLink("../base/compressed.h5", "pictures/data")),
+        REFUSAL,
+    ),
     "data_external_fifo": (linked("pictures/data", h5py.ExternalLink("fifo", "x")), REFUSAL),
     "data_external_device": (linked("pictures/data", h5py.ExternalLink("/dev/zero", "x")), REFUSAL),
     "data_external_storage": (external("pictures/data", "../base/compressed.h5"), REFUSAL),
@@ -207,12 +226,22 @@ NATIVE: dict[str, tuple[Change, Expected]] = {
     "data_scalar": (dataset("pictures/data", data=5), REFUSAL),
     "data_float": (dataset("pictures/data", data=np.zeros(100)), REFUSAL),
     "data_2d": (dataset("pictures/data", data=np.zeros((100, 100), np.uint8)), REFUSAL),
-    "data_1e12": (dataset("pictures/data", shape=(10**12,), dtype=np.uint8, chunks=(1 << 20,)), reported(FILE)),
+    "data_1e12": (
+        dataset("pictures/data", shape=(10**12,), dtype=np.uint8, chunks=(1 << 20,)),
+        reported(FILE),
+    ),
     "data_text": (dataset("pictures/data", data="text"), REFUSAL),
     "column_1e12": (dataset("pictures/image_id", **HUGE), REFUSAL),
     "column_1e12_samples": (dataset("samples/picture", **HUGE), REFUSAL),
     "column_bomb": (
-        dataset("samples/picture", shape=(3 << 27,), dtype=np.int64, chunks=(1 << 20,), compression="gzip", fillvalue=1),
+        dataset(
+            "samples/picture",
+            shape=(3 << 27,),
+            dtype=np.int64,
+            chunks=(1 << 20,),
+            compression="gzip",
+            fillvalue=1,
+        ),
         REFUSAL,
     ),
     "column_scalar": (column("pictures/image_id", np.int64(5)), REFUSAL),
@@ -222,7 +251,10 @@ NATIVE: dict[str, tuple[Change, Expected]] = {
     "column_empty": (column("pictures/size_hw", lambda v: v[:0]), REFUSAL),
     "column_compound": (dataset("pictures/image_id", data=np.zeros(3, [("a", "i8")])), REFUSAL),
     "column_of_texts": (dataset("pictures/image_id", data=["a", "b", "c"]), REFUSAL),
-    "column_of_references": (lambda f: dataset("pictures/image_id", data=[f.ref] * 3, dtype=h5py.ref_dtype)(f), REFUSAL),
+    "column_of_references": (
+        lambda f: dataset("pictures/image_id", data=[f.ref] * 3, dtype=h5py.ref_dtype)(f),
+        REFUSAL,
+    ),
     "column_null": (dataset("pictures/image_id", data=h5py.Empty("i8")), REFUSAL),
     "crc32_text": (lambda f: f["pictures/image_id"].attrs.update(crc32="x"), REFUSAL),
     "crc32_array": (lambda f: f["pictures/image_id"].attrs.update(crc32=[1, 2]), REFUSAL),
@@ -257,7 +289,10 @@ NATIVE: dict[str, tuple[Change, Expected]] = {
     "boxes_negative": (people("people/box_xywh", lambda v: v[:, 2:].fill(-50)), RECORD),
     "keypoints_float64": (dataset("people/keypoints", data=np.ones((9, 17, 3))), REFUSAL),
     "keypoints_16_joints": (dataset("people/keypoints", data=np.ones((9, 16, 3), np.float32)), REFUSAL),
-    "keypoints_1e9": (dataset("people/keypoints", shape=(10**9, 17, 3), dtype=np.float32, chunks=(1024, 17, 3)), reported(FILE)),
+    "keypoints_1e9": (
+        dataset("people/keypoints", shape=(10**9, 17, 3), dtype=np.float32, chunks=(1024, 17, 3)),
+        reported(FILE),
+    ),
     "joints_number": (attribute("joints", 5), REFUSAL),
     "joints_absent": (attribute("joints", None), REFUSAL),
     "joints_not_utf8": (attribute("joints", np.array([b"\xff\xfe"] * 17)), REFUSAL),
@@ -266,8 +301,8 @@ NATIVE: dict[str, tuple[Change, Expected]] = {
     "store_word": (attribute("store", np.bytes_("hidden")), REFUSAL),
     "version_text": (attribute("version", "\x1b[31m2"), REFUSAL),
     "version_array": (attribute("version", [2, 2]), REFUSAL),
-    "remarks_not_utf8": (column("remarks/kind", np.array([b"\xff\xfe"])), REFUSAL),
-    "remarks_number": (column("remarks/kind", np.array([5])), REFUSAL),
+    "issues_not_utf8": (column("remarks/kind", np.array([b"\xff\xfe"])), REFUSAL),
+    "issues_number": (column("remarks/kind", np.array([5])), REFUSAL),
     "image_20000": (image_bytes(lambda: png_of_zeros(20_000, 20_000)), RECORD),
     "image_60000": (image_bytes(lambda: png_of_zeros(60_000, 60_000)), RECORD),
     "image_of_another_size": (image_bytes(image_of(".png", 5, 5, 3)), RECORD),
@@ -311,7 +346,10 @@ PUBLISHED: dict[str, tuple[Change, Expected]] = {
     "text_list": (published_text(b"[1]"), REFUSAL),
     "text_number": (published_text(5), REFUSAL),
     "text_array": (published_text(np.arange(5)), REFUSAL),
-    "sample_group": (lambda f: (f.__delitem__("dataset/0000000"), f.create_group("dataset/0000000")), REFUSAL),
+    "sample_group": (
+        lambda f: (f.__delitem__("dataset/0000000"), f.create_group("dataset/0000000")),
+        REFUSAL,
+    ),
     "image_key_path": (published_sample(image="../dataset/0000001"), REFUSAL),
     "image_key_number": (published_sample(image=42), reported(FILE)),
     "image_key_word": (published_sample(image="forty"), REFUSAL),
@@ -357,7 +395,10 @@ PUBLISHED: dict[str, tuple[Change, Expected]] = {
         reported(FILE),
     ),
     "groups_external": (linked("images", h5py.ExternalLink("fifo", "/")), REFUSAL),
-    "groups_dataset": (lambda f: (f.__delitem__("images"), f.create_dataset("images", data=[1])), reported(FILE)),
+    "groups_dataset": (
+        lambda f: (f.__delitem__("images"), f.create_dataset("images", data=[1])),
+        reported(FILE),
+    ),
     "no_samples": (lambda f: (f.__delitem__("dataset"), f.create_group("dataset")), REFUSAL),
 }
 
@@ -375,9 +416,13 @@ CONTENTS: dict[str, Callable[[Path], Any]] = {
     "signature_only": lambda path: path.write_bytes(b"\x89HDF\r\n\x1a\n"),
     "signature_and_noise": lambda path: path.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(range(256)) * 50),
     "no_datasets": lambda path: h5py.File(path, "w").close(),
-    "truncated": lambda path: path.write_bytes((path.parent.parent / "base/compressed.h5").read_bytes()[:-3000]),
+    "truncated": lambda path: path.write_bytes(
+        (path.parent.parent / "base/compressed.h5").read_bytes()[:-3000]
+    ),
     "flipped": lambda path: path.write_bytes(
-        bytes(b ^ (n % 997 == 0) for n, b in enumerate((path.parent.parent / "base/compressed.h5").read_bytes()))
+        bytes(
+            b ^ (n % 997 == 0) for n, b in enumerate((path.parent.parent / "base/compressed.h5").read_bytes())
+        )
     ),
     "fifo": os.mkfifo,
     "device": lambda path: path.symlink_to("/dev/zero"),
@@ -408,7 +453,10 @@ def created(create: Callable[[Path], Any], arguments: Sequence[str]) -> Write:
 
 def _hdf5_cases() -> list[Case]:
     cases = []
-    for layout, faults, in_training in (("compressed", NATIVE, IN_TRAINING), ("published", PUBLISHED, PUBLISHED_IN_TRAINING)):
+    for layout, faults, in_training in (
+        ("compressed", NATIVE, IN_TRAINING),
+        ("published", PUBLISHED, PUBLISHED_IN_TRAINING),
+    ):
         for name, (change, expected) in faults.items():
             write = with_fifo(changed(layout, change))
             cases.append(Case(f"hdf5/{layout}/{name}", write, prepare_coco.main, expected))
@@ -417,7 +465,9 @@ def _hdf5_cases() -> list[Case]:
             cases.append(Case(f"hdf5/train_{layout}/{name}", write, train.main, or_value(reported(FILE))))
         for name in in_training[:3]:
             write = changed(layout, faults[name][0], DRAW)
-            cases.append(Case(f"hdf5/draw_{layout}/{name}", write, draw_targets.main, or_value(reported(FILE))))
+            cases.append(
+                Case(f"hdf5/draw_{layout}/{name}", write, draw_targets.main, or_value(reported(FILE)))
+            )
     for name, create in CONTENTS.items():
         cases.append(Case(f"hdf5/check/{name}", created(create, CHECK), prepare_coco.main, refusal(FILE)))
         if name in ("fifo", "device", "empty"):

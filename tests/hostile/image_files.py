@@ -28,7 +28,9 @@ def chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
-def png(width: int, height: int, data: bytes, *chunks: bytes, depth: int = 8, color: int = 0, interlace: int = 0) -> bytes:
+def png(
+    width: int, height: int, data: bytes, *chunks: bytes, depth: int = 8, color: int = 0, interlace: int = 0
+) -> bytes:
     """A PNG with this header; its data need not fit."""
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, interlace))
     return b"\x89PNG\r\n\x1a\n" + header + b"".join(chunks) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
@@ -61,7 +63,9 @@ def tiff(*entries: tuple[int, int, int, int], next_directory: int = 0) -> bytes:
 def tiff_of_size(width: int, height: int) -> bytes:
     """A TIFF that states a size, with one strip of no bytes."""
     strip = [(273, 4, 1, 8), (278, 4, 1, height), (279, 4, 1, 0)]
-    return tiff((256, 4, 1, width), (257, 4, 1, height), (258, 3, 1, 8), (259, 3, 1, 1), (262, 3, 1, 1), *strip)
+    return tiff(
+        (256, 4, 1, width), (257, 4, 1, height), (258, 3, 1, 8), (259, 3, 1, 1), (262, 3, 1, 1), *strip
+    )
 
 
 def encoded(extension: str, image: np.ndarray, *options: int) -> bytes:
@@ -131,14 +135,22 @@ FILES: dict[str, tuple[str, Callable[[], bytes], Expected]] = {
     "png_without_palette": ("bad.png", lambda: png(10, 10, compressed_zeros(110), color=3), EITHER),
     "png_interlaced_short": ("bad.png", lambda: png(100, 100, compressed_zeros(50), interlace=1), SKIP),
     "png_chunk_2_31": ("bad.png", lambda: png(10, 10, b"")[:33] + b"\x7f\xff\xff\xffIDAT", SKIP),
-    "png_wrong_checksum": ("bad.png", lambda: png(10, 10, compressed_zeros(110)).replace(b"\0\0\0\nIDAT", b"\0\0\0\x0bIDAT"), EITHER),
+    "png_wrong_checksum": (
+        "bad.png",
+        lambda: png(10, 10, compressed_zeros(110)).replace(b"\0\0\0\nIDAT", b"\0\0\0\x0bIDAT"),
+        EITHER,
+    ),
     "jpeg_65535": ("bad.jpg", lambda: jpeg_of_stated_size(65_535, 65_535), LARGE),
     "jpeg_20000": ("bad.jpg", lambda: jpeg_of_stated_size(20_000, 20_000), LARGE),
     "jpeg_0": ("bad.jpg", lambda: jpeg_of_stated_size(0, 0), SKIP),
     "jpeg_truncated": ("bad.jpg", lambda: jpeg()[:-500], SKIP),
     "jpeg_header_only": ("bad.jpg", lambda: b"\xff\xd8\xff\xe0", SKIP),
     "jpeg_markers": ("bad.jpg", lambda: b"\xff\xd8" + b"\xff\xe0\0\2" * 1_000_000, SKIP),
-    "jpeg_scans": ("bad.jpg", lambda: jpeg()[:-2] + jpeg()[jpeg().index(b"\xff\xda") : -2] * 2000 + b"\xff\xd9", EITHER),
+    "jpeg_scans": (
+        "bad.jpg",
+        lambda: jpeg()[:-2] + jpeg()[jpeg().index(b"\xff\xda") : -2] * 2000 + b"\xff\xd9",
+        EITHER,
+    ),
     "jpeg_orientation_9": ("bad.jpg", lambda: exif(9), EITHER),
     "jpeg_orientation_65535": ("bad.jpg", lambda: exif(65_535), EITHER),
     "jpeg_orientation_count": ("bad.jpg", lambda: exif(6, count=2**31), EITHER),
@@ -156,10 +168,22 @@ FILES: dict[str, tuple[str, Callable[[], bytes], Expected]] = {
     "tiff_empty": ("bad.tif", lambda: tiff(), SKIP),
     "webp_16383": (
         "bad.webp",
-        lambda: b"RIFF" + struct.pack("<I", 30) + b"WEBPVP8X" + struct.pack("<I", 10) + bytes(4) + b"\xfe\x3f\0" * 2 + bytes(8),
+        lambda: (
+            b"RIFF"
+            + struct.pack("<I", 30)
+            + b"WEBPVP8X"
+            + struct.pack("<I", 10)
+            + bytes(4)
+            + b"\xfe\x3f\0" * 2
+            + bytes(8)
+        ),
         SKIP,
     ),
-    "webp_length_2_32": ("bad.webp", lambda: b"RIFF\xff\xff\xff\xffWEBPVP8 \xff\xff\xff\xff" + bytes(50), SKIP),
+    "webp_length_2_32": (
+        "bad.webp",
+        lambda: b"RIFF\xff\xff\xff\xffWEBPVP8 \xff\xff\xff\xff" + bytes(50),
+        SKIP,
+    ),
     "ppm_100000": ("bad.ppm", lambda: b"P6 100000 100000 255\n", LARGE),
     "ppm_long_number": ("bad.ppm", lambda: b"P6 " + b"9" * 100_000 + b" 5 255\n", SKIP),
     "ppm_negative": ("bad.ppm", lambda: b"P6 -5 -5 255\n", SKIP),
@@ -168,11 +192,17 @@ FILES: dict[str, tuple[str, Callable[[], bytes], Expected]] = {
     "pgm_comment": ("bad.pgm", lambda: b"P5 #" + b"x" * 10_000_000, SKIP),
     "hdr_100000": ("bad.jpg", lambda: b"#?RADIANCE\nFORMAT=32-bit_rle_rgbe\n\n-Y 100000 +X 100000\n", SKIP),
     "pfm_100000": ("bad.jpg", lambda: b"PF\n100000 100000\n-1.0\n", SKIP),
-    "sun_raster_65536": ("bad.jpg", lambda: struct.pack(">8I", 0x59A66A95, 65_536, 65_536, 24, 0, 1, 0, 0), SKIP),
+    "sun_raster_65536": (
+        "bad.jpg",
+        lambda: struct.pack(">8I", 0x59A66A95, 65_536, 65_536, 24, 0, 1, 0, 0),
+        SKIP,
+    ),
     "jpeg2000_2_31": (
         "bad.jpg",
-        lambda: box(b"jP  ", b"\r\n\x87\n") + box(b"ftyp", b"jp2 " + bytes(4) + b"jp2 ") + box(
-            b"jp2h", box(b"ihdr", struct.pack(">IIHBBBB", 2**31 - 1, 2**31 - 1, 3, 7, 7, 0, 0))
+        lambda: (
+            box(b"jP  ", b"\r\n\x87\n")
+            + box(b"ftyp", b"jp2 " + bytes(4) + b"jp2 ")
+            + box(b"jp2h", box(b"ihdr", struct.pack(">IIHBBBB", 2**31 - 1, 2**31 - 1, 3, 7, 7, 0, 0)))
         ),
         SKIP,
     ),
@@ -206,7 +236,10 @@ READ: dict[str, tuple[str, Callable[[], bytes]]] = {
     "jpeg_as_jfif": ("a.jfif", jpeg),
     "jpeg_uppercase": ("A.JPEG", jpeg),
     "jpeg_gray": ("a.jpg", lambda: encoded(".jpg", np.zeros((20, 30), np.uint8))),
-    "jpeg_progressive": ("a.jpg", lambda: encoded(".jpg", np.zeros((40, 60, 3), np.uint8), cv2.IMWRITE_JPEG_PROGRESSIVE, 1)),
+    "jpeg_progressive": (
+        "a.jpg",
+        lambda: encoded(".jpg", np.zeros((40, 60, 3), np.uint8), cv2.IMWRITE_JPEG_PROGRESSIVE, 1),
+    ),
     "gif": ("a.gif", lambda: GIF + GIF_IMAGE),
     "name_bracket": ("a[1].jpg", jpeg),
     "name_escape": ("\x1b[31ma\n.jpg", jpeg),

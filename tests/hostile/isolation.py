@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import signal
@@ -13,8 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-# Limits of one case. Memory is counted above that of the process that forks, which has loaded the libraries. The
-# processor time does not depend on the load of the machine; the wall-clock time also ends a process that waits.
+# Limits of one case. Memory is counted above that of the process that forks, which has loaded the libraries.
+# Processor time does not depend on the load of the machine; wall-clock time also ends a process that waits.
 MEMORY_LIMIT_BYTES = 2 << 30
 PROCESSOR_LIMIT_S = 20
 WALL_CLOCK_LIMIT_S = 60.0
@@ -58,8 +59,8 @@ def run_in_fork(
 ) -> Ending:
     """Run a function in a forked process in `folder`; its result is the exit status.
 
-    The limit of memory is one of data (`RLIMIT_DATA`: heap and private writable mappings), as that of addresses
-    would count the libraries, the stacks of threads and mapped files. Allocations above it fail at once, so that a
+    The limit of memory is one of data (`RLIMIT_DATA`: heap and private writable mappings), as that of
+    addresses would also count libraries and mapped files. Allocations above it fail at once, so that a
     hostile file does not exhaust the machine. The peak that was resident is compared with the same limit.
 
     Args:
@@ -121,10 +122,8 @@ def _log_path(log: Path, number: int) -> Path:
 
 
 def _kill_group(pid: int) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
 
 
 def _status_bytes(name: str) -> int:

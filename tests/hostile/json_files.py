@@ -24,7 +24,17 @@ Change = Callable[[dict[str, Any]], Any]
 
 def prepare_args(*more: str) -> list[str]:
     """Arguments of `prepare` for the case's annotations."""
-    return ["--annotations", FILE, "--images", "../base/images", "--output", "out.h5", "--workers", "1", *more]
+    return [
+        "--annotations",
+        FILE,
+        "--images",
+        "../base/images",
+        "--output",
+        "out.h5",
+        "--workers",
+        "1",
+        *more,
+    ]
 
 
 def evaluate_args() -> list[str]:
@@ -65,7 +75,8 @@ def wrote_samples(folder: Path) -> None:
 HEALTHY = {"prepare": value(prepared_as_healthy), "evaluate": value(evaluated)}
 ALL_PEOPLE = {"prepare": value(prepared_all_people), "evaluate": value(evaluated)}
 REFUSED = dict.fromkeys(COMMANDS, refusal(FILE))
-REFUSED_PERSON = dict.fromkeys(COMMANDS, refusal(FILE, PERSON, "image"))
+# Preparation skips an image with malformed annotations; AP needs all images.
+REFUSED_PERSON = {"prepare": reported(PERSON, "image"), "evaluate": refusal(FILE, PERSON, "image")}
 # A segmentation is read by prepare only; it is checked by both, or left alone by evaluate.
 SEGMENTATION = {"prepare": reported(PERSON, IMAGE), "evaluate": or_value(reported(FILE, PERSON))}
 LARGE_SEGMENTATION = {name: or_value(expected) for name, expected in SEGMENTATION.items()}
@@ -179,7 +190,10 @@ CHANGES: dict[str, tuple[Change, dict[str, Expected]]] = {
         HEALTHY,
     ),
     "ids_float": (of_people(image_id=lambda p: float(p["image_id"]), id=lambda p: float(p["id"])), HEALTHY),
-    "ids_repeated": (of_people(id=1), {name: or_value(REFUSED[name], HEALTHY[name].check) for name in HEALTHY}),
+    "ids_repeated": (
+        of_people(id=1),
+        {name: or_value(REFUSED[name], HEALTHY[name].check) for name in HEALTHY},
+    ),
     "ids_absent": (without("annotations", "id"), HEALTHY),
     "iscrowd_null": (of_people(iscrowd=None), HEALTHY),
     "iscrowd_text_0": (of_people(iscrowd="0"), HEALTHY),
@@ -209,7 +223,10 @@ CHANGES: dict[str, tuple[Change, dict[str, Expected]]] = {
         {"prepare": value(wrote_samples, "categor"), "evaluate": value(evaluated)},
     ),
     "categories_number": (replaced(categories=5), dict.fromkeys(COMMANDS, refusal(FILE, "categories"))),
-    "categories_of_numbers": (replaced(categories=[1, 2]), dict.fromkeys(COMMANDS, refusal(FILE, "categories"))),
+    "categories_of_numbers": (
+        replaced(categories=[1, 2]),
+        dict.fromkeys(COMMANDS, refusal(FILE, "categories")),
+    ),
     "category_keypoints_of_numbers": (
         lambda c: c["categories"][0].update(keypoints=list(range(17))),
         dict.fromkeys(COMMANDS, refusal(FILE, "keypoints")),
@@ -217,16 +234,31 @@ CHANGES: dict[str, tuple[Change, dict[str, Expected]]] = {
     "images_number": (replaced(images=5), dict.fromkeys(COMMANDS, refusal(FILE, "images"))),
     "images_of_numbers": (replaced(images=[1, 2]), dict.fromkeys(COMMANDS, refusal(FILE, r"images\[0\]"))),
     "images_empty": (replaced(images=[]), REFUSED),
-    "annotations_object": (replaced(annotations={"1": 2}), dict.fromkeys(COMMANDS, refusal(FILE, "annotations"))),
-    "annotations_of_null": (replaced(annotations=[None]), dict.fromkeys(COMMANDS, refusal(FILE, r"annotations\[0\]"))),
+    "annotations_object": (
+        replaced(annotations={"1": 2}),
+        dict.fromkeys(COMMANDS, refusal(FILE, "annotations")),
+    ),
+    "annotations_of_null": (
+        replaced(annotations=[None]),
+        dict.fromkeys(COMMANDS, refusal(FILE, r"annotations\[0\]")),
+    ),
     "image_twice": (of_image(id=1), dict.fromkeys(COMMANDS, refusal(FILE, "duplicate|twice|repeated"))),
-    "image_twice_as_text": (of_image(id="1"), dict.fromkeys(COMMANDS, refusal(FILE, "duplicate|twice|repeated"))),
+    "image_twice_as_text": (
+        of_image(id="1"),
+        dict.fromkeys(COMMANDS, refusal(FILE, "duplicate|twice|repeated")),
+    ),
     "image_id_fraction": (of_image(id=2.5), REFUSED),
     "image_id_nan": (of_image(id=float("nan")), REFUSED),
     "image_id_large": (of_image(id=2**70), REFUSED),
     "image_id_list": (of_image(id=[2]), REFUSED),
-    "image_height_0": (of_image(height=0), {"prepare": refusal(FILE, "height"), "evaluate": or_value(refusal(FILE))}),
-    "image_height_1e9": (of_image(height=10**9), {"prepare": reported(IMAGE), "evaluate": or_value(reported(IMAGE))}),
+    "image_height_0": (
+        of_image(height=0),
+        {"prepare": refusal(FILE, "height"), "evaluate": or_value(refusal(FILE))},
+    ),
+    "image_height_1e9": (
+        of_image(height=10**9),
+        {"prepare": reported(IMAGE), "evaluate": or_value(reported(IMAGE))},
+    ),
     "image_height_nan": (
         of_image(height=float("nan")),
         {"prepare": refusal(FILE, "height"), "evaluate": or_value(refusal(FILE))},
@@ -263,7 +295,10 @@ CHANGES: dict[str, tuple[Change, dict[str, Expected]]] = {
     "bbox_text": (of_one(bbox="1 2 3 4"), REFUSED_PERSON),
     "bbox_object": (of_one(bbox={"x": 1}), REFUSED_PERSON),
     "bbox_corners": (of_people(bbox=corners), dict.fromkeys(COMMANDS, refusal(FILE, "corner"))),
-    "normalized": (normalized, dict.fromkeys(COMMANDS, refusal(FILE, r"0 to 1|0\.\.1|\[0, 1\]|normali|fraction"))),
+    "normalized": (
+        normalized,
+        dict.fromkeys(COMMANDS, refusal(FILE, r"0 to 1|0\.\.1|\[0, 1\]|normali|fraction")),
+    ),
     "person_large": (of_one(note="x" * 10_000_000, bbox=[1]), REFUSED_PERSON),
     "key_with_escape": (of_one(**{"\x1b[31mred": 1, "bbox": "\x1b[31mred"}), REFUSED_PERSON),
     "all_crowds": (
@@ -365,7 +400,9 @@ def write_content(content: bytes, arguments: Callable[[], Sequence[str]]) -> Cal
     return write
 
 
-def write_special(create: Callable[[Path], None], arguments: Sequence[str]) -> Callable[[Path], Sequence[str]]:
+def write_special(
+    create: Callable[[Path], None], arguments: Sequence[str]
+) -> Callable[[Path], Sequence[str]]:
     """Return a function that creates the annotations as a special file."""
 
     def write(folder: Path) -> Sequence[str]:
@@ -397,7 +434,9 @@ def write_beside(name: str, content: bytes | None, *more: str) -> Callable[[Path
 
 def results(**changes: Any) -> bytes:
     """A results file of one person."""
-    return json.dumps([{"image_id": 1, "category_id": 1, "keypoints": [5.0, 5, 1] * 17, "score": 1, **changes}]).encode()
+    return json.dumps(
+        [{"image_id": 1, "category_id": 1, "keypoints": [5.0, 5, 1] * 17, "score": 1, **changes}]
+    ).encode()
 
 
 RESULTS = {
@@ -445,7 +484,9 @@ def _json_cases() -> list[Case]:
     cases = []
     for command, (main, arguments) in COMMANDS.items():
         for name, (change, expected) in CHANGES.items():
-            cases.append(Case(f"json/{command}/{name}", write_changed(change, arguments), main, expected[command]))
+            cases.append(
+                Case(f"json/{command}/{name}", write_changed(change, arguments), main, expected[command])
+            )
         for name, content in CONTENTS.items():
             cases.append(
                 Case(f"json/{command}/content_{name}", write_content(content, arguments), main, refusal(FILE))
@@ -455,13 +496,23 @@ def _json_cases() -> list[Case]:
                 Case(f"json/{command}/{name}", write_special(create, arguments()), main, refusal(FILE))
             )
             cases.append(
-                Case(f"json/{command}/image_{name}", write_linked_image(create, command), main, skip("000000000002"))
+                Case(
+                    f"json/{command}/image_{name}",
+                    write_linked_image(create, command),
+                    main,
+                    skip("000000000002"),
+                )
             )
     for name in ("rle_more_runs_than_pixels", "rle_fractions", "zigzag_30000"):
         change, expected = CHANGES[name]
         arguments_2 = lambda: [*prepare_args(), "--workers", "2"]  # noqa: E731
         cases.append(
-            Case(f"json/prepare/workers_{name}", write_changed(change, arguments_2), prepare_coco.main, expected["prepare"])
+            Case(
+                f"json/prepare/workers_{name}",
+                write_changed(change, arguments_2),
+                prepare_coco.main,
+                expected["prepare"],
+            )
         )
     for name, content in RESULTS.items():
         write = write_beside("results.json", content, "--unlabeled", "results.json")

@@ -79,7 +79,11 @@ SAMPLES = "../base/compressed.h5"
 # Commands with one output file: its name, and the arguments.
 OUTPUTS: dict[str, tuple[Command, str, list[str]]] = {
     "prepare": (prepare_coco.main, "out.h5", [*OF_COCO, "--output", "out.h5", "--workers", "1"]),
-    "convert": (convert_checkpoint.main, "out.safetensors", ["../base/network.safetensors", "out.safetensors"]),
+    "convert": (
+        convert_checkpoint.main,
+        "out.safetensors",
+        ["../base/network.safetensors", "out.safetensors"],
+    ),
     "draw_targets": (
         draw_targets.main,
         "out.png",
@@ -87,7 +91,11 @@ OUTPUTS: dict[str, tuple[Command, str, list[str]]] = {
     ),
     "plot_schedule": (plot_schedule.main, "out.png", [CONFIG, "--output", "out.png"]),
     "profile": (demo_image.main, "p.json", demo(IMAGE, "--profile", "p.json")),
-    "json": (benchmark.main, "b.json", [IMAGE, "--json", "b.json", "--seconds", "0.001", "--batch", "1", *NETWORK, *SMALL_INPUT]),
+    "json": (
+        benchmark.main,
+        "b.json",
+        [IMAGE, "--json", "b.json", "--seconds", "0.001", "--batch", "1", *NETWORK, *SMALL_INPUT],
+    ),
 }
 # Commands with an output folder.
 FOLDERS: dict[str, tuple[Command, list[str]]] = {
@@ -158,22 +166,38 @@ def interrupted(content: bytes) -> Write:
 
 
 def _path_cases() -> list[Case]:
-    cases = [Case(f"path/list/{name}", listed(content), demo_image.main, expected) for name, (content, expected) in LISTS.items()]
+    cases = [
+        Case(f"path/list/{name}", listed(content), demo_image.main, expected)
+        for name, (content, expected) in LISTS.items()
+    ]
     for name, create in SPECIAL_FILES.items():
         write = output_created(create, "list.txt", demo("@list.txt"))
         cases.append(Case(f"path/list/is_{name}", write, demo_image.main, refusal("list.txt")))
         for command, (main, output, arguments) in OUTPUTS.items():
             cases.append(
-                Case(f"path/{command}/output_{name}", output_created(create, output, arguments), main, refusal(output))
+                Case(
+                    f"path/{command}/output_{name}",
+                    output_created(create, output, arguments),
+                    main,
+                    refusal(output),
+                )
             )
         for command, (main, arguments) in FOLDERS.items():
             if name != "folder":
                 cases.append(
-                    Case(f"path/{command}/output_{name}", output_created(create, "out", arguments), main, refusal("out"))
+                    Case(
+                        f"path/{command}/output_{name}",
+                        output_created(create, "out", arguments),
+                        main,
+                        refusal("out"),
+                    )
                 )
     for name, content in [*JOURNALS.items(), ("fifo", None)]:
         cases.append(Case(f"path/plot_run/{name}", journal(content), plot_run.main, refusal("journal.jsonl")))
-    for name, content in (("binary", bytes(range(256))), ("words", json.dumps({"image": "x"}).encode() + b"\n")):
+    for name, content in (
+        ("binary", bytes(range(256))),
+        ("words", json.dumps({"image": "x"}).encode() + b"\n"),
+    ):
         expected = Expected((0, 2), ("out",))
         cases.append(Case(f"path/demo/resumed_{name}", interrupted(content), demo_image.main, expected))
     planted = Expected((0, 2), ("out.h5",), precious_kept)

@@ -2,8 +2,8 @@
 
     PYTHONPATH=tests/helpers python tests/hostile/run.py [--list] [--keep DIR] [NAME ...]
 
-NAME selects the cases whose names contain it. The exit status is 1 if a case fails. With `--serve`, names are read from
-standard input and answered by one JSON line each: one process imports the libraries for all cases.
+NAME selects the cases whose names contain it. The exit status is 1 if a case fails. With `--serve`, names are
+read from standard input and answered by one JSON line each: one process imports the libraries for all cases.
 """
 
 from __future__ import annotations
@@ -99,8 +99,9 @@ def run_all(cases: list[Case], root: Path, keep: bool) -> int:
     slowest = max(outcomes, key=lambda outcome: outcome.seconds)
     largest = max(outcomes, key=lambda outcome: outcome.peak_mib)
     print(
-        f"{len(cases)} cases ({', '.join(f'{count} {kind}' for kind, count in kinds.items())}), {len(failed)} failed, "
-        f"{time.monotonic() - start:.0f} s; slowest {slowest.name} {slowest.seconds:.1f} s of processor time, "
+        f"{len(cases)} cases ({', '.join(f'{count} {kind}' for kind, count in kinds.items())}), "
+        f"{len(failed)} failed, {time.monotonic() - start:.0f} s; "
+        f"slowest {slowest.name} {slowest.seconds:.1f} s of processor time, "
         f"largest {largest.name} {largest.peak_mib:,.0f} MiB"
     )
     return 1 if failed else 0
@@ -108,10 +109,16 @@ def run_all(cases: list[Case], root: Path, keep: bool) -> int:
 
 def main() -> int:
     """Run the program; returns the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", metavar="NAME", help="run the cases whose names contain one of these")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help="run the cases whose names contain one of these"
+    )
     parser.add_argument("--list", action="store_true", help="only print the names")
-    parser.add_argument("--keep", type=Path, metavar="DIR", help="write the files to this new folder, and keep them")
+    parser.add_argument(
+        "--keep", type=Path, metavar="DIR", help="write the files to this new folder, and keep them"
+    )
     parser.add_argument("--serve", action="store_true", help="read names from standard input")
     args = parser.parse_args()
     cases = [case for case in corpus.CASES if not args.names or any(name in case.name for name in args.names)]

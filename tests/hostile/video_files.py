@@ -74,7 +74,10 @@ FILES: dict[str, tuple[Write, Expected]] = {
     "noise": (written(FILE, lambda: bytes(range(256)) * 500), REFUSAL),
     "header_only": (written(FILE, lambda: FTYP), REFUSAL),
     "box_2_63": (written(FILE, lambda: FTYP + struct.pack(">I4sQ", 1, b"mdat", 2**63) + bytes(50)), REFUSAL),
-    "box_2_64": (written(FILE, lambda: FTYP + struct.pack(">I4sQ", 1, b"moov", 2**64 - 1) + bytes(50)), REFUSAL),
+    "box_2_64": (
+        written(FILE, lambda: FTYP + struct.pack(">I4sQ", 1, b"moov", 2**64 - 1) + bytes(50)),
+        REFUSAL,
+    ),
     "boxes_of_8_bytes": (written(FILE, lambda: FTYP + box(b"free", b"") * 500_000), REFUSAL),
     "boxes_nested": (written(FILE, lambda: FTYP + struct.pack(">I4s", 2**31, b"moov") * 20_000), REFUSAL),
     "mkv_unknown_length": (written("bad.mkv", lambda: matroska(b"\x01" + b"\xff" * 7)), REFUSAL),
@@ -86,8 +89,14 @@ FILES: dict[str, tuple[Write, Expected]] = {
     "y4m_30000": (written("bad.y4m", lambda: y4m(30_000, 30_000)), REFUSAL),
     "y4m_0": (written("bad.y4m", lambda: y4m(0, 0)), REFUSAL),
     "y4m_rate_0": (written("bad.y4m", lambda: y4m(64, 64, "0:0", bytes(6144))), or_value(reported("bad"))),
-    "y4m_rate_1e9": (written("bad.y4m", lambda: y4m(64, 64, "1000000000:1", bytes(6144))), or_value(reported("bad"))),
-    "y4m_rate_1e_9": (written("bad.y4m", lambda: y4m(64, 64, "1:1000000000", bytes(6144))), or_value(reported("bad"))),
+    "y4m_rate_1e9": (
+        written("bad.y4m", lambda: y4m(64, 64, "1000000000:1", bytes(6144))),
+        or_value(reported("bad")),
+    ),
+    "y4m_rate_1e_9": (
+        written("bad.y4m", lambda: y4m(64, 64, "1:1000000000", bytes(6144))),
+        or_value(reported("bad")),
+    ),
     "y4m_short_frame": (written("bad.y4m", lambda: y4m(64, 64, data=bytes(100))), REFUSAL),
     "ivf_65535": (written("bad.ivf", lambda: ivf(65_535, 65_535, 20)), REFUSAL),
     "ivf_frame_2_32": (written("bad.ivf", lambda: ivf(64, 64, 2**32 - 1)), REFUSAL),
@@ -97,21 +106,35 @@ FILES: dict[str, tuple[Write, Expected]] = {
     "jpeg": (written(FILE, jpeg), or_value(reported("bad"))),
     "motion_jpeg": (written("bad.mjpg", lambda: jpeg() * 3), value()),
     "playlist_hls": (
-        written(FILE, lambda: b"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nfile:///etc/passwd\n#EXT-X-ENDLIST\n"),
+        written(
+            FILE,
+            lambda: b"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nfile:///etc/passwd\n#EXT-X-ENDLIST\n",
+        ),
         REFUSAL,
     ),
     "playlist_hls_fifo": (
-        lambda folder: (os.mkfifo(folder / "fifo.ts"), written(FILE, lambda: b"#EXTM3U\n#EXTINF:1,\nfifo.ts\n")(folder))[1],
+        lambda folder: (
+            os.mkfifo(folder / "fifo.ts"),
+            written(FILE, lambda: b"#EXTM3U\n#EXTINF:1,\nfifo.ts\n")(folder),
+        )[1],
         REFUSAL,
     ),
     "playlist_concat": (written(FILE, lambda: b"ffconcat version 1.0\nfile '/dev/zero'\n"), REFUSAL),
     "playlist_concat_fifo": (
-        lambda folder: (os.mkfifo(folder / "x"), written(FILE, lambda: b"ffconcat version 1.0\nfile x\n")(folder))[1],
+        lambda folder: (
+            os.mkfifo(folder / "x"),
+            written(FILE, lambda: b"ffconcat version 1.0\nfile x\n")(folder),
+        )[1],
         REFUSAL,
     ),
-    "playlist_sdp": (written("bad.mp4", lambda: b"v=0\nc=IN IP4 127.0.0.1\nm=video 5004 RTP/AVP 96\n"), REFUSAL),
+    "playlist_sdp": (
+        written("bad.mp4", lambda: b"v=0\nc=IN IP4 127.0.0.1\nm=video 5004 RTP/AVP 96\n"),
+        REFUSAL,
+    ),
     "playlist_dash": (
-        written(FILE, lambda: b'<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="dynamic"/>'),
+        written(
+            FILE, lambda: b'<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="dynamic"/>'
+        ),
         REFUSAL,
     ),
     "name_pattern": (written("bad%03d.mp4", lambda: b"text"), REFUSAL),
@@ -135,7 +158,10 @@ RAW: dict[str, str] = {
 
 
 def _video_cases() -> list[Case]:
-    cases = [Case(f"video/file/{name}", write, demo_video.main, expected) for name, (write, expected) in FILES.items()]
+    cases = [
+        Case(f"video/file/{name}", write, demo_video.main, expected)
+        for name, (write, expected) in FILES.items()
+    ]
     for name, size in RAW.items():
         cases.append(
             Case(

@@ -47,7 +47,10 @@ CONTENTS: dict[str, bytes] = {
     "nested_mappings": b"{a: " * 50_000,
     "nested_blocks": b"".join(b" " * n + b"a:\n" for n in range(2_000)),
     "laughs": BILLION_LAUGHS.encode(),
-    "laughs_as_settings": b"a: &a {epochs: 1}\n" + b"train: {" + b", ".join(b"<<: *a" for _ in range(1000)) + b"}",
+    "laughs_as_settings": b"a: &a {epochs: 1}\n"
+    + b"train: {"
+    + b", ".join(b"<<: *a" for _ in range(1000))
+    + b"}",
     "alias_of_itself": b"loss: &a {scale_weights: *a}\n",
     "list_of_itself": b"loss: {scale_weights: &a [*a]}\n",
     "root_of_itself": b"&a {train: *a}\n",
@@ -108,7 +111,10 @@ BOUNDS: dict[str, tuple[str, dict[str, Any]]] = {
     "hue_2_40": ("augment", {"hue": [-(2**40), 2**40], "tint_probability": 1.0}),
     "value_2_70": ("augment", {"value": [0, 2**70], "tint_probability": 1.0}),
     "jitter_hue_2_40": ("augment", {"jitter_hue": [0, 2**40], "jitter_probability": 1.0}),
-    "copy_paste_rotation_infinite": ("augment", {"copy_paste_rotation": INFINITE, "copy_paste_probability": 1.0}),
+    "copy_paste_rotation_infinite": (
+        "augment",
+        {"copy_paste_rotation": INFINITE, "copy_paste_probability": 1.0},
+    ),
     "published_crop_2_70": ("augment", {"published_crop": 2**70}),
     "lower_body_1e5": ("augment", {"lower_body": ["hip"] * 100_000}),
     "stride_1e9": ("targets", {"stride": 10**9}),
@@ -276,13 +282,17 @@ def _no_files(_: Path) -> list[str]:
 def _yaml_cases() -> list[Case]:
     cases = []
     for name, content in CONTENTS.items():
-        cases.append(Case(f"yaml/settings/{name}", with_content(content, SCHEDULE), plot_schedule.main, refusal(FILE)))
+        cases.append(
+            Case(f"yaml/settings/{name}", with_content(content, SCHEDULE), plot_schedule.main, refusal(FILE))
+        )
     for name, (section, values) in BOUNDS.items():
         main, arguments = _command_for(section)
         write = with_values(section, values, arguments)
-        cases.append(Case(f"yaml/{section}/{name}", write, main, refusal(FILE, [*values][0])))
+        cases.append(Case(f"yaml/{section}/{name}", write, main, refusal(FILE, next(iter(values)))))
     for name, create in SPECIAL_FILES.items():
-        cases.append(Case(f"yaml/settings/{name}", created(create, SCHEDULE), plot_schedule.main, refusal(FILE)))
+        cases.append(
+            Case(f"yaml/settings/{name}", created(create, SCHEDULE), plot_schedule.main, refusal(FILE))
+        )
         of_skeleton = created(create, [])
         cases.append(
             Case(
@@ -297,7 +307,9 @@ def _yaml_cases() -> list[Case]:
     for path in ("/dev/zero", "/etc/passwd", "../base", "\x1b[31mred"):
         write = with_content(yaml.safe_dump({"skeleton": path}).encode(), DRAW)
         name = path.strip("./\x1b[").replace("/", "_")
-        cases.append(Case(f"yaml/skeleton_path/{name}", write, draw_targets.main, refusal("skeleton|" + name)))
+        cases.append(
+            Case(f"yaml/skeleton_path/{name}", write, draw_targets.main, refusal("skeleton|" + name))
+        )
     for name, (call, mention) in CALLS.items():
         cases.append(Case(f"yaml/call/{name}", _no_files, _calling(call), refusal(mention)))
     return cases
