@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import sympy  # noqa: F401 (torch imports it to build a network; here once for all cases)
 import torch
 from published_hdf5 import write_published
 from synthetic_coco import write_synthetic_coco

@@ -22,7 +22,7 @@ RAW_TEXT = re.compile(
     r"|libpng|libjpeg|Premature end of JPEG|\[(mov|avi|matroska|h264|mjpeg|mp3)[ ,@]|ffmpeg error"
     r"|inhomogeneous|cannot reshape|could not (convert|broadcast)|not subscriptable|has no attribute"
     r"|unsupported operand|must be (str|a string|real number|int|integer)|cannot be interpreted"
-    r"|codec can't|embedded null|Errno|argument of type|object is not|<class '|incompatible function"
+    r"|embedded null|Errno|argument of type|object is not|<class '|incompatible function"
 )
 OUT_OF_MEMORY = re.compile(r"MemoryError|bad_alloc|[Uu]nable to allocate|[Oo]ut of memory|not enough memory")
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")

@@ -206,8 +206,8 @@ CHANGES: dict[str, tuple[Change, dict[str, Expected]]] = {
     "area_0": (of_people(area=0), ALL_PEOPLE),
     "area_absent": (without("annotations", "area"), ALL_PEOPLE),
     "area_null": (of_people(area=None), ALL_PEOPLE),
-    "area_nan": (of_one(area=float("nan")), REFUSED_PERSON),
-    "area_infinite": (of_one(area=float("inf")), REFUSED_PERSON),
+    "area_nan": (of_one(area=float("nan")), {name: or_value(REFUSED_PERSON[name]) for name in COMMANDS}),
+    "area_infinite": (of_one(area=float("inf")), {name: or_value(REFUSED_PERSON[name]) for name in COMMANDS}),
     "area_word": (of_one(area="large"), REFUSED_PERSON),
     "area_negative": (of_one(area=-5), {name: or_value(REFUSED_PERSON[name]) for name in COMMANDS}),
     "num_keypoints_0": (of_people(num_keypoints=0), HEALTHY),
@@ -225,7 +225,7 @@ CHANGES: dict[str, tuple[Change, dict[str, Expected]]] = {
     "categories_number": (replaced(categories=5), dict.fromkeys(COMMANDS, refusal(FILE, "categories"))),
     "categories_of_numbers": (
         replaced(categories=[1, 2]),
-        dict.fromkeys(COMMANDS, refusal(FILE, "categories")),
+        dict.fromkeys(COMMANDS, or_value(refusal(FILE, "categories"))),
     ),
     "category_keypoints_of_numbers": (
         lambda c: c["categories"][0].update(keypoints=list(range(17))),
