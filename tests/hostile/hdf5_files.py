@@ -304,7 +304,7 @@ NATIVE: dict[str, tuple[Change, Expected]] = {
     "issues_not_utf8": (column("remarks/kind", np.array([b"\xff\xfe"])), REFUSAL),
     "issues_number": (column("remarks/kind", np.array([5])), REFUSAL),
     "image_20000": (image_bytes(lambda: png_of_zeros(20_000, 20_000)), RECORD),
-    "image_60000": (image_bytes(lambda: png_of_zeros(60_000, 60_000)), RECORD),
+    "image_40000": (image_bytes(lambda: png_of_zeros(40_000, 40_000)), RECORD),
     "image_of_another_size": (image_bytes(image_of(".png", 5, 5, 3)), RECORD),
     "image_text": (image_bytes(lambda: b"this is text"), RECORD),
     "image_truncated": (image_bytes(lambda: image_of(".jpg", 240, 320, 3)()[:300]), RECORD),

@@ -102,7 +102,7 @@ FILES: dict[str, tuple[Write, Expected]] = {
     "ivf_frame_2_32": (written("bad.ivf", lambda: ivf(64, 64, 2**32 - 1)), REFUSAL),
     "gif": (written("bad.gif", lambda: GIF + GIF_IMAGE), or_value(reported("bad"))),
     "gif_65535": (written("bad.gif", lambda: b"GIF89a\xff\xff\xff\xff\0\0\0;"), REFUSAL),
-    "png_30000": (written(FILE, lambda: png_of_zeros(30_000, 30_000)), REFUSAL),
+    "png_30000": (written(FILE, lambda: png_of_zeros(30_000, 30_000)), reported("bad")),
     "jpeg": (written(FILE, jpeg), or_value(reported("bad"))),
     "motion_jpeg": (written("bad.mjpg", lambda: jpeg() * 3), value()),
     "playlist_hls": (

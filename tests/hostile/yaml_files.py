@@ -322,11 +322,8 @@ def _yaml_cases() -> list[Case]:
     for path in ("/dev/zero", "/etc/passwd", "../base", "\x1b[31mred"):
         write = with_content(yaml.safe_dump({"skeleton": path}).encode(), DRAW)
         name = path.strip("./\x1b[").replace("/", "_")
-        cases.append(
-            Case(
-                f"yaml/skeleton_path/{name}", write, draw_targets.main, refusal("skeleton|" + re.escape(path))
-            )
-        )
+        expected = refusal("skeleton|" + re.escape(path))
+        cases.append(Case(f"yaml/named_skeleton/{name}", write, draw_targets.main, expected))
     for name, (call, mention) in CALLS.items():
         cases.append(Case(f"yaml/call/{name}", _no_files, _calling(call), refusal(mention)))
     return cases
