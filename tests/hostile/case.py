@@ -13,16 +13,17 @@ OK, SKIPPED, REFUSED = 0, 1, 2
 # No line of output is longer, characters: a message does not repeat a hostile entry.
 MAX_LINE_LENGTH = 1000
 
-# What a message must not contain: text of libraries and of the interpreter.
+# What a message must not contain: text of libraries and of the interpreter. Not among them: libpng writes its own
+# line to standard error, and errors of the system have numbers.
 RAW_TEXT = re.compile(
     r"Traceback|\w+Error\(|\.py:\d+|\.(cc|cpp|hpp|h|c):\d+|cv2\.error|OpenCV\(|Assertion|terminate called"
     r"|HDF5-DIAG|[Uu]nable to (synchronously )?(open|read|get|create)|H5[A-Z]\w+"
     r"|WeightsUnpickler|weights_only|torch\.load|inline_container|PytorchStreamReader"
     r"|[Ee]rror while deserializing"
-    r"|libpng|libjpeg|Premature end of JPEG|\[(mov|avi|matroska|h264|mjpeg|mp3)[ ,@]|ffmpeg error"
+    r"|libjpeg|Premature end of JPEG|\[(mov|avi|matroska|h264|mjpeg|mp3)[ ,@]|ffmpeg error"
     r"|inhomogeneous|cannot reshape|could not (convert|broadcast)|not subscriptable|has no attribute"
     r"|unsupported operand|must be (str|a string|real number|int|integer)|cannot be interpreted"
-    r"|embedded null|Errno|argument of type|object is not|<class '|incompatible function"
+    r"|embedded null|argument of type|object is not|<class '|incompatible function"
 )
 OUT_OF_MEMORY = re.compile(r"MemoryError|bad_alloc|[Uu]nable to allocate|[Oo]ut of memory|not enough memory")
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
