@@ -18,6 +18,7 @@ import torch
 import yaml
 from base_inputs import SMALL_INPUT
 from case import Case, or_value, refusal, value
+from image_files import BOMB_BYTES, deflated_zeros
 from safetensors import safe_open
 from safetensors.torch import save_file
 
@@ -160,18 +161,23 @@ class Code:
         return os.mkdir, ("created_by_a_checkpoint",)
 
 
-def zip_bomb(entry: str, count: int = 1 << 30) -> Write:
-    """Return a function that writes a torch archive in which one entry is a gigabyte of zeros, compressed."""
+def zip_bomb(entry: str) -> Write:
+    """Return a function that writes a torch archive in which one entry is gigabytes of zeros, compressed."""
 
     def write(folder: Path) -> Sequence[str]:
-        with zipfile.ZipFile(folder / "a.pth", "w", zipfile.ZIP_DEFLATED) as archive:
+        content, path = deflated_zeros(BOMB_BYTES), folder / "a.pth"
+        with zipfile.ZipFile(path, "w") as archive:
             archive.writestr("archive/version", "3")
             archive.writestr("archive/byteorder", "little")
             if entry != "data.pkl":
                 archive.writestr("archive/data.pkl", pickle.dumps({"weights": {}}, 2))
-            with archive.open(f"archive/{entry}", "w", force_zip64=True) as file:
-                for _ in range(count >> 20):
-                    file.write(bytes(1 << 20))
+            archive.writestr(f"archive/{entry}", content)
+        stored, name = bytearray(path.read_bytes()), f"archive/{entry}".encode()
+        # Positions of method and uncompressed size before the name, in the entry's two headers.
+        for start, method, size in ((stored.index(name), 22, 8), (stored.rindex(name), 36, 22)):
+            struct.pack_into("<H", stored, start - method, zipfile.ZIP_DEFLATED)
+            struct.pack_into("<I", stored, start - size, BOMB_BYTES)
+        path.write_bytes(stored)
         return convert("a.pth")
 
     return write

@@ -15,7 +15,7 @@ import cv2
 import h5py
 import numpy as np
 from case import Case, Expected, or_value, refusal, reported
-from image_files import png_of_zeros
+from image_files import BOMB_BYTES, compressed_zeros, png_of_zeros
 
 from simplepose.cli import draw_targets, prepare_coco, train
 from simplepose.data.hdf5.layout import checksum
@@ -187,9 +187,8 @@ def image_of(extension: str, *shape: int) -> Callable[[], bytes]:
 
 
 def zlib_bomb() -> bytes:
-    """A gigabyte of zeros, compressed."""
-    compressor = zlib.compressobj()
-    return b"".join(compressor.compress(bytes(1 << 20)) for _ in range(1024)) + compressor.flush()
+    """Gigabytes of zeros, compressed."""
+    return compressed_zeros(BOMB_BYTES)
 
 
 def masks_of(lengths: Sequence[int], kinds: bytes) -> Callable[[], bytes]:
