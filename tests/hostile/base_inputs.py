@@ -29,7 +29,7 @@ MODEL = {
     "dilations": (2,),
     "scales": 1,
 }
-TRAINING = {"batch_size": 1, "epochs": 1, "workers": 0, "warmup_epochs": 0.0}
+TRAINING = {"batch_size": 2, "epochs": 1, "workers": 0, "warmup_epochs": 0.0}
 
 # Options of the commands that run the small network.
 NETWORK = ("--model", "../base/network.safetensors", "--runtime", "torch")

@@ -13,8 +13,8 @@ OK, SKIPPED, REFUSED = 0, 1, 2
 # No line of output is longer, characters: a message does not repeat a hostile entry.
 MAX_LINE_LENGTH = 1000
 
-# What a message must not contain: text of libraries and of the interpreter. Not among them: numbers of errors of
-# the system, and libpng, which writes a line of its own to standard error.
+# What a message must not contain: text of libraries and of the interpreter. Numbers of the system's errors are
+# allowed, and libpng, which writes a line of its own to standard error.
 RAW_TEXT = re.compile(
     r"Traceback|\b\w+Error\(|\.py:\d+|\.(cc|cpp|hpp|h|c):\d+|cv2\.error|OpenCV\(|Assertion|terminate called"
     r"|HDF5-DIAG|[Uu]nable to (synchronously )?(open|read|get|create)|H5[A-Z]\w+"
