@@ -13,11 +13,11 @@ OK, SKIPPED, REFUSED = 0, 1, 2
 # No line of output is longer, characters: a message does not repeat a hostile entry.
 MAX_LINE_LENGTH = 1000
 
-# What a message must not contain: text of libraries and of the interpreter. Numbers of the system's errors are
-# allowed, and libpng, which writes a line of its own to standard error.
+# What a message must not contain: text of libraries and of the interpreter. Allowed are numbers of system errors,
+# HDF5's reason in our sentence, and libpng, which writes its own line to standard error.
 RAW_TEXT = re.compile(
     r"Traceback|\b\w+Error\(|\.py:\d+|\.(cc|cpp|hpp|h|c):\d+|cv2\.error|OpenCV\(|Assertion|terminate called"
-    r"|HDF5-DIAG|[Uu]nable to (synchronously )?(open|read|get|create)|H5[A-Z]\w+"
+    r"|HDF5-DIAG|H5[A-Z]\w+"
     r"|WeightsUnpickler|weights_only|torch\.load|inline_container|PytorchStreamReader"
     r"|[Ee]rror while deserializing"
     r"|libjpeg|Premature end of JPEG|\[(mov|avi|matroska|h264|mjpeg|mp3)[ ,@]|ffmpeg error"

@@ -30,7 +30,7 @@ class Ending:
     Attributes:
         status: exit status; minus the number of the signal that ended it.
         seconds: processor time of the process and its children.
-        peak_bytes: largest memory of the process or of one of its children, above that of the parent process.
+        peak_bytes: largest memory of the process or of a child of it, above the data of the parent process.
         output: standard output, then standard error.
         timed_out: whether the time limit ended it.
     """
@@ -69,7 +69,7 @@ def run_in_fork(
         log: files of standard output and standard error begin with this path.
         wall_clock_limit_s: after this time the process and its workers are killed.
     """
-    start, baseline = time.monotonic(), _status_bytes("VmRSS")
+    start, baseline = time.monotonic(), _status_bytes("RssAnon")
     pid = os.fork()
     if pid == 0:
         _run_child(function, folder, log)
