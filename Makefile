@@ -1,12 +1,12 @@
 # make demo: find the people in the sample images       make test: lint, type check and all tests
 # make lint: ruff and mypy only                         make bench: the benchmarks of benchmarks/RESULTS.md
-# make soak: 20,000 video frames; reports memory use
+# make soak: 20,000 video frames; reports memory use     make hostile: all cases of tests/hostile
 
 PYTHON := .venv/bin/python
 INSTALLED := .venv/installed
 SOURCES := requirements.txt setup.py pyproject.toml $(wildcard simplepose/grouping/csrc/*)
 
-.PHONY: demo test lint bench soak
+.PHONY: demo test lint bench soak hostile
 
 demo: $(INSTALLED)
 	$(PYTHON) tools/demo_image.py --output output
@@ -24,6 +24,9 @@ bench: $(INSTALLED)
 
 soak: $(INSTALLED)
 	$(PYTHON) tests/helpers/soak.py
+
+hostile: $(INSTALLED)
+	PYTHONPATH=tests/helpers OMP_NUM_THREADS=1 $(PYTHON) tests/hostile/run.py
 
 $(INSTALLED): $(SOURCES)
 	test -x $(PYTHON) || python3 -m venv .venv

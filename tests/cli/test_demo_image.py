@@ -77,7 +77,7 @@ def test_an_unreadable_image_is_reported_and_skipped(run, drawn, tmp_path, capsy
     damaged.write_bytes(damaged.read_bytes()[:500])
     assert run(oracle, drawn[1], tmp_path / "missing.png") == 1
     err = capsys.readouterr().err
-    assert f"skipped {damaged}: 500 bytes" in err
+    assert f"skipped {damaged}: truncated" in err
     assert "missing.png: No such file" in err
     assert {row["file_name"] for row in people_json(tmp_path)} == {f"{n:012d}.jpg" for n in (1, 3, 4)}
     assert not (tmp_path / "out" / damaged.name).exists()

@@ -59,7 +59,7 @@ OLD_SETTINGS = r"=picture\b|\b(grey_probability|sure_sights|ap_pictures|picture_
 # Names that users' files, commands and calls contain: text, and the path below which it is allowed.
 ALLOWED = (
     (r"\b(pictures|remarks)/|\bsamples/picture\b", "simplepose/data/hdf5"),  # HDF5 names
-    (r"\bpictures/|\bsamples/picture\b", "tests"),
+    (r"\b(pictures|remarks)/|\bsamples/picture\b", "tests"),
     (r'"joints outside the picture"', "simplepose/data/hdf5/preparation.py"),  # in files of earlier versions
     (r'"pictures"', "simplepose/cli/resumable_run.py"),  # in the fingerprints of interrupted runs
     (r'"picture_hw"|"pictures_per_second"', "simplepose/cli/benchmark.py"),  # JSON keys
