@@ -96,10 +96,9 @@ def write_report(
         settings: plain values that the run was made with.
     """
     ap = ImageWeightedAP(truth, run.rows, image_ids, skeleton.sigmas)
-    other_ap = other and ImageWeightedAP(truth, other.rows, image_ids, skeleton.sigmas)
+    other_ap = ImageWeightedAP(truth, other.rows, image_ids, skeleton.sigmas) if other else None
     rated = _rate_images(truth, run.rows, ap, other_ap, skeleton)
-    worst, best = _choose_examples(rated)
-    context = {
+    context: dict[str, Any] = {
         "run": run,
         "other": other,
         "differences": comparison.compare(other_ap, ap) if other_ap else {},
@@ -114,16 +113,7 @@ def write_report(
         "profile": profile,
         "settings": {key: _format_setting(value) for key, value in (settings or {}).items()},
         "image_count": len(rated),
-        "data": {
-            "kinds": [title for title, _ in ERROR_KINDS.values()],
-            "bones": skeleton.bone_ends.tolist(),
-            "images": [image.to_list() for image in rated],
-            "worst": worst,
-            "best": best,
-            "examples": {
-                index: _build_example(rated[index], truth, run.rows, images) for index in {*worst, *best}
-            },
-        },
+        "data": _build_data(rated, truth, run.rows, images, skeleton),
     }
     page = _load_template().render(context)
     atomic.write_bytes(path, page.encode(errors="backslashreplace"))
@@ -140,6 +130,23 @@ def _load_template() -> jinja2.Template:
     environment.filters |= {"points": _format_points, "signed": _format_signed}
     environment.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
     return environment.get_template("report.html")
+
+
+def _build_data(
+    rated: Sequence[_RatedImage], truth: Annotations, rows: Sequence[Row], folder: Path, skeleton: Skeleton
+) -> dict[str, Any]:
+    """Build the data that the page's script filters and draws."""
+    worst, best = _choose_examples(rated)
+    return {
+        "kinds": [title for title, _ in ERROR_KINDS.values()],
+        "bones": skeleton.bone_ends.tolist(),
+        "images": [image.to_list() for image in rated],
+        "worst": worst,
+        "best": best,
+        "examples": {
+            str(index): _build_example(rated[index], truth, rows, folder) for index in sorted({*worst, *best})
+        },
+    }
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The report of an evaluation: one page without external parts, complete data, filters that work in a browser."""
+"""The report of an evaluation: one page without external parts, complete data, and filters that work."""
 
 import html
 import json
@@ -17,7 +17,7 @@ from simplepose.evaluation.report import MAX_EXAMPLES, Run
 from simplepose.synthetic import coco_export, scenes
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-VOID = {"meta", "input", "link", "br", "img", "line", "polyline"}
+VOID = {"meta", "input"}
 SVG_NAMESPACE = "http://www.w3.org/2000/svg"
 PROFILE = {
     "frames": 40,
@@ -70,7 +70,7 @@ def drawn(tmp_path_factory):
     """Truth, and the page, of 40 images of synthetic people, compared to worse results."""
     folder = tmp_path_factory.mktemp("drawn")
     rng = np.random.default_rng(5)
-    images = [scenes.draw_scene(rng, [(120, 160), (160, 120)][i % 2], 1 + i % 3) for i in range(40)]
+    images = [scenes.draw_scene(rng, [(240, 320), (320, 240)][i % 2], 1 + i % 3) for i in range(40)]
     truth = coco_eval.read_annotations(coco_export.write_coco(folder, images))
     other = make_run(truth, mixed_rows(truth, 0.5, seed=3), "theirs")
     settings = {"protocol": "fast", "scales": [1.0]}

@@ -105,7 +105,8 @@ def mixed_rows(truth, quality=1.0, seed=2):
         score = float(np.clip(0.95 - 0.3 * severity + rng.normal() * 0.1, 0.05, 1).round(4))
         rows.append(_row(person["image_id"], own, score))
         if rng.random() < 0.1 / quality:
-            rows.append(_row(person["image_id"], own + (*(rng.normal(size=2) * 300), 0), score / 2))
+            offset = np.append(rng.normal(size=2) * 300, 0)
+            rows.append(_row(person["image_id"], own + offset, score / 2))
     return rows
 
 
