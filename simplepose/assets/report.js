@@ -176,14 +176,10 @@
   function drawPose(drawing, example, points, color, dashed, dotColor) {
     const unit = Math.max(...example.size) / 480;
     const bones = data.bones.filter(([a, b]) => points[a] && points[b]);
-    for (const edge of [true, false]) {
-      for (const [a, b] of bones) {
-        const line = makeSvg("line", { x1: points[a][0], y1: points[a][1], x2: points[b][0], y2: points[b][1], "stroke-width": edge ? 4 : 2 });
-        if (edge) line.setAttribute("class", "edge"); else line.style.stroke = color;
-        if (dashed && !edge) line.setAttribute("stroke-dasharray", "5 5");
-        drawing.append(line);
-      }
-    }
+    const path = bones.map(([a, b]) => `M${points[a]}L${points[b]}`).join("");
+    const line = makeSvg("path", { d: path, ...(dashed && { "stroke-dasharray": "5 5" }) });
+    line.style.stroke = color;
+    drawing.append(makeSvg("path", { d: path, class: "edge" }), line);
     points.forEach((point, joint) => {
       if (!point) return;
       const dot = makeSvg("circle", { cx: point[0], cy: point[1], r: 4.5 * unit, stroke: "rgb(0 0 0 / .7)", "stroke-width": unit });

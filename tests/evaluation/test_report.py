@@ -214,6 +214,7 @@ result.moved = document.getElementById("viewer-title").textContent !== title;
 document.getElementById("close").click();
 set("view", "all");
 result.listed = count();
+result.visible = ["gallery", "list", "more"].filter((id) => document.getElementById(id).offsetHeight > 0);
 document.querySelector("[data-key=name] button").click();
 result.ascending = names();
 document.querySelector("[data-key=name] button").click();
@@ -253,6 +254,7 @@ def test_filters_sorting_and_keys_work_in_a_browser(drawn, tmp_path):
     assert (result["cards"], result["allCards"]) == (6, MAX_EXAMPLES)
     assert (result["open"], result["moved"]) == (True, True)
     assert result["listed"] == "40 images."
+    assert result["visible"] == ["list"]
     names = sorted(image[0] for image in page.data["images"])
     assert (result["ascending"], result["descending"]) == (names, names[::-1])
     assert result["sort"] == "descending"
