@@ -44,6 +44,7 @@ setup(
         *("h5py>=3.10", "PyYAML>=6.0", "tqdm>=4.66", "safetensors>=0.4.3", "matplotlib>=3.8"),
         "scipy>=1.11",
         "filelock>=3.12",
+        "jinja2>=3.1",
     ],
     extras_require={
         "tensorboard": ["tensorboard>=2.17"],

@@ -77,6 +77,7 @@ class ImageWeightedAP:
 
     Attributes:
         image_ids: the images, in the order of the weights.
+        curves: (T, R) precision of the whole result at each OKS threshold and recall; -1 without people.
     """
 
     def __init__(
@@ -89,6 +90,7 @@ class ImageWeightedAP:
         evaluator = coco_eval.evaluate_images(truth, rows, image_ids, sigmas)
         self.image_ids = list(evaluator.params.imgIds)
         self._recalls = evaluator.params.recThrs
+        self.curves: np.ndarray = evaluator.eval["precision"][:, :, 0, 0, 0]
         count = len(self.image_ids)
         self._areas = {
             label: _detections(evaluator.evalImgs[index * count : (index + 1) * count])

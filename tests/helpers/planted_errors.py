@@ -84,3 +84,32 @@ def plant(truth, kind, fraction=0.2):
             planted.append((index, joint))
         rows[index]["keypoints"] = found.ravel().tolist()
     return rows, planted
+
+
+def mixed_rows(truth, quality=1.0, seed=2):
+    """Return rows with errors of all kinds, fewer with a larger quality: noise, flips, misses, background."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for person in truth.anns.values():
+        own = np.array(person["keypoints"], float).reshape(JOINTS, 3)
+        if rng.random() < 0.2 / quality or not person["num_keypoints"]:
+            continue
+        severity = rng.gamma(1.2, 0.5) / quality
+        spread = np.sqrt(person["area"]) * 2 * SIGMAS[:, None]
+        own[:, :2] += rng.normal(size=(JOINTS, 2)) * spread * severity
+        if rng.random() < 0.08 * severity:
+            own = own[FLIP]
+        far = rng.random(JOINTS) < 0.06 * severity
+        own[far, :2] += rng.normal(size=(far.sum(), 2)) * np.sqrt(person["area"]) / 2
+        own[own[:, 2] == 0] = 0
+        score = float(np.clip(0.95 - 0.3 * severity + rng.normal() * 0.1, 0.05, 1).round(4))
+        rows.append(_row(person["image_id"], own, score))
+        if rng.random() < 0.1 / quality:
+            offset = np.append(rng.normal(size=2) * 300, 0)
+            rows.append(_row(person["image_id"], own + offset, score / 2))
+    return rows
+
+
+def _row(image_id, keypoints, score):
+    values = keypoints.round(2).ravel().tolist()
+    return {"image_id": image_id, "category_id": 1, "keypoints": values, "score": score}
