@@ -15,6 +15,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("train", "train a network on HDF5 files of training samples"),
     "train-distributed": ("train_distributed", "train in several processes, started by torchrun"),
     "evaluate": ("evaluate", "compute the COCO AP of a model, or write a results file for the COCO server"),
+    "compare": ("compare", "compare two evaluations: differences of AP, and the images that changed most"),
     "demo": ("demo_image", "detect and draw the people in images"),
     "demo-video": ("demo_video", "detect, track and draw the people in a video, camera or stream"),
     "benchmark": ("benchmark", "measure the latency of each stage and the throughput by batch size"),

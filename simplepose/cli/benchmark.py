@@ -21,6 +21,7 @@ from simplepose.image_io import MAX_PIXELS
 from simplepose.inference import concurrency
 from simplepose.inference.predictor import Predictor
 from simplepose.inference.stages import Timing
+from simplepose.inference.topdown import TopDownPredictor
 from simplepose.people import People
 from simplepose.sources.images import list_images, read_image
 from simplepose.synthetic.demo_images import write_demo_images
@@ -196,7 +197,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     malloc.tune_malloc()
     predictor = common.load_predictor(args)
-    if not isinstance(predictor, Predictor):
+    if isinstance(predictor, TopDownPredictor):
         raise ValueError("benchmark: expected a bottom-up model without --refine; see benchmarks/topdown.py")
     machine = environment.describe(simplepose.__version__)
     with tempfile.TemporaryDirectory() as folder:

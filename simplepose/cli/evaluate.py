@@ -8,19 +8,26 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from pycocotools.coco import COCO as Annotations
+
+import simplepose
 from simplepose.cli import EXIT_INTERRUPTED, arguments, common
 from simplepose.cli.ap import list_annotated_images, predict_coco_rows
 from simplepose.data.split import held_out_ids
-from simplepose.evaluation import coco_eval
+from simplepose.evaluation import coco_eval, error_analysis, report
 from simplepose.inference import runner
 from simplepose.inference.detectors import FileDetector
-from simplepose.inference.topdown import TopDownPredictor
+from simplepose.inference.runner import PipelineRun
+from simplepose.inference.topdown import AnyPredictor, TopDownPredictor
+from simplepose.skeleton import COCO, Skeleton
 from simplepose.utils import atomic, malloc
 from simplepose.utils.files import check_output_file, create_folder, printable
 from simplepose.utils.signals import GracefulShutdown
 from simplepose.writers.append import JSON_LIST, AppendWriter
 
 ROWS_PER_WRITE = 1000
+
+OUTPUTS = ("results.json", "metrics.json", "errors.json", "report.html")
 
 UPLOAD_URL = "https://cocodataset.org/#upload"
 
@@ -37,7 +44,13 @@ def build_parser() -> arguments.Parser:
         help="COCO annotations, person_keypoints_*.json or image_info_*.json",
     )
     add("--images", required=True, type=Path, metavar="DIR", help="folder of the images")
-    add("--output", required=True, type=Path, metavar="DIR", help="folder for results.json and metrics.json")
+    add(
+        "--output",
+        required=True,
+        type=Path,
+        metavar="DIR",
+        help="folder for results.json, metrics.json, errors.json and report.html",
+    )
     add(
         "--split",
         default="",
@@ -54,6 +67,12 @@ def build_parser() -> arguments.Parser:
         "--name",
         default="simplepose",
         help="name of the method in the file for the COCO server (default: simplepose)",
+    )
+    add(
+        "--results",
+        type=Path,
+        metavar="FILE.json",
+        help="evaluate these results, in COCO's result format, in place of running a model",
     )
     arguments.add_max_pixels(parser)
     arguments.add_annotation_options(parser)
@@ -75,45 +94,91 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _evaluate(args: argparse.Namespace) -> int:
     arguments.require_image_folder(args.images)
     malloc.tune_malloc()
-    predictor = common.load_predictor(args)
-    options = arguments.annotation_options(args)
-    annotations = coco_eval.read_annotations(args.annotations, predictor.skeleton.annotated, options)
+    predictor = None if args.results else common.load_predictor(args)
+    joints = COCO if predictor is None else predictor.skeleton
+    annotations = coco_eval.read_annotations(
+        args.annotations, joints.annotated, arguments.annotation_options(args)
+    )
     image_entries = _select_images(annotations.dataset["images"], args.split)[: args.limit]
+    create_folder(args.output)
+    for path in (*(args.output / name for name in OUTPUTS), _server_file(args)):
+        check_output_file(path)
+        path.unlink(missing_ok=True)  # files of an earlier run
+    if predictor is None:
+        rows, run = coco_eval.read_rows(args.results, annotations, len(joints.annotated)), None
+        selected = {entry["id"] for entry in image_entries}
+        rows = [row for row in rows if row["image_id"] in selected]
+    else:
+        rows, run = _predict(args, predictor, image_entries)
+        if run.is_partial:
+            _write_rows(args.output / "results.json", rows)
+            common.log_line(f"wrote partial results to {args.output / 'results.json'}; AP needs all images")
+            run.raise_failure()
+            return EXIT_INTERRUPTED
+    if annotations.anns:
+        _write_evaluation(args, joints, annotations, [entry["id"] for entry in image_entries], rows, run)
+    else:
+        _write_rows(_server_file(args), rows)
+        print(
+            f"wrote {common.escape_for_stdout(printable(_server_file(args)))}\n"
+            f"the json has no annotations, so no AP; to get AP, zip this file and upload it at {UPLOAD_URL}"
+        )
+    return 1 if run is not None and run.bad else 0
+
+
+def _predict(
+    args: argparse.Namespace, predictor: AnyPredictor, image_entries: list[dict[str, Any]]
+) -> tuple[list[coco_eval.Row], PipelineRun]:
+    """Run the model on the images and print the times."""
     if isinstance(predictor, TopDownPredictor) and isinstance(predictor.detector, FileDetector):
         predictor.detector.image_ids = {entry["file_name"]: entry["id"] for entry in image_entries}
     images = list_annotated_images(args.images, image_entries)
-    results_file, metrics_file = args.output / "results.json", args.output / "metrics.json"
-    server_file = args.output / coco_eval.server_file_name(args.annotations, args.name)
-    create_folder(args.output)
-    for path in (results_file, metrics_file, server_file):
-        check_output_file(path)
-        path.unlink(missing_ok=True)  # files of an earlier run
     rows, run = predict_coco_rows(predictor, images, common.THREADS_PER_STAGE, max_pixels=args.max_pixels)
     print(run)
-    if run.is_partial:
-        _write_rows(results_file, rows)
-        common.log_line(f"wrote partial results to {results_file}; AP needs all images")
-        run.raise_failure()
-        return EXIT_INTERRUPTED
-    common.raise_if_none_readable(
-        run.bad,
-        len(images),
-        runner.describe_bad_frame(run.first_bad_frames[0]) if run.first_bad_frames else "",
+    if not run.is_partial:
+        first_error = runner.describe_bad_frame(run.first_bad_frames[0]) if run.first_bad_frames else ""
+        common.raise_if_none_readable(run.bad, len(images), first_error)
+    return rows, run
+
+
+def _write_evaluation(
+    args: argparse.Namespace,
+    joints: Skeleton,
+    annotations: Annotations,
+    image_ids: list[int],
+    rows: list[coco_eval.Row],
+    run: PipelineRun | None,
+) -> None:
+    """Print AP; write metrics, results, error analysis and report."""
+    metrics = coco_eval.evaluate_rows(annotations, rows, image_ids, joints.sigmas)
+    print(coco_eval.format_table(metrics))  # first: a full disk must not cost the figures
+    source = (
+        {"results": str(args.results)} if run is None else {"model": str(args.model), "preset": args.preset}
     )
-    if annotations.anns:
-        metrics = coco_eval.evaluate_rows(
-            annotations, rows, [image["id"] for image in image_entries], predictor.skeleton.sigmas
-        )
-        print(coco_eval.format_table(metrics))  # first: a full disk must not cost the figures
-        atomic.write_json(metrics_file, {"preset": args.preset, **metrics})
-        _write_rows(results_file, rows)
-    else:
-        _write_rows(server_file, rows)
-        print(
-            f"wrote {common.escape_for_stdout(printable(server_file))}\n"
-            f"the json has no annotations, so no AP; to get AP, zip this file and upload it at {UPLOAD_URL}"
-        )
-    return 1 if run.bad else 0
+    details = {**source, "annotations": str(args.annotations), "image_ids": image_ids}
+    atomic.write_json(args.output / "metrics.json", {**details, **metrics})
+    _write_rows(args.output / "results.json", rows)
+    flip = tuple(map(int, joints.annotated_flip))
+    errors = error_analysis.analyze(annotations, rows, joints.sigmas, flip, joints.annotated, image_ids)
+    atomic.write_json(args.output / "errors.json", errors)
+    name = str(args.results if run is None else args.model)
+    report.write_report(
+        args.output / "report.html",
+        annotations,
+        report.Run(name, rows, metrics),
+        errors,
+        args.images,
+        joints,
+        image_ids,
+        profile=None if run is None else runner.build_profile(run),
+        settings={"simplepose": simplepose.__version__, **source, "annotations": str(args.annotations)},
+    )
+    print(f"results, errors and report.html are in {common.escape_for_stdout(printable(args.output))}")
+
+
+def _server_file(args: argparse.Namespace) -> Path:
+    path: Path = args.output / coco_eval.server_file_name(args.annotations, args.name)
+    return path
 
 
 def _write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from pycocotools.cocoeval import COCOeval
 from simplepose import coco_json
 from simplepose.people import PERSON_CATEGORY_ID
 from simplepose.skeleton import COCO
+from simplepose.utils.files import check_regular_file
 
 # In pycocotools' order: mean over OKS 0.50:0.95, at 0.50, at 0.75, for medium and for large people.
 METRICS = ("AP", "AP50", "AP75", "APM", "APL", "AR", "AR50", "AR75", "ARM", "ARL")
@@ -63,6 +65,52 @@ def read_annotations(
     annotations = [_complete(person, index, len(joints)) for index, person in enumerate(people, 1)]
     categories = [{"id": PERSON_CATEGORY_ID, "name": "person"}]
     return index_annotations({"images": file.images, "annotations": annotations, "categories": categories})
+
+
+def read_rows(path: str | Path, truth: Annotations, joints: int) -> list[Row]:
+    """Read anybody's results in COCO's keypoint result format.
+
+    Args:
+        path: of the json.
+        truth: annotations of the images that results may be of.
+        joints: number of keypoints per person.
+
+    Raises:
+        FileNotFoundError: the file does not exist.
+        ValueError: the file is no such json; names the entry.
+    """
+    check_regular_file(path)
+    try:
+        entries = json.loads(Path(path).read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: invalid or truncated json ({error})") from error
+    if not isinstance(entries, list):
+        raise ValueError(f"{path}: expected a list of results, got {type(entries).__name__}")
+    return [
+        _check_row(entry, f"{path}: result {index}", truth, joints) for index, entry in enumerate(entries)
+    ]
+
+
+def _check_row(entry: Any, where: str, truth: Annotations, joints: int) -> Row:
+    if not isinstance(entry, dict):
+        raise ValueError(f"{where}: expected an object, got {entry!r:.100}")
+    image_id, keypoints = entry.get("image_id"), entry.get("keypoints")
+    if isinstance(image_id, bool) or not isinstance(image_id, int) or image_id not in truth.imgs:
+        raise ValueError(f"{where}: expected the id of an image in the annotations, got {image_id!r:.100}")
+    values = [*keypoints, entry.get("score")] if isinstance(keypoints, list) else []
+    numbers = [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
+    is_valid = len(values) == len(numbers) == 3 * joints + 1 and bool(np.isfinite(numbers).all())
+    if not is_valid:
+        raise ValueError(
+            f"{where}, image {image_id}: expected {3 * joints} finite keypoint values and a score, got "
+            f"{keypoints!r:.60} and {entry.get('score')!r:.60}"
+        )
+    return {
+        "image_id": image_id,
+        "category_id": PERSON_CATEGORY_ID,
+        "keypoints": keypoints,
+        "score": entry["score"],
+    }
 
 
 def evaluate_rows(

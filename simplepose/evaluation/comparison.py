@@ -144,7 +144,7 @@ def compare(
 ) -> dict[str, Difference]:
     """Compare two results of the same images.
 
-    Each bootstrap sample draws as many images as there are, with replacement, for both results alike.
+    Each bootstrap sample draws as many images as there are, with replacement, the same ones for both results.
 
     Raises:
         ValueError: the results are of different images.

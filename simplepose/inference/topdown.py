@@ -184,7 +184,7 @@ def _are_equal(
 ) -> np.ndarray:
     """Compare a pose (J, 3) with poses (P, J, 3); return (P,) bool.
 
-    Distances are in units of `radius`, so that people of all sizes are treated alike.
+    Distances are in units of `radius`, so that people of all sizes are treated equally.
     """
     distance = np.hypot(*(keypoints[..., :2] - best[:, :2]).transpose(2, 0, 1)) / max(radius, 1e-6)
     counted = np.minimum(keypoints[..., 2], best[:, 2]) >= settings.min_keypoint_score

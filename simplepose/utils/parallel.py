@@ -20,7 +20,7 @@ from simplepose.utils import malloc, signals
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
-# Where Linux has shared memory and semaphores. Docker gives a container 64 MB unless it is told otherwise.
+# Where Linux has shared memory and semaphores. Docker gives a container 64 MB by default.
 SHARED_MEMORY = "/dev/shm"
 
 # Shared memory for the semaphores of a few workers' queues, a page of 4 KiB each.

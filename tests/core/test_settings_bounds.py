@@ -11,7 +11,7 @@ from simplepose import config, skeleton
 from simplepose.config import GroupingSettings, InferenceSettings, ModelSettings, Settings, TargetSettings
 from simplepose.skeleton import COCO
 
-SECTIONS = [f.name for f in dataclasses.fields(Settings) if f.name != "skeleton"]
+SECTIONS = [f.name for f in dataclasses.fields(Settings) if f.name not in ("skeleton", "network")]
 
 
 def numeric_fields():

@@ -57,7 +57,7 @@ def test_perfect_results_have_no_errors(truth):
     assert set(report["crowding"]) == {"alone", "crowded"}
 
 
-def test_no_results_miss_everybody(truth):
+def test_without_results_all_people_are_missed(truth):
     report = error_analysis.analyze(truth, [], SIGMAS, FLIP, NAMES)
     assert report["people"] == {"matched": 0, "background": 0, "missed": 120}
     assert all(report["gains"][kind]["AP"] == 0 for kind in KEYPOINT_ERRORS)

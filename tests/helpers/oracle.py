@@ -12,6 +12,7 @@ import torch
 from simplepose import sources
 from simplepose.config import Settings
 from simplepose.evaluation import coco_eval
+from simplepose.frames import Frame
 from simplepose.people import People
 from simplepose.skeleton import COCO, Skeleton
 
@@ -45,7 +46,8 @@ class FakePredictor:
     def people(self, image: np.ndarray) -> People:
         raise NotImplementedError
 
-    def preprocess(self, image: np.ndarray) -> FakeModelInput:
+    def preprocess_frame(self, frame: Frame) -> FakeModelInput:
+        image = frame.image
         assert image.dtype == np.uint8
         assert image.ndim == 3
         return FakeModelInput(image)

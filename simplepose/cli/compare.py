@@ -1,0 +1,92 @@
+"""Compare two evaluations of the same images: differences with bootstrap intervals, and changed images."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pycocotools.coco import COCO as Annotations
+
+from simplepose.cli import arguments, common
+from simplepose.evaluation import coco_eval, comparison
+from simplepose.evaluation.comparison import COMPARED_METRICS, CONFIDENCE, ImageWeightedAP
+from simplepose.skeleton import COCO
+
+MAX_CHANGED_IMAGES = 10
+
+
+def build_parser() -> arguments.Parser:
+    """Build the parser of the command's options."""
+    parser = arguments.Parser(prog="compare", description=__doc__)
+    add = parser.add_argument
+    add("first", type=Path, metavar="DIR_A", help="output folder of evaluate")
+    add("second", type=Path, metavar="DIR_B", help="output folder of evaluate for the same images")
+    add(
+        "--annotations",
+        type=Path,
+        metavar="FILE.json",
+        help="COCO annotations of the images (default: those that DIR_B states)",
+    )
+    arguments.add_annotation_options(parser)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit status: 0."""
+    args = build_parser().parse_args(argv)
+    metrics = [_read_metrics(folder) for folder in (args.first, args.second)]
+    if metrics[0]["image_ids"] != metrics[1]["image_ids"]:
+        raise ValueError(
+            f"{args.first} and {args.second}: expected evaluations of the same images; evaluate both with "
+            "the same --annotations, --split and --limit"
+        )
+    options = arguments.annotation_options(args)
+    truth = coco_eval.read_annotations(args.annotations or metrics[1]["annotations"], COCO.annotated, options)
+    image_ids = metrics[1]["image_ids"]
+    first, second = (_load(folder, truth, image_ids) for folder in (args.first, args.second))
+    _print_differences(first, second)
+    _print_changed_images(first, second, truth)
+    return 0
+
+
+def _read_metrics(folder: Path) -> dict[str, Any]:
+    try:
+        values = json.loads((folder / "metrics.json").read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{folder / 'metrics.json'}: invalid json ({error}); run evaluate again") from error
+    if not isinstance(values, dict) or not {"image_ids", "annotations"} <= values.keys():
+        raise ValueError(f"{folder / 'metrics.json'}: written by an earlier version; run evaluate again")
+    return values
+
+
+def _load(folder: Path, truth: Annotations, image_ids: list[int]) -> ImageWeightedAP:
+    rows = coco_eval.read_rows(folder / "results.json", truth, len(COCO.annotated))
+    return ImageWeightedAP(truth, rows, image_ids, COCO.sigmas)
+
+
+def _print_differences(first: ImageWeightedAP, second: ImageWeightedAP) -> None:
+    print(f"metric      A       B    B - A   {CONFIDENCE:.0%} interval over images")
+    differences = comparison.compare(first, second)
+    for name in COMPARED_METRICS:
+        value = differences[name]
+        mark = "  *" if value.is_significant else ""
+        print(
+            f"{name:6} {value.first:7.3f} {value.second:7.3f} {value.second - value.first:+8.3f}   "
+            f"[{value.low:+.3f}, {value.high:+.3f}]{mark}"
+        )
+    print("*: the interval excludes 0")
+
+
+def _print_changed_images(first: ImageWeightedAP, second: ImageWeightedAP, truth: Annotations) -> None:
+    before, after = first.per_image(), second.per_image()
+    changes = np.where((before >= 0) & (after >= 0), after - before, 0)
+    order = np.argsort(-np.abs(changes), kind="stable")[:MAX_CHANGED_IMAGES]
+    changed = [index for index in order if changes[index]]
+    print("\nAP of the images that changed most:" if changed else "\nno image changed")
+    for index in changed:
+        name = truth.imgs[first.image_ids[index]]["file_name"]
+        line = f"{before[index]:6.3f} -> {after[index]:.3f}  {name}"
+        print(common.escape_for_stdout(line))
