@@ -13,8 +13,8 @@ OK, SKIPPED, REFUSED = 0, 1, 2
 # No line of output is longer, characters: a message does not repeat a hostile entry.
 MAX_LINE_LENGTH = 1000
 
-# What a message must not contain: text of libraries and of the interpreter. Numbers of system errors and HDF5's
-# reason in our sentence are allowed, and libpng writes its own line to standard error.
+# What a message must not contain: text of libraries and of the interpreter. Allowed are numbers of system
+# errors and HDF5's reason in our sentence; libpng writes its own line to standard error.
 RAW_TEXT = re.compile(
     r"Traceback|\b\w+Error\(|\.py:\d+|\.(cc|cpp|hpp|h|c):\d+|cv2\.error|OpenCV\(|Assertion|terminate called"
     r"|HDF5-DIAG|H5[A-Z]\w+"
