@@ -14,7 +14,7 @@ OK, SKIPPED, REFUSED = 0, 1, 2
 MAX_LINE_LENGTH = 1000
 
 # What a message must not contain: text of libraries and of the interpreter. Allowed are numbers of system
-# errors, HDF5's reason in our sentence, and libpng, which writes its own line to standard error.
+# errors and HDF5's reason in our sentence; libpng writes its own line to standard error.
 RAW_TEXT = re.compile(
     r"Traceback|\b\w+Error\(|\.py:\d+|\.(cc|cpp|hpp|h|c):\d+|cv2\.error|OpenCV\(|Assertion|terminate called"
     r"|HDF5-DIAG|H5[A-Z]\w+"

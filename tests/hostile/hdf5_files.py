@@ -347,7 +347,7 @@ PUBLISHED: dict[str, tuple[Change, Expected]] = {
     "text_array": (published_text(np.arange(5)), reported(FILE)),
     "sample_group": (
         lambda f: (f.__delitem__("dataset/0000000"), f.create_group("dataset/0000000")),
-        REFUSAL,
+        reported(FILE),
     ),
     "image_key_path": (published_sample(image="../dataset/0000001"), reported(FILE)),
     "image_key_number": (published_sample(image=42), reported(FILE)),
