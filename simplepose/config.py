@@ -62,7 +62,7 @@ class AugmentSettings:
     framing: Literal["person", "image", "crop"] = "person"
     # person: height of its box as a fraction of the sample height; crop: size of the box, widened to the
     # aspect ratio of the sample, as a fraction of the sample
-    person_height: Positive = 0.6
+    person_height: Ratio = 0.6
     scale: Pair[Positive] = (0.7, 1.3)  # random factor on the scale
     scale_probability: Fraction = 0.8
     rotation: Degrees = 40.0  # degrees, maximum in either direction

@@ -348,7 +348,10 @@ def _read_results(path: Path) -> Iterator[tuple[int, list[float], float]]:
             image_id = coco_json.parse_integer(row["image_id"], "image_id")
             score = float(row["score"])
         except (LookupError, TypeError, ValueError, OverflowError) as error:
-            raise ValueError(f"{path}: result {number}: not in COCO's format ({error!r})") from error
+            raise ValueError(
+                f"{path}: result {number}: expected image_id, keypoints and score in COCO's format, "
+                f"got {coco_json.show(row)}"
+            ) from error
         found = keypoints[keypoints[:, 2] > 0, :2]
         if not np.isfinite(found).all() or not np.isfinite(score):
             raise ValueError(f"{path}: result {number}: expected finite keypoints and score")

@@ -16,6 +16,9 @@ SIZE_MULTIPLE = 32
 # Minimum rows and columns of the network's input, pixels: its coarsest stride.
 MIN_INPUT_SIZE = 64
 
+# Larger images, width times height, need many gigabytes.
+MAX_IMAGE_PIXELS = 2**30
+
 # Gray value of the padding, at the right and at the bottom.
 PADDING_VALUE = 128
 
@@ -52,6 +55,8 @@ def check_image(image: object) -> None:
         )
     if image.size == 0:
         raise ValueError(f"image: expected at least 1 x 1 pixel, got {image.shape}")
+    if image.shape[0] * image.shape[1] > MAX_IMAGE_PIXELS:
+        raise ValueError(f"image: expected at most {MAX_IMAGE_PIXELS:,} pixels, got {image.shape}")
 
 
 def preprocess(image: np.ndarray, settings: InferenceSettings) -> ModelInput:

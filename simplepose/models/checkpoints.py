@@ -341,6 +341,8 @@ def _collect_weight_sets(values: Mapping[str, Any], path: Path) -> dict[str, Any
             continue
         if not (isinstance(average, Mapping) and {"state", "updates"} <= average.keys()):
             raise ValueError(f"{path}: {name}: expected state and updates, got {type(average).__name__}")
+        if not (isinstance(average["updates"], int) and average["updates"] >= 0):
+            raise ValueError(f"{path}: {name}.updates: expected an integer >= 0")
         if average["updates"]:
             sets[name] = average["state"]
     return sets

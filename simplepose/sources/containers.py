@@ -56,6 +56,13 @@ def sniff(path: str | Path) -> Literal["video", "image"] | None:
     return "video" if is_box or is_avi or is_ts or head.startswith((_EBML_ID, *_VIDEO_STARTS)) else None
 
 
+def is_text(path: str | Path) -> bool:
+    """Return whether a regular file is a text, such as a playlist, and no video in a known format."""
+    with open(path, "rb") as file:
+        head = file.read(_HEADER_BYTES)
+    return bool(head) and _is_text(head) and sniff(path) != "video"
+
+
 def missing_bytes(path: str | Path) -> int:
     """Compute how many bytes are missing at the end of a video file; 0 if none are, or if this is unknown.
 

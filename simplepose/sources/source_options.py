@@ -59,6 +59,9 @@ class SourceOptions:
                 raise ValueError(f"{name}: expected a value > 0, got {getattr(self, name)}")
         if self.raw_size is not None and min(self.raw_size) < 1:
             raise ValueError(f"raw_size: expected at least 1 x 1, got {self.raw_size}")
+        if self.raw_size is not None and self.raw_size[0] * self.raw_size[1] > self.max_pixels:
+            width, height = self.raw_size
+            raise ValueError(f"raw_size: expected at most {self.max_pixels:,} pixels, got {width} x {height}")
 
     def selects(self, number: int) -> bool:
         """Whether `start` and `every` select this position."""

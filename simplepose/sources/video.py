@@ -28,7 +28,7 @@ from simplepose.sources.captures import (
     scan_packets,
     url_file_name,
 )
-from simplepose.sources.containers import describe_missing_video, missing_bytes, states_duration_only
+from simplepose.sources.containers import describe_missing_video, is_text, missing_bytes, states_duration_only
 from simplepose.sources.source_options import SourceOptions
 from simplepose.utils.files import check_regular_file
 
@@ -155,6 +155,8 @@ class VideoSource:
             raise FileNotFoundError(f"{path_or_url}: no such video file")
         if self._is_file:
             check_regular_file(path_or_url)
+            if is_text(path_or_url):  # FFmpeg would open the files that a playlist names
+                raise ValueError(f"{path_or_url}: {describe_missing_video(path_or_url)}")
         scan = self._wait(partial(scan_packets, path_or_url, options.timeout))
         self._capture = self._wait(partial(open_video, path_or_url, options.upright, options.timeout))
         if self._capture is None or not self._grab(self._capture):

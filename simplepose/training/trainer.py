@@ -19,11 +19,11 @@ from simplepose.models import checkpoints
 from simplepose.models.checkpoints import Model
 from simplepose.models.fastpose import FastPose
 from simplepose.training import batch_norm, checkpointing
-from simplepose.training.amp import MixedPrecision
 from simplepose.training.batch_norm import BatchNormSnapshot, convert_batchnorm
 from simplepose.training.ema import EMA, SWA
 from simplepose.training.metrics import LossMeter
 from simplepose.training.optim import (
+    MixedPrecision,
     build_optimizer,
     find_frozen_batch_norms,
     freeze,

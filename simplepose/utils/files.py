@@ -7,6 +7,9 @@ import stat
 from pathlib import Path
 from typing import BinaryIO
 
+# Longest line in a message, characters.
+MAX_LINE_LENGTH = 800
+
 # Kinds of files. All but the first may have no end, or block the process that opens them.
 _KINDS = (
     (stat.S_ISREG, "a regular file"),
@@ -85,10 +88,16 @@ def create_temporary(path: Path) -> BinaryIO:
 def printable(text: str | Path) -> str:
     r"""Escape control characters of a file name or message, so that it is one harmless line in a terminal.
 
-    A newline becomes \n, ESC \x1b, an undecodable byte \udcNN; everything else is unchanged.
+    A newline becomes \n, ESC \x1b, an undecodable byte \udcNN; everything else is unchanged. Of a longer text
+    than MAX_LINE_LENGTH, the middle is left out.
     """
-    text = str(text)
-    return text if text.isprintable() else "".join(map(_escape, text))
+    text = _shorten(str(text), 4 * MAX_LINE_LENGTH)
+    return _shorten(text if text.isprintable() else "".join(map(_escape, text)), MAX_LINE_LENGTH)
+
+
+def _shorten(text: str, length: int) -> str:
+    """Leave out the middle of a text that is longer than `length`."""
+    return text if len(text) <= length else f"{text[: length // 2 - 5]} ... {text[-(length // 2) :]}"
 
 
 def _escape(character: str) -> str:

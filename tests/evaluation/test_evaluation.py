@@ -173,7 +173,12 @@ def test_evaluate_writes_rows_and_metrics_and_prints_the_table(dataset, tmp_path
     rows = json.loads((tmp_path / "out/results.json").read_text())
     metrics = json.loads((tmp_path / "out/metrics.json").read_text())
     scores = coco_eval.evaluate_rows(dataset[0], rows)
-    assert metrics == {"preset": "default", **scores}
+    assert metrics["preset"] == "default"
+    assert metrics["image_ids"] == [1, 2, 3, 4, 5]
+    assert {name: metrics[name] for name in scores} == scores
+    errors = json.loads((tmp_path / "errors.json").read_text())
+    assert errors["people"]["missed"] == errors["people"]["background"] == 0
+    assert (tmp_path / "report.html").read_text().startswith("<!")
     assert metrics["AP"] == 1
     assert set(rows[0]) == {"image_id", "category_id", "keypoints", "score"}
     output = capsys.readouterr().out

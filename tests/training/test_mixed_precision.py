@@ -5,8 +5,7 @@ import torch
 from torch import nn
 
 from simplepose.config import TrainSettings
-from simplepose.training.amp import MixedPrecision
-from simplepose.training.optim import build_optimizer
+from simplepose.training.optim import MixedPrecision, build_optimizer
 
 CPU = torch.device("cpu")
 

@@ -60,3 +60,13 @@ def test_a_temporary_file_is_not_written_through_a_planted_link(tmp_path):
 )
 def test_names_are_escaped_to_one_printable_line(name, expected):
     assert files.printable(name) == expected
+
+
+@pytest.mark.parametrize("character", ["x", "\n", "\udcff"])
+@pytest.mark.parametrize("length", [801, 5000, 10**6])
+def test_the_middle_of_a_long_line_is_left_out(character, length):
+    line = files.printable("start" + character * length + "end")
+    assert len(line) <= files.MAX_LINE_LENGTH
+    assert line.isprintable()
+    assert line.startswith("start")
+    assert line.endswith("end")
