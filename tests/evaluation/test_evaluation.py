@@ -176,9 +176,9 @@ def test_evaluate_writes_rows_and_metrics_and_prints_the_table(dataset, tmp_path
     assert metrics["preset"] == "default"
     assert metrics["image_ids"] == [1, 2, 3, 4, 5]
     assert {name: metrics[name] for name in scores} == scores
-    errors = json.loads((tmp_path / "errors.json").read_text())
+    errors = json.loads((tmp_path / "out/errors.json").read_text())
     assert errors["people"]["missed"] == errors["people"]["background"] == 0
-    assert (tmp_path / "report.html").read_text().startswith("<!")
+    assert (tmp_path / "out/report.html").read_text().startswith("<!")
     assert metrics["AP"] == 1
     assert set(rows[0]) == {"image_id", "category_id", "keypoints", "score"}
     output = capsys.readouterr().out

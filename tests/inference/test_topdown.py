@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from test_crops import SETTINGS
+from test_crop_predictor import SETTINGS
 
 import simplepose
 from simplepose.cli import demo_image
