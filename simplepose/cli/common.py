@@ -54,7 +54,7 @@ def add_model_options(parser: arguments.Parser) -> None:
     add(
         "--refine",
         metavar="NAME_OR_PATH",
-        help="with a bottom-up model: a FastPose model (fastpose_mobile) that finds the keypoints of each "
+        help="with a bottom-up model: a FastPose model that finds the keypoints of each "
         "person again, in a crop: more accurate, slower",
     )
     add(
