@@ -191,6 +191,8 @@ def _flip_order(names: tuple[str, ...], mirror: Any) -> np.ndarray:
 def _validate(skeleton: Skeleton) -> None:
     """Raise ValueError if the parts of a skeleton are inconsistent."""
     name, joints, annotated = skeleton.name, set(skeleton.joints), set(skeleton.annotated)
+    if not annotated:
+        raise ValueError(f"skeleton {name!r}: expected at least one annotated joint, got none")
     if len(joints) != len(skeleton.joints) or len(annotated) != len(skeleton.annotated):
         raise ValueError(f"skeleton {name!r}: a joint is listed twice")
     midpoints = {joint for joint, _ in skeleton.midpoints}

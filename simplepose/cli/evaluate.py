@@ -151,6 +151,8 @@ def _write_evaluation(
 ) -> None:
     """Print AP; write metrics, results, error analysis and report."""
     metrics = coco_eval.evaluate_rows(annotations, rows, image_ids, joints.sigmas)
+    if metrics["AP"] < 0:
+        common.log_line("AP is -1: the images have no annotated people with keypoints")
     print(coco_eval.format_table(metrics))  # first: a full disk must not cost the figures
     source = (
         {"results": str(args.results)} if run is None else {"model": str(args.model), "preset": args.preset}

@@ -18,7 +18,7 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from simplepose import coco_json
-from simplepose.data.record import Issue, UnusableImageError
+from simplepose.data.record import MAX_COORDINATE, Issue, UnusableImageError
 from simplepose.people import PERSON_CATEGORY_ID
 from simplepose.skeleton import COCO
 
@@ -353,8 +353,8 @@ def _read_results(path: Path) -> Iterator[tuple[int, list[float], float]]:
                 f"got {coco_json.show(row)}"
             ) from error
         found = keypoints[keypoints[:, 2] > 0, :2]
-        if not np.isfinite(found).all() or not np.isfinite(score):
-            raise ValueError(f"{path}: result {number}: expected finite keypoints and score")
+        if not (np.abs(found) <= MAX_COORDINATE).all() or not np.isfinite(score):
+            raise ValueError(f"{path}: result {number}: expected keypoints near the image and a finite score")
         if len(found):
             margin = RESULT_BOX_MARGIN * (found.max(0) - found.min(0)).max()
             low, high = found.min(0) - margin, found.max(0) + margin

@@ -58,6 +58,8 @@ def read_annotations(
             f"{path}: people without keypoints; {_EXPECTED}, with people of category {options.category!r}"
         )
     file.raise_fault()
+    if not file.images:
+        raise ValueError(f"{path}: expected at least one image, got an empty list; {_EXPECTED}")
     people = [
         person for group in (file.people, file.others) for persons in group.values() for person in persons
     ]

@@ -18,6 +18,14 @@ MAX_UNSTORED_BYTES = 256 * 2**20
 Shape = tuple[int | None, ...]
 
 
+def read_texts(file: h5py.File, name: str) -> tuple[str, ...]:
+    """Read an attribute of texts. Raises ValueError if it has other values; KeyError if it is missing."""
+    values = np.atleast_1d(file.attrs[name])
+    if values.dtype.kind != "S" or not values.size:
+        raise ValueError(f"attribute {name}: expected texts, got {values.dtype}")
+    return tuple(value.decode() for value in values.ravel().tolist())
+
+
 def open_group(file: h5py.File, name: str) -> h5py.Group:
     """Return a group of a file. Raises ValueError if it is a link or no group; KeyError if it is missing."""
     group = _follow(file, name)

@@ -32,7 +32,7 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import cv2
 import h5py
@@ -174,8 +174,8 @@ class NativeSamples:
 
     def __init__(self, file: h5py.File, every_person: bool = False) -> None:
         self._file = file
-        self.joints: tuple[str, ...] = tuple(joint.decode() for joint in file.attrs["joints"])
-        self.store: Store = file.attrs["store"].decode()
+        self.joints: tuple[str, ...] = checks.read_texts(file, "joints")
+        self.store = cast(Store, checks.read_texts(file, "store")[0])
         self._data = checks.open_dataset(file, IMAGE_DATA, (None,), np.uint8)
         self._keypoints, self._boxes = (
             checks.open_dataset(file, name, (None, *shape), dtype)
