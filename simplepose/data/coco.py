@@ -349,8 +349,8 @@ def _read_results(path: Path) -> Iterator[tuple[int, list[float], float]]:
             score = float(row["score"])
         except (LookupError, TypeError, ValueError, OverflowError) as error:
             raise ValueError(
-                f"{path}: result {number}: expected image_id, keypoints and score in COCO's format, "
-                f"got {coco_json.show(row)}"
+                f"{path}: result {number}: not in COCO's format: expected image_id, keypoints and score, got "
+                f"{coco_json.show(row)}"
             ) from error
         found = keypoints[keypoints[:, 2] > 0, :2]
         if not (np.abs(found) <= MAX_COORDINATE).all() or not np.isfinite(score):

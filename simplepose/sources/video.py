@@ -156,7 +156,7 @@ class VideoSource:
         if self._is_file:
             check_regular_file(path_or_url)
             if is_text(path_or_url):  # FFmpeg would open the files that a playlist names
-                raise ValueError(f"{path_or_url}: {describe_missing_video(path_or_url)}")
+                raise ValueError(self._no_video_message(None, is_open=False))
         scan = self._wait(partial(scan_packets, path_or_url, options.timeout))
         self._capture = self._wait(partial(open_video, path_or_url, options.upright, options.timeout))
         if self._capture is None or not self._grab(self._capture):

@@ -98,7 +98,7 @@ def test_invalid_text_is_reported_by_key_and_line(text, message):
         ("augment", "shift: -1", "shift: expected a value >= 0"),
         ("augment", "rotation: -1", "rotation: expected a value >= 0"),
         ("augment", "flip_probability: 1.1", "flip_probability: expected a value from 0 to 1"),
-        ("augment", "person_height: 0", "person_height: expected a value > 0"),
+        ("augment", "person_height: 0", "person_height: expected a value >= 0.01"),
         (
             "augment",
             "half_body_probability: -0.1",
