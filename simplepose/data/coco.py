@@ -354,7 +354,9 @@ def _read_results(path: Path) -> Iterator[tuple[int, list[float], float]]:
             ) from error
         found = keypoints[keypoints[:, 2] > 0, :2]
         if not (np.abs(found) <= MAX_COORDINATE).all() or not np.isfinite(score):
-            raise ValueError(f"{path}: result {number}: expected keypoints near the image and a finite score")
+            raise ValueError(
+                f"{path}: result {number}: expected finite keypoints near the image and a finite score"
+            )
         if len(found):
             margin = RESULT_BOX_MARGIN * (found.max(0) - found.min(0)).max()
             low, high = found.min(0) - margin, found.max(0) + margin
