@@ -110,7 +110,7 @@ def change_values(rng: np.random.Generator, array: np.ndarray) -> np.ndarray:
         return changed
     index = tuple(rng.integers(changed.shape))
     if changed.dtype.kind == "i" and rng.integers(2):
-        changed[index] += rng.choice([-1, 1])
+        changed[index] = (changed[index] + rng.choice([-1, 1])).astype(changed.dtype)  # may wrap around
         return changed
     value = SPECIAL_VALUES[rng.integers(len(SPECIAL_VALUES))]
     with np.errstate(all="ignore"):
