@@ -198,7 +198,7 @@ class Trainer:
         with self.precision.autocast():
             maps = self.network(self.images(first))[-1][0]
         target = self.targets(first)[0][0].cpu().numpy()
-        predicted = maps.float().cpu().numpy()
+        predicted = maps[0].float().cpu().numpy()
         return first.images[0].numpy(), target, predicted
 
     def targets(self, batch: Batch) -> tuple[Tensor, Tensor]:

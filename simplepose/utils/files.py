@@ -44,18 +44,22 @@ def check_regular_file(path: str | Path) -> None:
         raise ValueError(f"{printable(path)}: expected a regular file, got {_kind(mode)}")
 
 
+class OutputFileError(OSError, ValueError):
+    """A path for output is no file: an invalid argument, and in a long run an output that fails."""
+
+
 def check_output_file(path: str | Path) -> None:
     """Check that a path is free or a regular file, so that writing to it replaces nothing else.
 
     Raises:
-        ValueError: the path is a folder, device, named pipe or socket; names the path and the kind.
+        OutputFileError: the path is a folder, device, named pipe or socket; names the path and the kind.
     """
     try:
         mode = os.stat(path).st_mode
     except OSError:
         return  # free, or an error that names the path when the file is created
     if not stat.S_ISREG(mode):
-        raise ValueError(f"{printable(path)}: expected the name of a file to write, got {_kind(mode)}")
+        raise OutputFileError(f"{printable(path)}: expected the name of a file to write, got {_kind(mode)}")
 
 
 def create_folder(path: Path) -> None:
