@@ -174,9 +174,9 @@ def test_skipped_blocks_leave_the_others_in_place():
     ("values", "message"),
     [
         ({"widths": (256, 128, 64)}, "widths: expected 512 at stride 16 for a ResNet"),
-        ({"widths": (512, 128)}, "widths: expected three values >= 1"),
+        ({"widths": (512, 128)}, "widths: expected a list of 3 values, got 2"),
         ({"encoder_skips": (14,)}, "encoder_skips: expected none for encoder resnet50"),
-        ({"origin": float("nan")}, "origin: expected a finite value"),
+        ({"origin": float("nan")}, "origin: expected a value >= -64, got nan"),
     ],
 )
 def test_unusable_settings_are_errors(values, message):
