@@ -203,7 +203,7 @@ def test_files_of_another_format_are_rejected(tmp_path, pose_file):
         PoseFile(cut)
     bad = {"images": [], "annotations": [{"image_id": 1, "keypoints": [1, 2, 3]}]}
     (tmp_path / "bad.json").write_text(json.dumps(bad))
-    with pytest.raises(ValueError, match="17 x"):
+    with pytest.raises(ValueError, match="expected 51 keypoint values"):
         PoseFile(tmp_path / "bad.json")
 
 
