@@ -47,6 +47,7 @@ setup(
         "jinja2>=3.1",
     ],
     extras_require={
+        "detectors": ["torchvision>=0.21"],
         "tensorboard": ["tensorboard>=2.17"],
         "openvino": ["openvino>=2025.0", "onnx>=1.16"],
         "onnx": ["onnxruntime>=1.20", "onnx>=1.16"],

@@ -51,6 +51,24 @@ def add_model_options(parser: arguments.Parser) -> None:
         metavar="NAME_OR_PATH",
         help=f"name of a released model, or path of a checkpoint (default: {DEFAULT_MODEL})",
     )
+    _add_top_down_options(parser)
+    arguments.add_weights(parser)
+    arguments.add_device(parser)
+    _add_runtime_options(parser)
+    add(
+        "--preset",
+        choices=tuple(config.PRESETS),
+        default="default",
+        help="named inference settings, from the fastest to the most accurate; --set overrides single values",
+    )
+    parser.add_set(
+        "override inference.*, grouping.*, topdown.*, tracking.*, for example inference.height=256"
+    )
+
+
+def _add_top_down_options(parser: arguments.Parser) -> None:
+    """Add the options that join a bottom-up model or a detector with a FastPose model."""
+    add = parser.add_argument
     add(
         "--refine",
         metavar="NAME_OR_PATH",
@@ -64,8 +82,11 @@ def add_model_options(parser: arguments.Parser) -> None:
         "of detections in COCO's result format, or a network of torchvision and its weights "
         "(fasterrcnn_resnet50_fpn:FILE.pth, or :download)",
     )
-    arguments.add_weights(parser)
-    arguments.add_device(parser)
+
+
+def _add_runtime_options(parser: arguments.Parser) -> None:
+    """Add the options of how the networks run."""
+    add = parser.add_argument
     add(
         "--runtime",
         choices=get_args(backends.Runtime),
@@ -97,15 +118,6 @@ def add_model_options(parser: arguments.Parser) -> None:
         default="eager",
         help="how to run the network: eager (default), graphs (CUDA graphs, GPU only) or compile "
         "(torch.compile); the last two are slow on the first image of each shape",
-    )
-    add(
-        "--preset",
-        choices=tuple(config.PRESETS),
-        default="default",
-        help="named inference settings, from the fastest to the most accurate; --set overrides single values",
-    )
-    parser.add_set(
-        "override inference.*, grouping.*, topdown.*, tracking.*, for example inference.height=256"
     )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,6 @@ from pycocotools.cocoeval import COCOeval
 from simplepose import coco_json
 from simplepose.people import PERSON_CATEGORY_ID
 from simplepose.skeleton import COCO
-from simplepose.utils.files import check_regular_file
 
 # In pycocotools' order: mean over OKS 0.50:0.95, at 0.50, at 0.75, for medium and for large people.
 METRICS = ("AP", "AP50", "AP75", "APM", "APL", "AR", "AR50", "AR75", "ARM", "ARL")
@@ -81,11 +79,7 @@ def read_rows(path: str | Path, truth: Annotations, joints: int) -> list[Row]:
         FileNotFoundError: the file does not exist.
         ValueError: the file is no such json; names the entry.
     """
-    check_regular_file(path)
-    try:
-        entries = json.loads(Path(path).read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: invalid or truncated json ({error})") from error
+    entries = coco_json.load_json(Path(path), "expected a list of results in COCO's format")
     if not isinstance(entries, list):
         raise ValueError(f"{path}: expected a list of results, got {type(entries).__name__}")
     return [

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from simplepose import geometry
+from simplepose.inference.concurrency import require_own_threads
 from simplepose.inference.preprocess import PADDING_VALUE, check_image
 from simplepose.models.backends import Runtime, build_backend
 from simplepose.models.checkpoints import Model
@@ -109,7 +110,9 @@ class CropPredictor:
 
         Raises:
             ValueError: the image, the boxes or the scores have another shape or type, or are not finite.
+            RuntimeError: this process was forked after a prediction.
         """
+        require_own_threads(uses_network=True)
         check_image(image)
         boxes = _check_boxes(boxes_xyxy)
         scores = np.ones(len(boxes)) if box_scores is None else np.asarray(box_scores, np.float64)

@@ -6,7 +6,6 @@ A detector is a bottom-up network of this project, a network of torchvision, or 
 from __future__ import annotations
 
 import importlib
-import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from simplepose import coco_json
 from simplepose.config import TopDownSettings
 from simplepose.frames import Frame
 from simplepose.inference.concurrency import max_concurrent_forwards
@@ -44,9 +44,6 @@ COCO_CLASSES = 91
 
 # After the name of a torchvision network: load its weights from torchvision's server.
 DOWNLOAD = "download"
-
-# A file of detections is at most this large, bytes.
-MAX_FILE_BYTES = 2**31
 
 
 @dataclass(frozen=True, eq=False)
@@ -230,10 +227,10 @@ class FileDetector:
 
     def preprocess_frame(self, frame: Frame) -> Detections:
         """See `Detector`."""
-        keys = [self.image_ids.get(frame.name), frame.name, Path(frame.name).stem.lstrip("0")]
-        for key in keys:
-            if str(key) in self._detections:
-                return self._detections[str(key)]
+        number = Path(frame.name).stem.lstrip("0") or "0"
+        for key in (str(self.image_ids.get(frame.name, "")), frame.name, number):
+            if key in self._detections:
+                return self._detections[key]
         if not self._warned:
             self._warned = True
             logger.warning("%s: no detections of image %s, and perhaps of others", self._path, frame.name)
@@ -254,13 +251,7 @@ def read_detections(path: str | Path) -> dict[str, Detections]:
     Raises:
         FileNotFoundError, ValueError: see `FileDetector`.
     """
-    check_regular_file(path)
-    if Path(path).stat().st_size > MAX_FILE_BYTES:
-        raise ValueError(f"{path}: expected detections of at most {MAX_FILE_BYTES:,} bytes")
-    try:
-        entries = json.loads(Path(path).read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: invalid or truncated json ({error})") from error
+    entries = coco_json.load_json(Path(path), "expected a list of detections in COCO's result format")
     if not isinstance(entries, list):
         raise ValueError(f"{path}: expected a list of detections, got {type(entries).__name__}")
     rows: dict[str, list[list[float]]] = {}

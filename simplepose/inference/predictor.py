@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields, replace
-from functools import partial
 from pathlib import Path
 from typing import overload
 
@@ -102,49 +100,6 @@ class Predictor:
             self.settings.targets.stride,
             device,
         )
-
-    @classmethod
-    def from_checkpoint(
-        cls,
-        path: str | Path,
-        device: str | torch.device = "cpu",
-        precision: str = "fp32",
-        overrides: Iterable[str] = (),
-        weights: str = "auto",
-        stacks: int | None = None,
-        batch: int | None = None,
-        run: RunMode = "eager",
-        preset: str = "default",
-        runtime: Runtime = "auto",
-    ) -> Predictor:
-        """Load any file that `models.checkpoints.load` reads.
-
-        A separate thread loads it, so that the OpenMP threads that torch starts for loading end with it. With
-        more such threads than cores, libgomp lets none of them wait actively, and the threads that run the
-        network would have to be woken for each of its hundred layers.
-
-        Args:
-            path: of the file.
-            device: "cpu", "cuda", "cuda:1", ...
-            precision: see the class.
-            overrides: settings as "key.key=value", for example "inference.scales=[0.5, 1, 1.5]". They replace
-                those of the preset.
-            weights: of a training checkpoint: raw, ema, swa, or auto, the first that it contains of swa, ema
-                and raw.
-            stacks, batch, run, runtime: see the class.
-            preset: fast, default or accurate: the inference settings in `config.PRESETS`. They replace those
-                of the file.
-
-        Raises:
-            FileNotFoundError: the file does not exist.
-            ValueError: the file, an override or the preset is invalid.
-        """
-        build = partial(
-            cls, device=device, precision=precision, stacks=stacks, batch=batch, run=run, runtime=runtime
-        )
-        require_own_threads(uses_network=False)
-        with ThreadPoolExecutor(1, "load network") as thread:
-            return thread.submit(lambda: build(load_model(path, device, overrides, weights, preset))).result()
 
     def maps(self, image: np.ndarray) -> Maps:
         """Compute the network's maps of one image, (H, W, 3) uint8 BGR.

@@ -17,6 +17,7 @@ from torch import nn
 
 from simplepose.config import Settings, TopDownSettings
 from simplepose.frames import Frame
+from simplepose.inference.concurrency import require_own_threads
 from simplepose.inference.crops import Crop, CropPredictor, find_visible_boxes
 from simplepose.inference.detectors import BottomUpDetector, Detections, Detector, open_detector
 from simplepose.inference.predictor import Predictor, find_model, load_model
@@ -91,7 +92,13 @@ class TopDownPredictor:
         return self._predict(images)
 
     def preprocess_frame(self, frame: Frame) -> Any:
-        """Prepare a frame for the detector: the first of five steps."""
+        """Prepare a frame for the detector: the first of five steps.
+
+        Raises:
+            ValueError: the frame's array is not an image.
+            RuntimeError: this process was forked after a prediction.
+        """
+        require_own_threads(uses_network=True)
         check_image(frame.image)
         return self.detector.preprocess_frame(frame)
 
@@ -235,10 +242,20 @@ def load(
 ) -> AnyPredictor:
     """Load a predictor from a model that ships with the package ("imhn_mobile") or from a file.
 
+    A separate thread loads it, so that the OpenMP threads that torch starts for loading end with it. With
+    more such threads than cores, libgomp lets none of them wait actively, and the threads that run the
+    network would have to be woken for each of its hundred layers.
+
     Args:
-        name_or_path: the model.
-        device, precision, weights, stacks, batch, run, preset, runtime: see `Predictor.from_checkpoint`.
-        settings_overrides: settings as "key.key=value": inference.*, grouping.*, topdown.* and tracking.*.
+        name_or_path: the model, or any file that `models.checkpoints.load` reads.
+        device: "cpu", "cuda", "cuda:1", ...
+        precision, stacks, batch, run, runtime: see `Predictor`.
+        settings_overrides: inference.*, grouping.*, topdown.* and tracking.* as "key.key=value", for example
+            "inference.scales=[0.5, 1, 1.5]". They replace the settings of the preset.
+        weights: of a training checkpoint: raw, ema, swa, or auto, the first that it contains of swa, ema and
+            raw.
+        preset: fast, default or accurate: the inference settings in `config.PRESETS`. They replace those of
+            the file.
         refine: of a bottom-up model: the FastPose model (name or path) that finds the keypoints of each
             person again, in a crop.
         detector: of a FastPose model: finds the boxes, see `detectors.open_detector`; None: imhn_mobile.
@@ -246,7 +263,9 @@ def load(
     Raises:
         FileNotFoundError: a file does not exist.
         ValueError: a file, an override or the preset is invalid, or an argument does not apply to the model.
+        RuntimeError: this process was forked after a prediction.
     """
+    require_own_threads(uses_network=False)
     overrides = settings_overrides if isinstance(settings_overrides, str) else list(settings_overrides)
     options: dict[str, Any] = {"device": device, "precision": precision, "run": run, "runtime": runtime}
 
@@ -271,7 +290,6 @@ def load(
         settings = replace(model.settings, topdown=crops.settings.topdown)
         return TopDownPredictor(BottomUpDetector(predictor, settings.topdown.box_margin), crops, settings)
 
-    # A separate thread, see `Predictor.from_checkpoint`.
     with ThreadPoolExecutor(1, "load network") as thread:
         return thread.submit(build).result()
 

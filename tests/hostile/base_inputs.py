@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import sympy  # noqa: F401 (torch imports it to build a network; here once for all cases)
 import torch
@@ -34,6 +37,27 @@ TRAINING = {"batch_size": 2, "epochs": 1, "workers": 0, "warmup_epochs": 0.0}
 # Options of the commands that run the small network.
 NETWORK = ("--model", "../base/network.safetensors", "--runtime", "torch")
 SMALL_INPUT = ("--set", "inference.height=64", "inference.flip=false")
+
+
+# Paths that are no regular file -> what creates them.
+SPECIAL_FILES: dict[str, Callable[[Path], Any]] = {
+    "fifo": os.mkfifo,
+    "device": lambda path: path.symlink_to("/dev/zero"),
+    "folder": lambda path: path.mkdir(),
+    "link_to_itself": lambda path: path.symlink_to(path.name),
+}
+
+
+def created(
+    create: Callable[[Path], Any], name: str, arguments: Sequence[str]
+) -> Callable[[Path], Sequence[str]]:
+    """Return a function that creates a file of a name in a folder, and returns the command's arguments."""
+
+    def write(folder: Path) -> Sequence[str]:
+        create(folder / name)
+        return arguments
+
+    return write
 
 
 def small_settings() -> Settings:

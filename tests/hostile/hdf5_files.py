@@ -14,6 +14,7 @@ from typing import Any
 import cv2
 import h5py
 import numpy as np
+from base_inputs import created
 from case import Case, Expected, or_value, refusal, reported
 from image_files import BOMB_BYTES, compressed_zeros, png_of_zeros
 
@@ -440,16 +441,6 @@ def with_fifo(write: Write) -> Write:
     return write_both
 
 
-def created(create: Callable[[Path], Any], arguments: Sequence[str]) -> Write:
-    """Return a function that creates the file."""
-
-    def write(folder: Path) -> Sequence[str]:
-        create(folder / FILE)
-        return arguments
-
-    return write
-
-
 def _hdf5_cases() -> list[Case]:
     cases = []
     for layout, faults, in_training in (
@@ -468,9 +459,11 @@ def _hdf5_cases() -> list[Case]:
                 Case(f"hdf5/draw_{layout}/{name}", write, draw_targets.main, or_value(reported(FILE)))
             )
     for name, create in CONTENTS.items():
-        cases.append(Case(f"hdf5/check/{name}", created(create, CHECK), prepare_coco.main, refusal(FILE)))
+        cases.append(
+            Case(f"hdf5/check/{name}", created(create, FILE, CHECK), prepare_coco.main, refusal(FILE))
+        )
         if name in ("fifo", "device", "empty"):
-            cases.append(Case(f"hdf5/train/{name}", created(create, TRAIN), train.main, refusal(FILE)))
+            cases.append(Case(f"hdf5/train/{name}", created(create, FILE, TRAIN), train.main, refusal(FILE)))
     raw = changed("raw", column("pictures/size_hw", lambda v: v * 100))
     cases.append(Case("hdf5/raw/size_larger", raw, prepare_coco.main, reported(FILE)))
     return cases

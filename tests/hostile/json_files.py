@@ -11,7 +11,7 @@ from typing import Any
 
 import base_inputs
 import numpy as np
-from base_inputs import NETWORK, SMALL_INPUT
+from base_inputs import NETWORK, SMALL_INPUT, SPECIAL_FILES, created
 from case import Case, Expected, or_value, refusal, reported, skip, value
 
 from simplepose.cli import evaluate, prepare_coco
@@ -400,26 +400,6 @@ def write_content(content: bytes, arguments: Callable[[], Sequence[str]]) -> Cal
     return write
 
 
-def write_special(
-    create: Callable[[Path], None], arguments: Sequence[str]
-) -> Callable[[Path], Sequence[str]]:
-    """Return a function that creates the annotations as a special file."""
-
-    def write(folder: Path) -> Sequence[str]:
-        create(folder / FILE)
-        return arguments
-
-    return write
-
-
-SPECIAL_FILES: dict[str, Callable[[Path], Any]] = {
-    "fifo": os.mkfifo,
-    "device": lambda path: path.symlink_to("/dev/zero"),
-    "folder": lambda path: path.mkdir(),
-    "link_to_itself": lambda path: path.symlink_to(path.name),
-}
-
-
 def write_beside(name: str, content: bytes | None, *more: str) -> Callable[[Path], Sequence[str]]:
     """Return a function that writes healthy annotations and a second file; None: a FIFO."""
 
@@ -493,7 +473,7 @@ def _json_cases() -> list[Case]:
             )
         for name, create in SPECIAL_FILES.items():
             cases.append(
-                Case(f"json/{command}/{name}", write_special(create, arguments()), main, refusal(FILE))
+                Case(f"json/{command}/{name}", created(create, FILE, arguments()), main, refusal(FILE))
             )
             cases.append(
                 Case(

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from base_inputs import NETWORK, SMALL_INPUT
+from base_inputs import NETWORK, SMALL_INPUT, created
 from case import Case, Expected, refusal, reported
 from image_files import HEALTHY
 
@@ -105,16 +105,6 @@ FOLDERS: dict[str, tuple[Command, list[str]]] = {
 }
 
 
-def output_created(create: Callable[[Path], Any], name: str, arguments: Sequence[str]) -> Write:
-    """Return a function that creates the output as a special file."""
-
-    def write(folder: Path) -> Sequence[str]:
-        create(folder / name)
-        return arguments
-
-    return write
-
-
 JOURNALS: dict[str, bytes] = {
     "empty": b"",
     "binary": bytes(range(256)),
@@ -171,13 +161,13 @@ def _path_cases() -> list[Case]:
         for name, (content, expected) in LISTS.items()
     ]
     for name, create in SPECIAL_FILES.items():
-        write = output_created(create, "list.txt", demo("@list.txt"))
+        write = created(create, "list.txt", demo("@list.txt"))
         cases.append(Case(f"path/list/is_{name}", write, demo_image.main, refusal("list.txt")))
         for command, (main, output, arguments) in OUTPUTS.items():
             cases.append(
                 Case(
                     f"path/{command}/output_{name}",
-                    output_created(create, output, arguments),
+                    created(create, output, arguments),
                     main,
                     refusal(output),
                 )
@@ -187,7 +177,7 @@ def _path_cases() -> list[Case]:
                 cases.append(
                     Case(
                         f"path/{command}/output_{name}",
-                        output_created(create, "out", arguments),
+                        created(create, "out", arguments),
                         main,
                         refusal("out"),
                     )

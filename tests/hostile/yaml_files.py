@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from base_inputs import small_settings
+from base_inputs import SPECIAL_FILES, created, small_settings
 from case import Case, Expected, or_value, refusal
 from checkpoint_files import BILLION_LAUGHS, many_joints
 from json_files import prepare_args
@@ -164,24 +163,6 @@ def with_values(section: str, values: dict[str, Any], arguments: Sequence[str]) 
     return write
 
 
-def created(create: Callable[[Path], Any], arguments: Sequence[str]) -> Write:
-    """Return a function that creates the file."""
-
-    def write(folder: Path) -> Sequence[str]:
-        create(folder / FILE)
-        return arguments
-
-    return write
-
-
-SPECIAL_FILES: dict[str, Callable[[Path], Any]] = {
-    "fifo": os.mkfifo,
-    "device": lambda path: path.symlink_to("/dev/zero"),
-    "folder": lambda path: path.mkdir(),
-    "link_to_itself": lambda path: path.symlink_to(path.name),
-}
-
-
 def with_skeleton(change: Callable[[dict[str, Any]], Any]) -> Write:
     """Return a function that writes COCO's skeleton, changed, and healthy annotations."""
 
@@ -306,9 +287,9 @@ def _yaml_cases() -> list[Case]:
         )
     for name, create in SPECIAL_FILES.items():
         cases.append(
-            Case(f"yaml/settings/{name}", created(create, SCHEDULE), plot_schedule.main, refusal(FILE))
+            Case(f"yaml/settings/{name}", created(create, FILE, SCHEDULE), plot_schedule.main, refusal(FILE))
         )
-        of_skeleton = created(create, [])
+        of_skeleton = created(create, FILE, [])
         cases.append(
             Case(
                 f"yaml/skeleton/{name}",

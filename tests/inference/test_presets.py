@@ -14,7 +14,6 @@ import simplepose
 from simplepose import config
 from simplepose.cli import benchmark, demo_image, demo_video, evaluate, run_command
 from simplepose.config import PRESETS, InferenceSettings, Settings
-from simplepose.inference.predictor import Predictor
 from simplepose.models.checkpoints import Model, save_safetensors
 from simplepose.models.imhn import IMHN
 
@@ -67,8 +66,8 @@ def test_fast_costs_less_than_accurate():
     assert pixels("fast") < pixels("accurate") / 4
 
 
-@pytest.mark.parametrize("load", [simplepose.load, Predictor.from_checkpoint])
-def test_a_preset_replaces_the_settings_of_the_checkpoint(load, checkpoint):
+def test_a_preset_replaces_the_settings_of_the_checkpoint(checkpoint):
+    load = simplepose.load
     assert load(checkpoint).settings.inference == CHECKPOINT
     assert load(checkpoint, preset="default").settings.inference == CHECKPOINT
     for name, values in PRESETS.items():
