@@ -115,7 +115,7 @@ class RecordedPredictor:
 
     def __init__(self, predictor: Predictor, people: Sequence[People]) -> None:
         self.batch, self.max_concurrent_forwards = 1, 1
-        self.device, self.preprocess = torch.device("cpu"), predictor.preprocess
+        self.device, self.preprocess_frame = torch.device("cpu"), predictor.preprocess_frame
         self._people, self._next = people, 0
 
     def infer(self, model_inputs: Sequence[ModelInput]) -> list[int]:

@@ -19,7 +19,7 @@ import json
 import math
 import re
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -210,8 +210,12 @@ MOVENET_SCOPE = "StatefulPartitionedCall/"
 ENCODER_SCOPE = f"{MOVENET_SCOPE}center_net_mobile_net_v2fpn_feature_extractor/model_1/"
 """Name prefixes of MoveNet MultiPose's graph and of its encoder."""
 
-MOVENET_WIDTH_MULTIPLIER = 1.5
-"""MoveNet's width multiplier, from its constants' shapes (48, 24, 40, 48, 96, 144, 240, 480)."""
+MOVENET_WIDTH_MULTIPLIERS = {32: 1.0, 48: 1.5, 56: 1.75}
+"""Channels of the first convolution -> width multiplier: SinglePose Lightning, MultiPose Lightning, SinglePose
+Thunder."""
+
+_FIRST_CONV = f"{ENCODER_SCOPE}model/Conv1/Conv2D_weights"
+_HEAD_SCOPES = ("kpt_heatmap_0", "kpt_regress_0")
 
 
 @dataclass(frozen=True)
@@ -239,7 +243,7 @@ class ImportedEncoder:
 
 
 def import_movenet(path: str | Path) -> ImportedEncoder:
-    """Import the encoder of MoveNet MultiPose Lightning.
+    """Import the encoder of a MoveNet: MultiPose Lightning, SinglePose Thunder or Lightning.
 
     Args:
         path: the JSON file of the TensorFlow.js graph model; its binary files are in the same folder.
@@ -250,13 +254,14 @@ def import_movenet(path: str | Path) -> ImportedEncoder:
     """
     path = Path(path)
     constants = read_graph_model(path)
+    multiplier = _find_multiplier(path, constants)
     with torch.device("meta"):
-        expected = MobileNetV2(MOVENET_WIDTH_MULTIPLIER).state_dict()
-    names = dict(_map_tensor_names())
+        expected = MobileNetV2(multiplier).state_dict()
+    names = dict(_map_tensor_names(constants))
     missing = [name for name in names.values() if name not in constants]
     if missing:
         raise ValueError(
-            f"{path}: expected MoveNet MultiPose's encoder, but {len(missing)} of its {len(names)} constants "
+            f"{path}: expected MoveNet's encoder, but {len(missing)} of its {len(names)} constants "
             f"are missing, for example {', '.join(missing[:MAX_NAMES_IN_ERROR])}"
         )
     state = {}
@@ -278,7 +283,22 @@ def import_movenet(path: str | Path) -> ImportedEncoder:
     assert state.keys() == expected.keys()
     used = set(names.values())
     return ImportedEncoder(
-        state, MOVENET_WIDTH_MULTIPLIER, path.name, tuple(name for name in constants if name not in used)
+        state, multiplier, path.name, tuple(name for name in constants if name not in used)
+    )
+
+
+def _find_multiplier(path: Path, constants: Mapping[str, np.ndarray]) -> float:
+    """Return the width multiplier that the first convolution's shape shows.
+
+    Raises:
+        ValueError: there is no such constant, or no MoveNet has its width.
+    """
+    shape = constants[_FIRST_CONV].shape if _FIRST_CONV in constants else ()
+    if shape[-1:] and shape[-1] in MOVENET_WIDTH_MULTIPLIERS:
+        return MOVENET_WIDTH_MULTIPLIERS[shape[-1]]
+    raise ValueError(
+        f"{path}: {_FIRST_CONV}: expected a MoveNet's first convolution, shape (3, 3, 3, C) with C in "
+        f"{', '.join(map(str, MOVENET_WIDTH_MULTIPLIERS))}, got {shape or 'no such constant'}"
     )
 
 
@@ -409,8 +429,11 @@ def _to_torch(kernel: np.ndarray, depthwise: bool) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(kernel))
 
 
-def _map_tensor_names() -> Iterator[tuple[str, str]]:
-    """Yield pairs of a name in `MobileNetV2` and the constant's name in MoveNet's graph."""
+def _map_tensor_names(constants: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Yield pairs of a name in `MobileNetV2` and the constant's name in MoveNet's graph.
+
+    The numbers of the heads' layers differ among the models: they are those of `constants`.
+    """
     body = f"{ENCODER_SCOPE}model/"
     yield from _map_conv_names("conv", f"{body}Conv1/Conv2D")
     for block in range(sum(count for _, count, _ in BLOCKS)):
@@ -427,10 +450,12 @@ def _map_tensor_names() -> Iterator[tuple[str, str]]:
         yield f"smooth.{level}.depthwise.weight", f"{ENCODER_SCOPE}{name}/separable_conv2d/ReadVariableOp"
         yield f"smooth.{level}.pointwise.weight", f"{ENCODER_SCOPE}{name}/separable_conv2d_weights"
         yield f"smooth.{level}.pointwise.bias", f"{ENCODER_SCOPE}{name}/separable_conv2d_bn_offset"
-    for head, name in enumerate(("kpt_heatmap_0/separable_conv2d_6", "kpt_regress_0/separable_conv2d_7")):
-        yield f"heads.{head}.depthwise.weight", f"{MOVENET_SCOPE}{name}/separable_conv2d/ReadVariableOp"
-        yield f"heads.{head}.pointwise.weight", f"{MOVENET_SCOPE}{name}/separable_conv2d/ReadVariableOp_1"
-        yield f"heads.{head}.pointwise.bias", f"{MOVENET_SCOPE}{name}/BiasAdd/ReadVariableOp"
+    for head, scope in enumerate(_HEAD_SCOPES):
+        name = f"{MOVENET_SCOPE}{scope}/separable_conv2d"
+        name += next((match[1] for key in constants if (match := re.match(rf"{name}(_\d+)/", key))), "")
+        yield f"heads.{head}.depthwise.weight", f"{name}/separable_conv2d/ReadVariableOp"
+        yield f"heads.{head}.pointwise.weight", f"{name}/separable_conv2d/ReadVariableOp_1"
+        yield f"heads.{head}.pointwise.bias", f"{name}/BiasAdd/ReadVariableOp"
 
 
 def _map_conv_names(name: str, constant: str) -> Iterator[tuple[str, str]]:
