@@ -211,8 +211,8 @@ ENCODER_SCOPE = f"{MOVENET_SCOPE}center_net_mobile_net_v2fpn_feature_extractor/m
 """Name prefixes of MoveNet MultiPose's graph and of its encoder."""
 
 MOVENET_WIDTH_MULTIPLIERS = {32: 1.0, 48: 1.5, 56: 1.75}
-"""Channels of the first convolution -> width multiplier: SinglePose Lightning, MultiPose Lightning, SinglePose
-Thunder."""
+"""Channels of the first convolution -> width multiplier, of SinglePose Lightning, MultiPose Lightning and
+SinglePose Thunder."""
 
 _FIRST_CONV = f"{ENCODER_SCOPE}model/Conv1/Conv2D_weights"
 _HEAD_SCOPES = ("kpt_heatmap_0", "kpt_regress_0")

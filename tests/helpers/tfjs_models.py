@@ -41,16 +41,15 @@ def write_json(folder: Path, manifest: Any) -> Path:
     return path
 
 
-def movenet(rng: np.random.Generator) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+def movenet(
+    rng: np.random.Generator, multiplier: float = 1.5
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Build random constants: by MoveNet's names for TensorFlow, and by `MobileNetV2`'s names for torch."""
     with torch.device("meta"):
-        shapes = {
-            name: tuple(t.shape)
-            for name, t in MobileNetV2(importers.MOVENET_WIDTH_MULTIPLIER).state_dict().items()
-        }
+        shapes = {name: tuple(t.shape) for name, t in MobileNetV2(multiplier).state_dict().items()}
     constants: dict[str, np.ndarray] = {"StatefulPartitionedCall/size": np.array([2, 2], np.int32)}
     state = {}
-    for name, constant in importers._map_tensor_names():
+    for name, constant in importers._map_tensor_names(()):
         array = rng.standard_normal(shapes[name], np.float32).astype(np.float16)
         state[name] = array.astype(np.float32)
         if array.ndim == 4:

@@ -242,7 +242,7 @@ def tfjs(manifest: Any, name: str = "weights.bin", data: bytes = b"") -> Write:
 
 def tfjs_weight(paths: Sequence[Any] = ("weights.bin",), **entries: Any) -> list[Any]:
     """A manifest of one weight, of a name that the encoder needs."""
-    (_, constant), *_ = importers._map_tensor_names()
+    (_, constant), *_ = importers._map_tensor_names(())
     return [
         {
             "paths": list(paths),

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 
 import numpy as np
 import pytest
@@ -28,6 +29,7 @@ FEATURES = [
 ]
 """The graph's nodes that equal the encoder's features at strides 4, 8, 16 and 32."""
 
+FIRST = f"{ROOT}model/Conv1/Conv2D_weights"
 KERNEL = f"{ROOT}model/block_3_depthwise/depthwise_weights"
 CONSTANTS = {
     "half": np.array([[0.5, -1.25, 3.0]], np.float16),
@@ -236,10 +238,28 @@ def test_encoder_is_imported_in_torch_layout(movenet, movenet_file):
     MobileNetV2(encoder.multiplier).load_state_dict(encoder.state)
 
 
+@pytest.mark.parametrize("multiplier", [1.0, 1.75])
+def test_encoders_of_other_widths_and_layer_numbers_are_imported(rng, tmp_path, multiplier):
+    constants, expected = tfjs_models.movenet(rng, multiplier)
+    numbered = {re.sub(r"(kpt_\w+/separable_conv2d)/", r"\1_4/", name): a for name, a in constants.items()}
+    assert numbered.keys() != constants.keys()
+    encoder = import_movenet(tfjs_models.write(tmp_path, numbered))
+    assert encoder.multiplier == multiplier
+    assert all(np.array_equal(encoder.state[name].numpy(), array) for name, array in expected.items())
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda found: None, r"127 of its 127 constants are missing, for example \S+, \S+, \S+$"),
+        (lambda found: CONSTANTS, r"expected a MoveNet's first convolution, .* got no such constant$"),
+        (
+            lambda found: {**found, FIRST: found[FIRST][..., :40]},
+            r"first convolution, shape \(3, 3, 3, C\) with C in 32, 48, 56, got \(3, 3, 3, 40\)$",
+        ),
+        (
+            lambda found: {FIRST: found[FIRST]},
+            r"126 of its 127 constants are missing, for example \S+, \S+, \S+$",
+        ),
         (
             lambda found: {**found, KERNEL: found[KERNEL][:2]},
             r"expected shape \(240, 1, 3, 3\) for blocks\.3\.",
@@ -252,15 +272,15 @@ def test_encoder_is_imported_in_torch_layout(movenet, movenet_file):
         (lambda found: {**found, KERNEL: found[KERNEL] * np.float16("nan")}, "expected finite weights"),
         (lambda found: {**found, KERNEL: found[KERNEL] / np.float16(0)}, "expected finite weights"),
     ],
-    ids=["missing", "shape", "rank", "dtype", "NaN", "infinity"],
+    ids=["other", "width", "missing", "shape", "rank", "dtype", "NaN", "infinity"],
 )
 @pytest.mark.filterwarnings("ignore:divide by zero:RuntimeWarning")
 def test_another_model_is_an_error(movenet, tmp_path, change, message):
-    path = tfjs_models.write(tmp_path, change(movenet[0]) or CONSTANTS)
+    path = tfjs_models.write(tmp_path, change(movenet[0]))
     with pytest.raises(ValueError, match=message) as error:
         import_movenet(path)
     assert str(error.value).startswith(f"{path}: ")
-    assert "missing" in message or KERNEL in str(error.value)
+    assert "missing" in message or KERNEL in str(error.value) or FIRST in str(error.value)
 
 
 def test_missing_constant_is_listed(movenet, tmp_path):
@@ -311,5 +331,5 @@ def test_unsupported_conversions_are_errors(movenet_file, tmp_path, capsys):
     model = json.loads(movenet_file.read_text())
     movenet_file.write_text(json.dumps({**model, "weightsManifest": []}))
     assert run_command(convert_checkpoint.main, [str(movenet_file), str(tmp_path / "e.safetensors")]) == 2
-    assert "127 of its 127 constants are missing" in capsys.readouterr().err
+    assert "expected a MoveNet's first convolution" in capsys.readouterr().err
     assert not list(tmp_path.glob("*.safetensors*"))
