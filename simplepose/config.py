@@ -134,10 +134,10 @@ class FastPoseSettings:
     """Architecture of FastPose, the network for crops of one person; the defaults give AlphaPose's."""
 
     encoder: Literal["resnet50", "resnet101", "resnet152", "mobilenet_v2"] = "resnet50"
-    # mobilenet_v2: width multiplier; MoveNet MultiPose has 1.5.
+    # mobilenet_v2: width multiplier; MoveNet MultiPose has 1.5, SinglePose Thunder 1.75, Lightning 1.
     encoder_multiplier: Annotated[float, Range(0, 4, exclusive=True)] = 1.5
-    # mobilenet_v2: blocks with a shortcut that are left out.
-    encoder_skips: Annotated[tuple[Annotated[int, Range(0, 100)], ...], Length(100)] = ()
+    # mobilenet_v2: expansion of the blocks at stride 32, which have most of the parameters; published: 6.
+    coarse_expansion: Annotated[int, Range(1, 16)] = 6
     # Channels of the decoder at strides 16, 8 and 4.
     widths: tuple[Channels, Channels, Channels] = (512, 256, 128)
     # Crop pixel, in x and in y, of the center of a map's first cell; published: 0.
@@ -149,10 +149,6 @@ class FastPoseSettings:
             self.encoder == "mobilenet_v2" or self.widths[0] == 512,
             f"widths: expected 512 at stride 16 for a ResNet, whose 2048 channels are shuffled to 512, "
             f"got {self.widths[0]}",
-        )
-        require(
-            self.encoder == "mobilenet_v2" or not self.encoder_skips,
-            f"encoder_skips: expected none for encoder {self.encoder}, got {self.encoder_skips}",
         )
 
 

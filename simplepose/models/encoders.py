@@ -7,7 +7,6 @@ as in AlphaPose's FastPose.
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import Literal, cast
 
 import torch
@@ -95,18 +94,14 @@ class MobileNetV2(nn.Module):
 
     Args:
         multiplier: width multiplier; channels are rounded to multiples of 8.
-        skipped: numbers of blocks with a shortcut that are left out; the network is smaller and begins as an
-            approximation of the pretrained one. The others keep their numbers.
-
-    Raises:
-        ValueError: a skipped block has no shortcut.
+        coarse_expansion: expansion of the blocks at stride 32, which have most of the parameters.
 
     Attributes:
         channels: number of channels of the features at strides 4, 8, 16 and 32.
         input_range: value of a white pixel.
     """
 
-    def __init__(self, multiplier: float = 1.5, skipped: Collection[int] = ()) -> None:
+    def __init__(self, multiplier: float = 1.5, coarse_expansion: int = EXPANSION) -> None:
         super().__init__()
         self.input_range = 1.0
         width = make_divisible(STEM_CHANNELS * multiplier)
@@ -115,15 +110,12 @@ class MobileNetV2(nn.Module):
         for channels, count, stride in BLOCKS:
             outputs = make_divisible(channels * multiplier)
             for number in range(count):
-                expansion = EXPANSION if blocks else 1
-                blocks.append(InvertedResidual(width, outputs, stride if number == 0 else 1, expansion))
+                expansion = coarse_expansion if len(blocks) > SKIP_BLOCKS[-1] else EXPANSION
+                blocks.append(
+                    InvertedResidual(width, outputs, 1 if number else stride, expansion if blocks else 1)
+                )
                 width = outputs
-        optional = [number for number, block in enumerate(blocks) if block.shortcut]
-        if not set(skipped) <= set(optional):
-            raise ValueError(f"encoder_skips: expected blocks with a shortcut, {optional}, got {[*skipped]}")
-        self.blocks = nn.ModuleList(
-            nn.Identity() if number in skipped else block for number, block in enumerate(blocks)
-        )
+        self.blocks = nn.ModuleList(blocks)
         self.last = SamePaddingConv2d(width, LAST_CHANNELS, 1)
         pyramid_inputs = [blocks[block].project.out_channels for block in PYRAMID_BLOCKS] + [LAST_CHANNELS]
         self.laterals = nn.ModuleList(

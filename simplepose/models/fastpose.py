@@ -53,7 +53,7 @@ class FastPose(nn.Module):
 
     Args:
         channels: number of heatmaps: 17 for COCO.
-        encoder, encoder_multiplier, encoder_skips, widths: see `config.FastPoseSettings`.
+        encoder, encoder_multiplier, coarse_expansion, widths: see `config.FastPoseSettings`.
 
     Attributes:
         stacks: number of outputs that are supervised: 1.
@@ -68,7 +68,7 @@ class FastPose(nn.Module):
         channels: int = 17,
         encoder: ResNetName | Literal["mobilenet_v2"] = "resnet50",
         encoder_multiplier: float = 1.5,
-        encoder_skips: tuple[int, ...] = (),
+        coarse_expansion: int = 6,
         widths: tuple[int, ...] = (512, 256, 128),
     ) -> None:
         super().__init__()
@@ -77,7 +77,7 @@ class FastPose(nn.Module):
         self.stem: ResNetStem | EncoderStem
         if encoder == "mobilenet_v2":
             strides4_to_32 = (fine, middle, coarse, coarse * UPSCALE**2)
-            self.stem = EncoderStem(MobileNetV2(encoder_multiplier, encoder_skips), strides4_to_32)
+            self.stem = EncoderStem(MobileNetV2(encoder_multiplier, coarse_expansion), strides4_to_32)
         else:
             self.stem = ResNetStem(SEResNet(encoder))
         self.duc1 = DUC(coarse, middle)
@@ -93,7 +93,7 @@ class FastPose(nn.Module):
             channels,
             settings.encoder,
             settings.encoder_multiplier,
-            settings.encoder_skips,
+            settings.coarse_expansion,
             settings.widths,
         )
 

@@ -160,14 +160,12 @@ def test_fused_network_equals_the_plain_one(encoder, rng):
     assert (maps - expected).abs().max() < 1e-4 * expected.abs().max()
 
 
-def test_skipped_blocks_leave_the_others_in_place():
-    whole, skipped = MobileNetV2(), MobileNetV2(skipped=(14, 15))
-    gone = {name for name in whole.state_dict() if name.startswith(("blocks.14.", "blocks.15."))}
-    assert skipped.state_dict().keys() == whole.state_dict().keys() - gone
-    with pytest.raises(
-        ValueError, match=r"encoder_skips: expected blocks with a shortcut, \[2, 4, .* got \[3\]"
-    ):
-        MobileNetV2(skipped=(3,))
+def test_coarse_expansion_changes_only_the_hidden_channels_at_stride_32():
+    full, narrow = (MobileNetV2(1.75, expansion).state_dict() for expansion in (6, 2))
+    assert full.keys() == narrow.keys()
+    changed = {name.rsplit(".", 2)[0] for name in full if full[name].shape != narrow[name].shape}
+    assert changed == {f"blocks.{number}" for number in (13, 14, 15, 16)}
+    assert narrow["blocks.16.depthwise.bias"].shape == (2 * 280,)
 
 
 @pytest.mark.parametrize(
@@ -175,7 +173,7 @@ def test_skipped_blocks_leave_the_others_in_place():
     [
         ({"widths": (256, 128, 64)}, "widths: expected 512 at stride 16 for a ResNet"),
         ({"widths": (512, 128)}, "widths: expected a list of 3 values, got 2"),
-        ({"encoder_skips": (14,)}, "encoder_skips: expected none for encoder resnet50"),
+        ({"coarse_expansion": 0}, "coarse_expansion: expected a value >= 1, got 0"),
         ({"origin": float("nan")}, "origin: expected a value >= -64, got nan"),
     ],
 )
