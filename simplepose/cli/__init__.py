@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "plot-schedule": ("plot_schedule", "plot the learning rate schedule of settings files"),
     "draw-people": ("draw_people", "generate a dataset of synthetic people in COCO format"),
     "draw-targets": ("draw_targets", "draw training samples with their masks, joints and target maps"),
+    "shrink-encoder": ("shrink_encoder", "shrink MoveNet's encoder for a small FastPose"),
     "convert": ("convert_checkpoint", "convert between published checkpoints and safetensors"),
 }
 

@@ -24,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "source",
         type=Path,
         help="a checkpoint or .safetensors of SimplePose, a checkpoint of the published code, or the .json "
-        "of MoveNet MultiPose",
+        "of a MoveNet",
     )
     parser.add_argument(
         "target", type=Path, help="*.safetensors for SimplePose; *.pth or *.pt for the published code"

@@ -99,11 +99,12 @@ class MobileNetV2(nn.Module):
     Attributes:
         channels: number of channels of the features at strides 4, 8, 16 and 32.
         input_range: value of a white pixel.
+        multiplier: see Args.
     """
 
     def __init__(self, multiplier: float = 1.5, coarse_expansion: int = EXPANSION) -> None:
         super().__init__()
-        self.input_range = 1.0
+        self.input_range, self.multiplier = 1.0, multiplier
         width = make_divisible(STEM_CHANNELS * multiplier)
         self.conv = SamePaddingConv2d(3, width, 3, stride=2)
         blocks: list[InvertedResidual] = []
@@ -162,6 +163,19 @@ class MobileNetV2(nn.Module):
         parts = [[block_outputs[block], smooth] for block, smooth in zip(SKIP_BLOCKS, pyramid, strict=True)]
         parts[0] += [head(pyramid[0]) for head in self.heads]
         return [*(torch.cat(part, 1) for part in parts), last]
+
+    def compute_stride_16(self, images: Tensor) -> Tensor:
+        """Compute the last features at stride 16 only; images as for `forward`."""
+        x = functional.relu6(self.conv(images * (2 / self.input_range) - 1), inplace=True)
+        for block in self.blocks[: SKIP_BLOCKS[-1] + 1]:
+            x = block(x)
+        return x
+
+    def compute_stride_32(self, x: Tensor) -> Tensor:
+        """Compute the features at stride 32, the last of `forward`, from those of `compute_stride_16`."""
+        for block in self.blocks[SKIP_BLOCKS[-1] + 1 :]:
+            x = block(x)
+        return functional.relu6(self.last(x), inplace=True)
 
     def _compute_pyramid(self, features: list[Tensor]) -> list[Tensor]:
         """Features at strides 4 to 32 -> the pyramid's features at strides 4, 8, 16."""

@@ -195,5 +195,5 @@ def test_mobile_network_is_small():
     counter = FlopCounterMode(display=False)
     with counter, torch.inference_mode():
         network(torch.zeros(1, 3, *settings.augment.size))
-    assert counter.get_total_flops() <= 1.5e9
-    assert 2 * sum(tensor.numel() for tensor in network.state_dict().values()) <= 7.8e6
+    assert counter.get_total_flops() <= 1.7e9
+    assert 2 * sum(tensor.numel() for tensor in network.state_dict().values()) <= 8.0e6
