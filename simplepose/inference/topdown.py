@@ -30,6 +30,9 @@ from simplepose.skeleton import Skeleton
 # Finds the boxes for a FastPose model if no other detector is chosen.
 DEFAULT_DETECTOR = "imhn_mobile"
 
+# Included bottom-up model and preset -> the included FastPose that finds its people's keypoints again.
+PRESET_REFINEMENTS = {("imhn_mobile", "accurate"): "fastpose_mobile"}
+
 
 class TopDownPredictor:
     """Finds the people in images with a detector and a network for crops. Safe to call from several threads.
@@ -255,7 +258,7 @@ def load(
         weights: of a training checkpoint: raw, ema, swa, or auto, the first that it contains of swa, ema and
             raw.
         preset: fast, default or accurate: the inference settings in `config.PRESETS`. They replace those of
-            the file.
+            the file. With accurate, fastpose_mobile refines the people of imhn_mobile.
         refine: of a bottom-up model: the FastPose model (name or path) that finds the keypoints of each
             person again, in a crop.
         detector: of a FastPose model: finds the boxes, see `detectors.open_detector`; None: imhn_mobile.
@@ -283,10 +286,11 @@ def load(
         _require_unused(name_or_path, "is bottom-up and needs no detector", detector=detector)
         predictor = Predictor(model, stacks=stacks, batch=batch, **options)
         own = _select_overrides(overrides, ("topdown",))
-        if refine is None:
+        refinement = refine or PRESET_REFINEMENTS.get((str(name_or_path), preset))
+        if refinement is None:
             _require_unused(name_or_path, "is bottom-up", **{"settings topdown.*": own or None})
             return predictor
-        crops = CropPredictor(load_model(find_model(refine), device, own, "auto", "default"), **options)
+        crops = CropPredictor(load_model(find_model(refinement), device, own, "auto", "default"), **options)
         settings = replace(model.settings, topdown=crops.settings.topdown)
         return TopDownPredictor(BottomUpDetector(predictor, settings.topdown.box_margin), crops, settings)
 
