@@ -16,6 +16,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from simplepose import coco_json
+from simplepose.coco_json import MAX_KEYPOINT_VALUE
 from simplepose.evaluation.coco_eval import BOX_AREA_FRACTION
 from simplepose.evaluation.tracking_metrics import FrameMatch, intersections, iou, oks
 from simplepose.people import NO_ID, boxes_around
@@ -339,12 +340,9 @@ def _add_pose_row(file: _PoseFile, row: dict[str, Any]) -> None:
 
 
 def _numbers(name: str, values: Any) -> list[float]:
-    if not isinstance(values, list) or not all(
-        isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < np.inf
-        for value in values
-    ):
+    if not coco_json.is_number_list(values) or not coco_json.is_bounded(values or [0], MAX_KEYPOINT_VALUE):
         raise ValueError(f"{name}: expected a list of finite numbers, got {values!r:.80}")
-    return values
+    return list(values)
 
 
 def _is_integer(value: Any) -> bool:
