@@ -1,4 +1,4 @@
-"""MOTA, MOTP, IDF1 and the counts equal those of motmetrics, on random sequences and on its own files."""
+"""The tracking metrics equal those of motmetrics, on random sequences and its own files, and of trackeval."""
 
 from pathlib import Path
 
@@ -140,3 +140,50 @@ def test_hota_of_perfect_swapped_and_no_tracks():
     # Half of each person's frames have each id: each match is in 2 of 4 + 4 - 2 frames of its ids.
     assert compute_hota([[right, right, wrong, wrong]])["AssA"] == pytest.approx(2 / 6)
     assert compute_hota([[none]])["HOTA"] == 0
+
+
+def write_mot17_sequence(folder, num_frames=60):
+    """Write a sequence with all kinds of truth, in trackeval's folders; returns the two files."""
+    rng = np.random.default_rng(3)
+    classes = [1, 1, 1, 1, 1, 1, 8, 7, 2, 12, 3, 6]  # 1: pedestrians, 2, 7, 8, 12: distractors
+    xy, ids = rng.uniform(0, 300, (len(classes), 2)), list(range(100, 100 + len(classes)))
+    truth, found = [], []
+    for frame in range(1, num_frames + 1):
+        xy += rng.normal(0, 6, xy.shape)
+        for person, class_id in enumerate(classes):
+            is_set = int(class_id == 1 and person > 0)
+            truth.append((frame, person + 1, *xy[person], 60, 100, is_set, class_id, 1))
+            ids[person] += 100 * (rng.random() < 0.03)
+            if rng.random() < 0.85:
+                found.append(
+                    (frame, ids[person], *(xy[person] + rng.normal(0, 6, 2)), 60, 100, 0.9, -1, -1, -1)
+                )
+    paths = folder / "truth/A/gt/gt.txt", folder / "results/ours/data/A.txt"
+    for path, rows in zip(paths, (truth, found), strict=True):
+        path.parent.mkdir(parents=True)
+        np.savetxt(path, rows, fmt="%.7g", delimiter=",")
+    return paths
+
+
+def test_a_sequence_with_distractors_has_the_values_of_trackeval(tmp_path):
+    """trackeval's own reading and preprocessing of MOT17 files, and its HOTA and IDF1."""
+    trackeval = pytest.importorskip("trackeval")
+    paths = write_mot17_sequence(tmp_path)
+    dataset = trackeval.datasets.MotChallenge2DBox(
+        {
+            "GT_FOLDER": str(tmp_path / "truth"),
+            "TRACKERS_FOLDER": str(tmp_path / "results"),
+            "SEQ_INFO": {"A": 60},
+            "SKIP_SPLIT_FOL": True,
+            "PRINT_CONFIG": False,
+        }
+    )
+    data = dataset.get_preprocessed_seq_data(dataset.get_raw_seq_data("ours", "A"), "pedestrian")
+    hota = trackeval.metrics.HOTA().eval_sequence(data)
+    identity = trackeval.metrics.Identity({"PRINT_CONFIG": False}).eval_sequence(data)
+    frames = match_frames(*read_mot(*paths)[0])
+    ours = compute_hota([frames]) | {"IDF1": compute_track_scores(frames).idf1}
+    assert ours == pytest.approx(
+        {name: np.mean((hota | identity)[name]) for name in ("HOTA", "DetA", "AssA", "IDF1")}
+    )
+    assert sum(len(frame.found) for frame in frames) == data["num_tracker_dets"]
