@@ -16,6 +16,7 @@ from simplepose.cli import arguments, common
 from simplepose.evaluation import (
     FrameMatch,
     TrackedVideo,
+    TrackScores,
     compute_hota,
     compute_track_scores,
     match_frames,
@@ -133,7 +134,7 @@ def _log_untracked(videos: Sequence[TrackedVideo]) -> None:
         common.log_line(f"{untracked:,} found people without an id (-1) are left out")
 
 
-def _metrics(scores: Any, videos: Sequence[Sequence[FrameMatch]], hota: bool) -> dict[str, Any]:
+def _metrics(scores: TrackScores, videos: Sequence[Sequence[FrameMatch]], hota: bool) -> dict[str, Any]:
     """Return all values of a video, or of several."""
     values = {name: getattr(scores, name) for name in METRICS}
     return {**values, **(compute_hota(videos) if hota else {}), **asdict(scores)}

@@ -5,7 +5,6 @@ Text files are compared by boxes. Json files are compared by object keypoint sim
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -241,7 +240,7 @@ def _parse_mot_line(line: str, min_id: int) -> list[float]:
         row = [float(column) for column in columns]
     except ValueError:
         raise ValueError(f"expected numbers, got {printable(line)[:80]!r}") from None
-    if not all(map(math.isfinite, row)):
+    if not coco_json.is_bounded(row, MAX_KEYPOINT_VALUE):
         raise ValueError(f"expected finite numbers, got {printable(line)[:80]!r}")
     if row[0] % 1 or row[0] < 1:
         raise ValueError(f"frame: expected an integer >= 1, got {columns[0].strip()}")
