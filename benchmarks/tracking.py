@@ -335,7 +335,7 @@ def main() -> None:
     parser.add_argument("--people", type=int, nargs="+", default=(5, 15, 30))
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--first-seed", type=int, default=0)
-    parser.add_argument("--tuning-seeds", type=int, nargs="+", default=(9000, 9001))
+    parser.add_argument("--tuning-seeds", type=int, nargs="+", default=(9000, 9001, 9002, 9003))
     parser.add_argument("--frames", type=int, default=300)
     parser.add_argument("--size", type=int, nargs=2, default=(720, 1280), metavar=("HEIGHT", "WIDTH"))
     parser.add_argument("--quick", action="store_true")
