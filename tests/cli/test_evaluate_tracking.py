@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -39,13 +40,15 @@ def write_mot(path, rows):
     return path
 
 
+@cache
+def pose_offsets(names):
+    """Give each name of a keypoint its own position in a box of 40 x 80 pixels."""
+    sums = [sum(map(ord, name)) for name in names]
+    return [(value % 41, value * 7 % 81) for value in sums]
+
+
 def pose(x, y, names=COCO.annotated):
-    """Keypoints of a person in a box of 40 x 80 pixels at x, y; each name has its position."""
-    return [
-        value
-        for name in names
-        for value in (x + sum(map(ord, name)) % 41, y + sum(map(ord, name)) * 7 % 81, 2)
-    ]
+    return [value for dx, dy in pose_offsets(names) for value in (x + dx, y + dy, 2)]
 
 
 def annotation(image_id, track_id, x, y=0, **more):
