@@ -50,6 +50,7 @@ setup(
         "detectors": ["torchvision>=0.21"],
         "tensorboard": ["tensorboard>=2.17"],
         "openvino": ["openvino>=2025.0", "onnx>=1.16"],
+        "hota": ["trackeval>=1.3"],
         "onnx": ["onnxruntime>=1.20", "onnx>=1.16"],
     },
     entry_points={"console_scripts": ["simplepose = simplepose.cli:main"]},

@@ -452,7 +452,7 @@ def _parse_keypoints(annotation: Annotation, num_joints: int) -> list[Any]:
         values = values + _parse_whole_body_parts(annotation)
     if len(values) != 3 * num_joints:
         raise ValueError(f"keypoints: expected {3 * num_joints} values, 3 a keypoint, got {len(values)}")
-    if not _is_bounded(values, MAX_KEYPOINT_VALUE):
+    if not is_bounded(values, MAX_KEYPOINT_VALUE):
         raise ValueError("keypoints: a value is not finite, or too large")
     if not {*values[2::3]} <= {0, 1, 2}:
         wrong = next(value for value in values[2::3] if value not in (0, 1, 2))
@@ -471,7 +471,7 @@ def _parse_whole_body_parts(annotation: Annotation) -> list[Any]:
         if (
             not is_number_list(values)
             or len(values) != 3 * count
-            or not _is_bounded(values, MAX_KEYPOINT_VALUE)
+            or not is_bounded(values, MAX_KEYPOINT_VALUE)
         ):
             raise ValueError(f"{key}: expected {3 * count} finite numbers, 3 a keypoint, got {show(values)}")
         for x, y, score in zip(*[iter(values)] * 3, strict=True):
@@ -485,7 +485,7 @@ def _parse_box(annotation: Annotation) -> list[Any]:
         raise ValueError(_not_numbers("bbox", box))
     if len(box) != 4:
         raise ValueError(f"bbox: expected 4 values (x, y, width, height), got {len(box)}")
-    if not _is_bounded(box, MAX_COORDINATE_PX):
+    if not is_bounded(box, MAX_COORDINATE_PX):
         raise ValueError(f"bbox: a value is not finite, or exceeds {MAX_COORDINATE_PX:,} pixels: {show(box)}")
     return box
 
@@ -518,7 +518,7 @@ def _not_numbers(name: str, value: object) -> str:
     return f"keypoints, num_keypoints, bbox, area are not all numbers: {name} is {show(value)}"
 
 
-def _is_bounded(values: Sequence[float], limit: float) -> bool:
+def is_bounded(values: Sequence[float], limit: float) -> bool:
     """Whether all numbers are finite and within a limit of 0; `sum` finds NaN, which `min` and `max` pass."""
     try:
         return math.isfinite(sum(values)) and -limit <= min(values) and max(values) <= limit

@@ -16,6 +16,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "train-distributed": ("train_distributed", "train in several processes, started by torchrun"),
     "evaluate": ("evaluate", "compute the COCO AP of a model, or write a results file for the COCO server"),
     "compare": ("compare", "compare two evaluations: differences of AP, and the images that changed most"),
+    "evaluate-tracking": (
+        "evaluate_tracking",
+        "compute MOTA, IDF1, id switches and HOTA of MOT and PoseTrack files",
+    ),
     "demo": ("demo_image", "detect and draw the people in images"),
     "demo-video": ("demo_video", "detect, track and draw the people in a video, camera or stream"),
     "benchmark": ("benchmark", "measure the latency of each stage and the throughput by batch size"),

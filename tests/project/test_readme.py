@@ -35,6 +35,8 @@ def folder(tmp_path_factory):
         shutil.copytree(images, coco / part)
     shutil.copytree(images, folder / "images")
     make_video(folder / "video.mp4", 3)
+    for name in ("gt.txt", "tracks.txt"):
+        (folder / name).write_text("1,1,10,20,30,60,1,-1,-1,-1\n2,1,12,20,30,60,1,-1,-1,-1\n")
     torch.save({"weights": fixed_weights.published_weights()}, folder / "published.pth")
     return folder
 
