@@ -1,4 +1,4 @@
-"""Build C++ programs of tests/csrc and the package with sanitizers; each source is compiled once for all of them."""
+"""Build C++ programs of tests/csrc, and the package, with sanitizers; each source is compiled once."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CSRC = ROOT / "simplepose/grouping/csrc"
 BINDINGS = CSRC / "bindings.cpp"
 SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 FLAGS = ("-std=c++17", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-fPIC", f"-I{CSRC}", *SANITIZERS)
-BINDINGS_FLAGS = (  # without optimization, because compiling pybind11's templates takes twice as long with -O1
+BINDINGS_FLAGS = (  # -O0: pybind11's templates take twice as long to compile with -O1
     *("-O0", "-fvisibility=hidden", f"-I{pybind11.get_include()}", f"-I{sysconfig.get_path('include')}"),
 )
 
