@@ -11,8 +11,10 @@ SOURCES := requirements.txt setup.py pyproject.toml $(wildcard simplepose/groupi
 demo: $(INSTALLED)
 	$(PYTHON) tools/demo_image.py --output output
 
+# One thread per process: several processes run the tests, and many tests start processes of their own. At most 4,
+# each with 1 to 2 GB of memory. A process without tests takes over those that others have not started (worksteal).
 test: lint
-	$(PYTHON) -m pytest
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 lint: $(INSTALLED)
 	$(PYTHON) -m ruff check

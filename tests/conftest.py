@@ -49,3 +49,10 @@ def samples_file(tmp_path_factory) -> Path:
     args = ["--annotations", str(annotations), "--images", str(images), "--output", str(path)]
     assert prepare_coco.main(args) == 0
     return path
+
+
+@pytest.fixture(scope="session")
+def cpp_objects(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of compiled C++ sources; all processes of pytest-xdist share it."""
+    folder = tmp_path_factory.getbasetemp()
+    return folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder

@@ -16,6 +16,10 @@ void* operator new(size_t size) {
     if (void* memory = std::malloc(size)) return memory;
     throw std::bad_alloc();
 }
+void* operator new(size_t size, const std::nothrow_t&) noexcept {
+    allocated += size;
+    return std::malloc(size);
+}
 void operator delete(void* memory) noexcept { std::free(memory); }
 void operator delete(void* memory, size_t) noexcept { std::free(memory); }
 
@@ -87,4 +91,5 @@ int main() {
     expect(first > 1280 * 2000, "memory for a plateau");
     const size_t reused = count_allocated(flat(1280, 2000), scratch), tiny = count_allocated(flat(8, 8), scratch);
     expect(reused == tiny, "no new memory with a used scratch buffer");
+    std::printf("only the scratch buffer grows\n");
 }

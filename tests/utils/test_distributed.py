@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,8 +16,10 @@ import torch
 from repo_paths import ROOT
 
 from simplepose.cli import train, train_distributed
+from simplepose.data.hdf5.reader import SampleFile
 from simplepose.utils import distributed
 
+EPOCHS = 16  # of a run that two signals interrupt
 EQUIVALENCE_SCRIPT = ROOT / "tests/helpers/ddp_equivalence.py"
 
 
@@ -31,10 +34,11 @@ def one_process(samples_file, tmp_path_factory) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("launcher", [runs.torchrun_command, runs.launch_command])
-def test_two_processes_equal_one_with_twice_the_batch_size(samples_file, tmp_path, one_process, launcher):
+def test_two_processes_equal_one_with_twice_the_batch_size(samples_file, tmp_path, one_process):
+    """With the old launcher; the other tests start torchrun."""
     output = tmp_path / "weights.pt"
-    runs.run_to_end([*launcher(2, script=EQUIVALENCE_SCRIPT), str(samples_file), str(output), "3", "1e-3"])
+    command = runs.launch_command(2, script=EQUIVALENCE_SCRIPT)
+    runs.run_to_end([*command, str(samples_file), str(output), "3", "1e-3"])
     found = torch.load(output)
     assert found["weights"].keys() == one_process["weights"].keys()
     for name, tensor in one_process["weights"].items():
@@ -43,12 +47,16 @@ def test_two_processes_equal_one_with_twice_the_batch_size(samples_file, tmp_pat
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("launcher", [runs.torchrun_command, runs.launch_command])
-def test_tool_trains_with_each_launcher(samples_file, tmp_path, launcher):
+def test_two_processes_train_and_validate_different_numbers_of_samples(samples_file, tmp_path):
     settings = ("train.batch_size=2", "train.sync_batchnorm=true", "train.accumulate=2")
-    output = runs.run_to_end([*launcher(2), *runs.arguments(samples_file, tmp_path, *settings)])
+    validation = ("--val", str(samples_file))
+    args = runs.arguments(samples_file, tmp_path, *settings, "train.timeout_minutes=1", more=validation)
+    assert len(SampleFile(samples_file)) % 2 == 1
+    output = runs.run_to_end([*runs.torchrun_command(2), *args])
     assert output.count("\ndone: ") == 1
     assert len(runs.step_losses(tmp_path)) == 1
+    (epoch,) = (line for line in runs.journal(tmp_path) if line["kind"] == "epoch")
+    assert epoch["val_loss"] > 0
 
 
 @pytest.mark.slow
@@ -73,35 +81,21 @@ def test_two_nodes_in_two_process_groups(samples_file, tmp_path):
     assert "done: " not in outputs[1]
 
 
-@pytest.mark.slow
-def test_rank_with_fewer_validation_samples_does_not_block_the_others(samples_file, tmp_path):
-    only = ("train.epochs=1", "train.timeout_minutes=1")
-    for processes in (2, 3):  # one of them does not divide the number of validation samples
-        run = tmp_path / str(processes)
-        args = runs.arguments(
-            samples_file, run, *only, "train.batch_size=1", more=("--val", str(samples_file))
-        )
-        runs.run_to_end([*runs.torchrun_command(processes), *args])
-        lines = [line for line in runs.journal(run) if line["kind"] == "epoch"]
-        assert lines[0]["val_loss"] > 0
+@pytest.fixture(scope="module")
+def checks(samples_file) -> str:
+    """The output of two processes that check resuming and skipped steps."""
+    script = ROOT / "tests/helpers/ddp_checks.py"
+    return runs.run_to_end([*runs.torchrun_command(2, script=script), str(samples_file)])
 
 
 @pytest.mark.slow
-def test_all_ranks_skip_a_step_with_a_non_finite_loss_on_one_rank(samples_file):
-    result = runs.run_to_end(
-        [
-            *runs.torchrun_command(2, script=ROOT / "tests/helpers/ddp_skip_step.py"),
-            str(samples_file),
-        ]
-    )
-    assert result.count("skipped on all ranks") == 2
+def test_all_ranks_skip_a_step_with_a_non_finite_loss_on_one_rank(checks):
+    assert checks.count("skipped on all ranks") == 2
 
 
 @pytest.mark.slow
-def test_all_ranks_resume_from_the_state_of_rank_0(samples_file):
-    script = ROOT / "tests/helpers/ddp_resume.py"
-    result = runs.run_to_end([*runs.torchrun_command(2, script=script), str(samples_file)])
-    assert result.count("resumed on all ranks") == 2
+def test_all_ranks_resume_from_the_state_of_rank_0(checks):
+    assert checks.count("resumed on all ranks") == 2
 
 
 @pytest.mark.slow
@@ -133,22 +127,27 @@ def test_death_of_one_process_ends_the_others(samples_file, tmp_path):
     assert "SIGKILL" in output or "Signal 9" in output
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_signal_stops_all_ranks_and_the_run_resumes(samples_file, tmp_path, number):
-    settings = ("train.epochs=12", "train.batch_size=2")
-    uninterrupted, interrupted = tmp_path / "uninterrupted", tmp_path / "interrupted"
-    runs.run_to_end([*runs.torchrun_command(), *runs.arguments(samples_file, uninterrupted, *settings)])
-    process = runs.start([*runs.torchrun_command(), *runs.arguments(samples_file, interrupted, *settings)])
-    runs.wait_for(lambda: len(runs.journal(interrupted)) > 2, process)
+def start_and_signal(command: list[str], run: Path, number: signal.Signals) -> None:
+    """Start a run, send a signal to its launcher after a few steps, and check that it saves a checkpoint."""
+    initial_lines = len(runs.journal(run))
+    process = runs.start(command)
+    runs.wait_for(lambda: len(runs.journal(run)) > initial_lines + 2, process)
     process.send_signal(number)
     output = process.communicate(timeout=120)[0]
     assert "interrupted, checkpoint saved" in output, output[-3000:]
     assert process.returncode != 0
-    assert runs.load_newest_checkpoint(interrupted)["progress"]["epoch"] < 12
-    runs.run_to_end(
-        [*runs.torchrun_command(), *runs.arguments(samples_file, interrupted, *settings, more=("--resume",))]
-    )
+    assert runs.load_newest_checkpoint(run)["progress"]["epoch"] < EPOCHS
+
+
+@pytest.mark.slow
+def test_signals_stop_all_ranks_and_the_run_resumes(samples_file, tmp_path):
+    settings = (f"train.epochs={EPOCHS}", "train.batch_size=2")
+    uninterrupted, interrupted = tmp_path / "uninterrupted", tmp_path / "interrupted"
+    runs.run_to_end([*runs.torchrun_command(), *runs.arguments(samples_file, uninterrupted, *settings)])
+    args = runs.arguments(samples_file, interrupted, *settings, more=("--resume",))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        start_and_signal([*runs.torchrun_command(), *args], interrupted, number)
+    runs.run_to_end([*runs.torchrun_command(), *args])
     assert runs.step_losses(interrupted) == runs.step_losses(uninterrupted)
     expected, found = (
         runs.load_newest_checkpoint(uninterrupted)["weights"],
@@ -162,7 +161,7 @@ def test_signal_stops_all_ranks_and_the_run_resumes(samples_file, tmp_path, numb
 def test_elastic_restart_resumes_the_run(samples_file, tmp_path):
     """The documented command: --max-restarts, with --resume from the start."""
     run = tmp_path / "run"
-    settings = ("train.epochs=20", "train.checkpoint_steps=2")
+    settings = ("train.epochs=10", "train.checkpoint_steps=2")
     process = runs.start(
         [
             *runs.torchrun_command(2, "--max-restarts=2"),
@@ -174,7 +173,7 @@ def test_elastic_restart_resumes_the_run(samples_file, tmp_path):
     output = process.communicate(timeout=240)[0]
     assert process.returncode == 0, output[-3000:]
     assert [line["kind"] for line in runs.journal(run)].count("resume") == 1
-    assert runs.load_newest_checkpoint(run)["progress"]["epoch"] == 20
+    assert runs.load_newest_checkpoint(run)["progress"]["epoch"] == 10
 
 
 @pytest.mark.parametrize("missing", ["RANK", "MASTER_PORT"])
@@ -224,8 +223,7 @@ def test_sigterm_to_the_group_saves_a_checkpoint_with_workers(samples_file, tmp_
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("launcher", [runs.torchrun_command, runs.launch_command])
-@pytest.mark.parametrize("delay_s", [0.0, 4.0])
+@pytest.mark.parametrize(("launcher", "delay_s"), [(runs.torchrun_command, 0.0), (runs.launch_command, 4.0)])
 def test_a_launcher_killed_before_its_processes_met_leaves_none(samples_file, tmp_path, launcher, delay_s):
     command = [*launcher(2), *runs.arguments(samples_file, tmp_path)]
     process = runs.start(command, start_new_session=True)

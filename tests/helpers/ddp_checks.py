@@ -1,8 +1,9 @@
-"""Run by test_distributed in two processes: both ranks resume from the state of rank 0."""
+"""Run by test_distributed in two processes: both skip the same step, and resume from the state of rank 0."""
 
 import copy
 import sys
 
+import numpy as np
 import torch
 from trainers import make_batch, make_settings
 
@@ -21,7 +22,27 @@ def trainer_on(world):
     return Trainer(Model(network, settings, COCO), torch.device("cpu"), world)
 
 
-with distributed.process_group(1) as world:
+def check_skipped_step(world):
+    """Both ranks skip a step if the loss of rank 1 is NaN, and take the next one."""
+    batch, trainer = make_batch(settings, sys.argv[1]), trainer_on(world)
+    weights = trainer.network.state_dict()
+    before = {name: tensor.clone() for name, tensor in weights.items()}
+    for use_nan in (True, False):
+        trainer.loss.channel_weights *= torch.tensor(np.nan if use_nan and world.rank == 1 else 1.0)
+        trainer.step([batch], 1e-3)
+        if use_nan:
+            for name, tensor in weights.items():
+                assert torch.equal(tensor, before[name]), name
+        trainer.loss.channel_weights.nan_to_num_(1.0)
+    metrics = trainer.meter.read(world)
+    assert (metrics.skipped, metrics.consecutive_skips, metrics.steps) == (1, 0, 1), metrics
+    changed = sum(not torch.equal(tensor, before[name]) for name, tensor in weights.items())
+    assert changed > len(before) / 2
+    print("skipped on all ranks")
+
+
+def check_resume(world):
+    """A trainer with the state of rank 0 continues like the trainer that has taken the step."""
     batch = make_batch(settings, sys.argv[1], 2 * world.rank)
     uninterrupted, resumed = trainer_on(world), trainer_on(world)
     uninterrupted.step([batch], 1e-3)
@@ -39,3 +60,8 @@ with distributed.process_group(1) as world:
     assert found.steps == expected.steps == 2
     assert abs(found.loss_sum - expected.loss_sum) < 1e-12 * expected.loss_sum
     print("resumed on all ranks")
+
+
+with distributed.process_group(1) as world:
+    check_skipped_step(world)
+    check_resume(world)
