@@ -69,6 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     if len(args.people) > 2 or args.people != sorted(args.people):
         raise ValueError(f"--people: expected one number, or a minimum and a maximum, got {args.people}")
+    coco_export.create_output(args.output)
     figure = PoseFile(args.poses) if args.poses else poses.sample_figure
     backdrop = BackgroundFolder(args.backgrounds) if args.backgrounds else backdrops.draw_backdrop
     if isinstance(backdrop, BackgroundFolder) and backdrop.others:

@@ -251,6 +251,7 @@ class PersonAnnotations:
         return select_main_persons(self.boxes_xywh, eligible, radii)
 
 
+@coco_json.paused_garbage_collection()
 def read_annotations(
     path: str | Path,
     joints: Sequence[str] = COCO.annotated,

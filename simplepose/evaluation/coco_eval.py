@@ -29,6 +29,7 @@ BOX_AREA_FRACTION = 0.53
 _EXPECTED = "expected COCO's person_keypoints_*.json or image_info_test-dev2017.json (see data/README.md)"
 
 
+@coco_json.paused_garbage_collection()
 def read_annotations(
     path: str | Path,
     joints: Sequence[str] = COCO.annotated,

@@ -80,6 +80,8 @@ STORAGE_ITEM_BYTES = {
     "torch.CharStorage": 1,
     "torch.ByteStorage": 1,
     "torch.BoolStorage": 1,
+    "torch.ComplexFloatStorage": 8,
+    "torch.ComplexDoubleStorage": 16,
     "torch.storage.UntypedStorage": 1,
 }
 

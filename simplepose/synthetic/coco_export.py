@@ -85,6 +85,18 @@ def build_annotations(scene: Scene, image_id: int, first_id: int) -> list[dict[s
     return annotations
 
 
+def create_output(folder: Path) -> Path:
+    """Create the folders of a COCO dataset; return the path of its JSON file.
+
+    Raises:
+        OSError: a folder cannot be created, or the path of the JSON file is no regular file; names it.
+    """
+    create_folder(folder / IMAGES_FOLDER)
+    target = folder / ANNOTATIONS_FILE
+    check_output_file(target)
+    return target
+
+
 def write_coco(folder: str | Path, scenes: Iterable[Scene]) -> Path:
     """Write scenes as a COCO dataset: JPEG images in a folder, and one JSON file with all people.
 
@@ -97,9 +109,7 @@ def write_coco(folder: str | Path, scenes: Iterable[Scene]) -> Path:
         The path of the JSON file.
     """
     folder = Path(folder)
-    create_folder(folder / IMAGES_FOLDER)
-    target = folder / ANNOTATIONS_FILE
-    check_output_file(target)
+    target = create_output(folder)
     target.unlink(missing_ok=True)
     images: list[dict[str, Any]] = []
     people: list[dict[str, Any]] = []

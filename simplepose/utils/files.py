@@ -66,13 +66,14 @@ def create_folder(path: Path) -> None:
     """Create a folder for output, with its parents, unless it exists.
 
     Raises:
-        OSError: the path is another kind of file, or the folder cannot be created; names it.
+        OSError: the path or a parent is another kind of file, or the folder cannot be created; names it.
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
-    except FileExistsError as error:
-        reason = f"expected a folder for output, got {describe_kind(path)}"
-        raise FileExistsError(error.errno, reason, str(path)) from error
+    except (FileExistsError, NotADirectoryError) as error:
+        found = next(file for file in (path, *path.parents) if os.path.lexists(file))
+        reason = f"expected a folder for output, got {describe_kind(found)}"
+        raise type(error)(error.errno, reason, str(found)) from error
 
 
 def create_temporary(path: Path) -> BinaryIO:

@@ -143,6 +143,14 @@ def test_tracking_measures_time_by_the_times_of_frames(seconds, numbers, every, 
 CASES = {"browser.webm": 2.01, "browser2.webm": 0.67, "vfr.mkv": 5.6, "noidx.avi": 2.0, "x.insv": 2.0}
 
 
+def test_a_reported_video_of_an_unsupported_codec_is_named(run, shared, capfd):
+    path = shared / "cases/video/av1.mp4"
+    if not path.exists():
+        pytest.skip(f"input not found: {path}")
+    assert run(path) == 2
+    assert "codec AV1 is not supported by this build of OpenCV" in capfd.readouterr().err
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_the_drawn_video_lasts_as_long_as_its_source(run, shared, tmp_path, capfd, name):
     path = shared / "cases/video" / name

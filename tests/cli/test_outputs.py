@@ -53,7 +53,7 @@ def test_every_writer_refuses_to_replace_a_special_file(tmp_path, pipe):
         (prepare_coco, ("--annotations", "a.json", "--images", ".", "--output", "{}")),
         (demo_image, ("--output", "{}")),
         (demo_image, ("--profile", "{}")),
-        (draw_people, ("--count", "1", "--output", "{}")),
+        (draw_people, ("--count", "1", "--poses", "none.npz", "--output", "{}")),
     ],
 )
 def test_commands_refuse_a_special_file_as_output(pipe, command, arguments, monkeypatch, capsys):

@@ -1,11 +1,9 @@
 """Images and annotations with faults: repaired, or rejected with a reason."""
 
-import struct
-
 import cv2
 import numpy as np
 import pytest
-from annotated_images import JOINTS, person, prepare, write_annotated_image
+from annotated_images import JOINTS, person, prepare, write_annotated_image, write_rotated_jpeg
 from synthetic_coco import write_synthetic_coco
 
 from simplepose.data import coco
@@ -119,16 +117,13 @@ class TestFaults:
 
 def test_exif_orientation_is_ignored(tmp_path):
     """COCO's annotations ignore the EXIF orientation."""
-    upright = np.zeros((60, 90, 3), np.uint8)
-    upright[:, :45] = 255
-    jpeg = cv2.imencode(".jpg", upright)[1].tobytes()
-    entry = struct.pack(">HHIHH", 0x0112, 3, 1, 6, 0)
-    exif = b"Exif\0\0MM\0*" + struct.pack(">IH", 8, 1) + entry + struct.pack(">I", 0)
-    rotated = jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + jpeg[2:]
-    assert cv2.imdecode(np.frombuffer(rotated, np.uint8), cv2.IMREAD_COLOR).shape == (90, 60, 3)
-    assert np.array_equal(decode_image(rotated), decode_image(jpeg))
-    (tmp_path / "a.jpg").write_bytes(rotated)
-    annotated = coco.AnnotatedImage(1, "a.jpg", 60, 90, (person(),))
+    rotated = write_rotated_jpeg(tmp_path)
+    assert cv2.imread(str(rotated)).shape == (90, 60, 3)
+    stored = decode_image(rotated.read_bytes())
+    assert stored.shape == (60, 90, 3)
+    assert stored[:, :40].min() > 200
+    assert stored[:, 50:].max() < 50
+    annotated = coco.AnnotatedImage(1, rotated.name, 60, 90, (person(),))
     assert prepare(annotated, tmp_path).record(0).image.shape == (60, 90, 3)
 
 

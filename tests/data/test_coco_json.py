@@ -1,10 +1,11 @@
 """One reader of COCO json for preparation and evaluation: equal values, or a refusal with a name."""
 
 import json
+import math
 import shutil
 
 import pytest
-from annotated_images import person, write_annotated_image
+from annotated_images import person, write_annotated_image, write_rotated_jpeg
 from repo_paths import CONFIGS
 
 from simplepose import coco_json, skeleton
@@ -14,7 +15,7 @@ from simplepose.data import coco
 from simplepose.data.hdf5.reader import SampleFile
 from simplepose.evaluation import coco_eval
 from simplepose.skeleton import COCO
-from simplepose.sources import ImageSource
+from simplepose.sources import ImageSource, SourceOptions
 
 READERS = (coco.read_annotations, coco_eval.read_annotations)
 CATEGORY = {"id": 1, "name": "person", "keypoints": list(COCO.annotated)}
@@ -119,6 +120,77 @@ def test_the_area_of_the_box_is_used_and_logged_once(write, caplog, area):
     assert (
         len([line for line in caplog.messages if "1 of 1 people have no area" in line]) == 2
     )  # one a reader
+
+
+def chain_of_people():
+    """Annotations of one image, most of them with an odd value; `keypoints[3:6]` is a keypoint."""
+    keypoints = [value for n in range(17) for value in (12 + 2 * n, 6 + 2 * n, 2)]
+    small = [value for n in range(17) for value in (0.5 + n / 100, 0.5, 2)]
+    changes = [
+        {},
+        {"area": "1"},
+        {"area": -1},
+        {"area": None},
+        {"area": True},
+        {"iscrowd": "1"},
+        {"iscrowd": 2},
+    ]
+    changes += [
+        {"iscrowd": True},
+        {"iscrowd": 1},
+        {"bbox": [1, 2, 3]},
+        {"bbox": [1, 2, 3, math.nan]},
+        {"id": "x"},
+    ]
+    changes += [
+        {"bbox": [1, 2, 3, 10**6]},
+        {"bbox": [0.1, 0.1, 0.5, 0.5]},
+        {"bbox": [0, 0, 0, 0]},
+        {"bbox": None},
+    ]
+    changes += [{"keypoints": small}, {"keypoints": small[:6] + [0] * 45}, {"keypoints": [1] * 51}]
+    changes += [
+        {"keypoints": values} for values in ([], None, "x", [0] * 51, [0] * 50, [0.0] * 51, [3.0] * 51)
+    ]
+    for value in (math.nan, math.inf, 1e39, 10**400, True, None, "3", [3], 3, 2.0, -1, 0.5):
+        for place in (3, 5):
+            odd = [*keypoints]
+            odd[place] = value
+            changes.append({"keypoints": odd})
+    return [{"keypoints": keypoints, "extra": [1], "num_keypoints": 3, **change} for change in changes]
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_annotations_that_are_tested_together_are_read_as_each_alone(write, monkeypatch, together):
+    """Faults, values and keys do not depend on the tests of many annotations at once."""
+
+    def read(people):
+        def change(content):
+            sound = content["annotations"][0]
+            content["annotations"] = [
+                {**sound, "id": n, "image_id": n, **values} for n, values in enumerate(people, 1)
+            ]
+            image = content["images"][0]
+            content["images"] = [{**image, "id": n} for n in range(1, len(people) + 1)]
+
+        file = coco_json.read(write(change), "", COCO.annotated)
+        return file.faults, [person for persons in file.people.values() for person in persons]
+
+    people = chain_of_people()
+    chosen = [people] if together else [[people[0], person] for person in people]
+    found = [read(group) for group in chosen]
+    monkeypatch.setattr(coco_json, "_count_labeled", lambda annotations, joints: [-1] * len(annotations))
+    for (faults, persons), (slow_faults, slow_persons) in zip(found, map(read, chosen), strict=True):
+        assert faults == slow_faults
+        assert repr([sorted(p.items(), key=repr) for p in persons if p["id"] not in faults]) == repr(
+            [sorted(p.items(), key=repr) for p in slow_persons if p["id"] not in faults]
+        )
+    assert len(faults) > 0
+    assert max(map(len, (faults for faults, _ in found))) < len(people)
+
+
+def test_sound_annotations_are_tested_together(write):
+    assert coco_json._count_labeled(json.loads(write().read_text())["annotations"], 17) == [17]
 
 
 def test_keypoints_are_counted(write):
@@ -241,6 +313,25 @@ def test_an_image_of_another_size_is_not_evaluated(tmp_path):
     assert "a.png is 90 x 60, its annotations are for 60 x 90" in bad.reason
 
 
+def test_an_image_annotated_after_its_rotation_gets_a_hint(tmp_path, capsys):
+    """Phones store the orientation in EXIF; annotations of the rotated image do not fit the stored one."""
+    name = write_rotated_jpeg(tmp_path).name
+    entry = {"id": 7, "file_name": name, "height": 90, "width": 60}
+    content = {
+        "images": [entry],
+        "annotations": [{"id": 5, "image_id": 7, **person()}],
+        "categories": [CATEGORY],
+    }
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    hint = "is 90 x 60, its annotations are for 60 x 90 (the size after rotation by its EXIF orientation"
+    assert prepare_status(tmp_path / "a.json") != 0
+    assert hint in "".join(capsys.readouterr())
+    truth = coco_eval.read_annotations(tmp_path / "a.json")
+    images = list_annotated_images(tmp_path, truth.dataset["images"])  # of evaluation and AP during training
+    (bad,) = ImageSource(images, SourceOptions(upright=False))
+    assert hint in bad.reason
+
+
 class TestPaths:
     @pytest.mark.parametrize("name", ["../a.png", "/etc/passwd", "x/../../a.png", "..\\a.png"])
     def test_paths_outside_the_image_folder_need_an_option(self, write, name):
@@ -308,3 +399,24 @@ def test_reported_files(shared, tmp_path, capsys, number, options, status):
     assert coco_eval.evaluate_rows(truth, rows, sigmas=body.sigmas)["AP"] == pytest.approx(1)
     (record, *_) = SampleFile(tmp_path / "a.h5")
     assert record.keypoints.shape[1] == len(body.annotated)
+
+
+def test_reported_people_of_another_category_are_no_background(shared, tmp_path, capsys):
+    folder = shared / "cases"
+    if not folder.is_dir():
+        pytest.skip("the reported files are not in the shared folder")
+    (image_file,) = folder.glob("pics/*.png")
+    shutil.copy(image_file, tmp_path)
+    for number in ("08", "13"):
+        (reported,) = folder.glob(f"json/{number}_*.json")
+        path = tmp_path / f"{number}.json"
+        shutil.copy(reported, path)
+        listed = coco.read_annotations(path)
+        assert sum(len(image.masked) for image in listed) > 0
+        assert prepare_status(path, "--negatives") == 0
+        assert "people of other categories" in capsys.readouterr().out
+        ids = set(SampleFile(path.with_suffix(".h5")).image_ids)
+        assert ids.isdisjoint(image.image_id for image in listed if not image.persons)
+        assert any((record.mask_miss == 0).any() for record in SampleFile(path.with_suffix(".h5"))) or len(
+            ids
+        ) < len(listed)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import zlib
 
 import h5py
@@ -183,6 +184,13 @@ def test_an_image_of_another_size_than_stated_is_a_bad_record(path, images):
         {"joints": [[[float("nan"), 1, 1]] * 17]},
         {"joints": [[1, 2, 3]]},
         {"joints": 10**400},
+        {"joints": None},
+        {"joints": "many"},
+        {"joints": [[["1", "2", "1"]] * 17]},
+        {"joints": [[[1, 2, 1]] * 17, [[1, 2, 1]]]},
+        {"objpos": "here"},
+        {"objpos": [1, 2]},
+        {"scale_provided": ["x"]},
         {"objpos": [[float("inf"), 0]]},
         {"scale_provided": [0]},
         {"scale_provided": []},
@@ -198,8 +206,12 @@ def test_a_hostile_published_sample_is_a_bad_record(tmp_path, change, caplog):
         sample = {**json.loads(file["dataset/0000000"][()]), **change}
         del file["dataset/0000000"]
         file["dataset/0000000"] = json.dumps(sample)
-    with pytest.raises(DamagedRecordError):
+    with pytest.raises(DamagedRecordError) as error:
         SampleFile(path)[0]
+    (key,) = change
+    assert re.search(
+        rf"{key}: expected .*, got |is damaged \(a keypoint is|main person's box is", str(error.value)
+    )
     records = FaultTolerantRecords(SampleFile(path))
     assert records[0].image_id == 42
     assert records.damaged_images == 1

@@ -1,5 +1,6 @@
 """Handmade annotations of one image, for tests of the COCO reader."""
 
+import struct
 from pathlib import Path
 
 import cv2
@@ -30,6 +31,18 @@ def write_annotated_image(folder: Path, *persons: dict, size_hw=(60, 90)) -> coc
     """Write a gray image file; return it with these annotations."""
     cv2.imwrite(str(folder / "a.png"), np.full((*size_hw, 3), 128, np.uint8))
     return coco.AnnotatedImage(7, "a.png", *size_hw, persons)
+
+
+def write_rotated_jpeg(folder: Path) -> Path:
+    """Write a JPEG of 90 x 60 pixels, left half white, that EXIF rotates to 60 x 90; return its path."""
+    image = np.zeros((60, 90, 3), np.uint8)
+    image[:, :45] = 255
+    jpeg = cv2.imencode(".jpg", image)[1].tobytes()
+    entry = struct.pack(">HHIHH", 0x0112, 3, 1, 6, 0)
+    exif = b"Exif\0\0MM\0*" + struct.pack(">IH", 8, 1) + entry + struct.pack(">I", 0)
+    path = folder / "rotated.jpg"
+    path.write_bytes(jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + jpeg[2:])
+    return path
 
 
 def prepare(image: coco.AnnotatedImage, folder: Path, **options) -> PreparedImage | None:

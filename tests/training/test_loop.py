@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _thread
+import itertools
 import json
 import math
 import signal
@@ -205,6 +206,30 @@ def test_ap_is_reported_and_the_best_network_saved(tmp_path, samples_file):
     checkpoints.load(run / "best.safetensors")
     with pytest.raises(ValueError, match="--ap-annotations"):
         command.main([*arguments(samples_file, tmp_path / "b"), "train.ap_epochs=1"])
+
+
+def test_ap_reads_crowd_flags_of_any_type(tmp_path, samples_file):
+    path, images = write_synthetic_coco(tmp_path / "coco", num_images=3)
+    content = json.loads(path.read_text())
+    for annotation, flag in zip(content["annotations"], itertools.cycle(("0", None, "false"))):
+        annotation["iscrowd"] = flag
+    path.write_text(json.dumps(content))
+    metric = build_ap_metric(path, images, make_settings("train.ap_epochs=1"), torch.device("cpu"), World())
+    assert 0 <= metric(make_trainer(make_settings()).model)[0] <= 1  # -1: no people
+
+
+def test_malformed_annotations_for_ap_are_refused_before_training(tmp_path, samples_file, capsys):
+    path, images = write_synthetic_coco(tmp_path / "coco", num_images=3)
+    content = json.loads(path.read_text())
+    content["annotations"][0]["keypoints"].pop()
+    path.write_text(json.dumps(content))
+    ap_args = ("--ap-annotations", str(path), "--ap-images", str(images))
+    run = tmp_path / "run"
+    assert run_command(command.main, [*arguments(samples_file, run, *ap_args), "train.ap_epochs=1"]) == 2
+    error = capsys.readouterr().err
+    number, image = (content["annotations"][0][key] for key in ("id", "image_id"))
+    assert f"annotation {number} of image {image}" in error
+    assert not list(run.glob("*"))
 
 
 def test_no_ap_is_reported_if_the_evaluation_is_interrupted(tmp_path, samples_file, monkeypatch):

@@ -19,7 +19,9 @@ Shape = tuple[int | None, ...]
 
 
 def read_texts(file: h5py.File, name: str) -> tuple[str, ...]:
-    """Read an attribute of texts. Raises ValueError if it has other values; KeyError if it is missing."""
+    """Read an attribute of texts. Raises ValueError if it is missing or has other values."""
+    if name not in file.attrs:
+        raise ValueError(f"attribute {name}: expected texts, got no such attribute")
     values = np.atleast_1d(file.attrs[name])
     if values.dtype.kind != "S" or not values.size:
         raise ValueError(f"attribute {name}: expected texts, got {values.dtype}")
@@ -27,7 +29,7 @@ def read_texts(file: h5py.File, name: str) -> tuple[str, ...]:
 
 
 def open_group(file: h5py.File, name: str) -> h5py.Group:
-    """Return a group of a file. Raises ValueError if it is a link or no group; KeyError if it is missing."""
+    """Return a group of a file. Raises ValueError if it is missing, a link or no group."""
     group = _follow(file, name)
     if not isinstance(group, h5py.Group):
         raise ValueError(f"{name}: expected a group")
@@ -44,8 +46,8 @@ def open_dataset(file: h5py.File, name: str, shape: Shape, dtype: Any = None) ->
         dtype: expected dtype; np.bytes_: any texts of fixed length; None: a text of any kind.
 
     Raises:
-        ValueError: it is a link, its values are in another file, or its dtype or shape is another one.
-        KeyError: it is missing.
+        ValueError: it is missing or a link, its values are in another file, or its dtype or shape is
+            another one.
     """
     dataset = _follow(file, name)
     if not isinstance(dataset, h5py.Dataset):
@@ -97,8 +99,10 @@ def _follow(file: h5py.File, name: str) -> Any:
     """Return the object at a path whose parts are all in this file, not links."""
     item: Any = file
     for part in name.split("/"):
-        if not isinstance(item.get(part, getlink=True), h5py.HardLink):
-            raise ValueError(f"{name}: expected an object of this file, got a link")
+        link = item.get(part, getlink=True) if isinstance(item, h5py.Group) else None
+        if not isinstance(link, h5py.HardLink):
+            got = "no such object" if link is None else "a link"
+            raise ValueError(f"{name}: expected an object of this file, got {got}")
         item = item[part]
     return item
 

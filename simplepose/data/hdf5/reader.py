@@ -19,6 +19,7 @@ from typing import Any, Protocol, TypeVar
 import h5py
 import numpy as np
 
+from simplepose.coco_json import show
 from simplepose.data.hdf5 import checks
 from simplepose.data.hdf5.layout import DAMAGE_ERRORS, VERSION, FileContents, NativeSamples, is_native_layout
 from simplepose.data.record import Record, check_record
@@ -68,14 +69,16 @@ class PublishedSamples:
         sample = self._read_sample(index)
         key = sample["image"]
         image, masks = self._read_pixels(f"images/{key}", 3), self._read_pixels(f"masks/{key}", 2)
-        x, y = np.asarray(sample["objpos"], np.float64).reshape(-1, 2)[0]
+        joints = _parse_numbers(sample, "joints", (len(self.joints), 3))
+        x, y = _parse_numbers(sample, "objpos", (2,))[0]
+        scale = _parse_numbers(sample, "scale_provided", ())[0]
         record = Record(
             image=image,
             mask_miss=np.ascontiguousarray(masks[..., 0]),
             mask_all=np.ascontiguousarray(masks[..., 1]),
-            keypoints=_to_coco_keypoints(np.array(sample["joints"], np.float32)),
+            keypoints=_to_coco_keypoints(joints.astype(np.float32)),
             center_xy=(float(x), float(y)),
-            height=float(np.ravel(sample["scale_provided"])[0]) * self._crop,
+            height=float(scale) * self._crop,
             image_id=int(key),
         )
         check_record(record, len(self.joints))
@@ -88,11 +91,17 @@ class PublishedSamples:
         return distinct, rows.astype(np.int64)
 
     def _read_sample(self, index: int) -> dict[str, Any]:
-        text = checks.open_dataset(self._file, f"dataset/{self._keys[index]}", ())
-        sample: dict[str, Any] = json.loads(checks.read(text))
-        key = sample["image"]
+        name = f"dataset/{self._keys[index]}"
+        text = checks.read(checks.open_dataset(self._file, name, ()))
+        try:
+            sample = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"{name}: expected a json text, got {show(text)}") from error
+        if not isinstance(sample, dict):
+            raise ValueError(f"{name}: expected a json object, got {show(sample)}")
+        key = sample.get("image")
         if not (isinstance(key, str) and key.isdecimal() and int(key) < 2**63):
-            raise ValueError("expected an image id as the key of the image")
+            raise ValueError(f"{name}: image: expected an image id as text, got {show(key)}")
         return sample
 
     def _read_id(self, index: int) -> int:
@@ -109,6 +118,23 @@ class PublishedSamples:
             raise ValueError(f"{name}: expected at most {MAX_PIXELS:,} pixels, got {dataset.shape}")
         pixels: np.ndarray = checks.read(dataset)
         return pixels
+
+
+def _parse_numbers(sample: dict[str, Any], key: str, row: tuple[int, ...]) -> np.ndarray:
+    """Convert a list of a sample to (P, *row) numbers, P >= 1.
+
+    Raises:
+        ValueError: it is missing, or has another shape or other values; names it.
+    """
+    values = sample.get(key)
+    try:
+        array = np.array(values)
+    except ValueError:  # lists of different lengths
+        array = np.empty(0)
+    if array.dtype.kind not in "iuf" or array.shape[1:] != row or not array.size:
+        shape = " x ".join(map(str, ("P", *row)))
+        raise ValueError(f"{key}: expected {shape} numbers, P >= 1, got {show(values)}")
+    return array
 
 
 def _to_coco_keypoints(joints: np.ndarray) -> np.ndarray:
