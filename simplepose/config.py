@@ -343,14 +343,22 @@ class TopDownSettings:
         yaml_config.check_fields(self)
 
 
-# Presets from fast to accurate: values that replace those of the checkpoint's `InferenceSettings`.
+_PUBLISHED = {"height": 640, "fit": "height", "max_height": 2600, "max_width": 3800, "flip": True}
+
+# Named inference settings: values that replace those of the checkpoint's `InferenceSettings`. The first three
+# are from fast to accurate for the included network; the others are those of the paper (arXiv:1911.10529).
 PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
         "fast": {"height": 288, "scales": (1.0,), "flip": False},
         "default": {},  # the settings of the checkpoint
         "accurate": {"height": 384, "scales": (0.5, 0.75, 1.333), "flip": True},
+        "simplepose": {**_PUBLISHED, "scales": (1.0,)},
+        "simplepose-multiscale": {**_PUBLISHED, "scales": (0.5, 1.0, 1.5, 2.0, 2.5)},
     }
 )
+
+# The presets that are protocols of published figures, and the fast one.
+PROTOCOLS = ("simplepose", "simplepose-multiscale", "fast")
 
 
 @dataclass(frozen=True)

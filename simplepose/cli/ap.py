@@ -16,7 +16,6 @@ from simplepose.coco_json import ReadOptions
 from simplepose.config import Settings
 from simplepose.evaluation import coco_eval
 from simplepose.frames import BadFrame
-from simplepose.image_io import MAX_PIXELS
 from simplepose.inference import runner
 from simplepose.inference.crops import CropPredictor
 from simplepose.inference.pipeline import FrameResult, Pipeline
@@ -42,28 +41,21 @@ def list_annotated_images(folder: Path, entries: Sequence[dict[str, Any]]) -> li
 
 
 def predict_coco_rows(
-    predictor: AnyPredictor,
-    images: Sequence[ImageFile],
-    threads: int = 1,
-    show_progress: bool = True,
-    max_pixels: int = MAX_PIXELS,
+    predictor: AnyPredictor, images: Sequence[ImageFile], show_progress: bool
 ) -> tuple[list[dict[str, Any]], PipelineRun]:
     """Run a predictor over images in their stored orientation, in which they are annotated.
 
     Args:
         predictor: the model to run.
         images: image files to read; each row gets the `image_id` of its image.
-        threads: threads that read, and threads of each stage other than the network.
         show_progress: whether to show a progress bar.
-        max_pixels: see `SourceOptions`.
 
     Returns:
         The rows in COCO's result format, and the run, which may have ended early.
     """
     rows: list[dict[str, Any]] = []
-    source = ImageSource(images, SourceOptions(upright=False, readers=threads, max_pixels=max_pixels))
-    pipeline = Pipeline(predictor, threads=threads)
-    with runner.start_run(pipeline, source, show_progress) as (results, run):
+    source = ImageSource(images, SourceOptions(upright=False))
+    with runner.start_run(Pipeline(predictor), source, show_progress) as (results, run):
         for result in results:
             if isinstance(result, FrameResult):
                 rows += result.people.to_coco_rows(images[result.frame.number].image_id)
@@ -88,7 +80,7 @@ def predict_boxes_coco_rows(
         if isinstance(frame, BadFrame):
             raise ValueError(f"{runner.describe_bad_frame(frame)}; AP needs all images")
         image_id = images[frame.number].image_id
-        people = [p for p in ground_truth.imgToAnns[image_id] if p["num_keypoints"] and not p["iscrowd"]]
+        people = coco_eval.annotated_people(ground_truth, image_id)
         boxes = np.array([person["bbox"] for person in people], np.float64).reshape(-1, 4)
         boxes[:, 2:] += boxes[:, :2]
         rows += predictor(frame.image, boxes).to_coco_rows(image_id)
@@ -140,7 +132,7 @@ def build_ap_metric(
             own_rows = predict_boxes_coco_rows(top_down, own_files, ground_truth)
         else:
             predictor = Predictor(model, device, precision, runtime="torch")
-            own_rows, run = predict_coco_rows(predictor, own_files, show_progress=world.is_main)
+            own_rows, run = predict_coco_rows(predictor, own_files, world.is_main)
             run.raise_failure()
             if run.interrupted:
                 raise KeyboardInterrupt  # AP of a part of the images is not comparable

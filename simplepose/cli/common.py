@@ -59,7 +59,7 @@ def add_model_options(parser: arguments.Parser) -> None:
         "--preset",
         choices=tuple(config.PRESETS),
         default="default",
-        help="named inference settings, from the fastest to the most accurate; --set overrides single values",
+        help="named inference settings (docs/inference.md); --set overrides single values",
     )
     parser.add_set(
         "override inference.*, grouping.*, topdown.*, tracking.*, for example inference.height=256"

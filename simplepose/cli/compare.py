@@ -11,7 +11,7 @@ import numpy as np
 from pycocotools.coco import COCO as Annotations
 
 from simplepose.cli import arguments, common
-from simplepose.evaluation import coco_eval, comparison
+from simplepose.evaluation import coco_eval, comparison, result_file
 from simplepose.evaluation.comparison import COMPARED_METRICS, CONFIDENCE, ImageWeightedAP
 from simplepose.skeleton import COCO
 
@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if metrics[0]["image_ids"] != metrics[1]["image_ids"]:
         raise ValueError(
             f"{args.first} and {args.second}: expected evaluations of the same images; evaluate both with "
-            "the same --annotations, --split and --limit"
+            "the same --annotations, --split, --subset and --limit"
         )
     options = arguments.annotation_options(args)
     truth = coco_eval.read_annotations(args.annotations or metrics[1]["annotations"], COCO.annotated, options)
@@ -63,7 +63,7 @@ def _read_metrics(folder: Path) -> dict[str, Any]:
 
 
 def _load(folder: Path, truth: Annotations, image_ids: list[int]) -> ImageWeightedAP:
-    rows = coco_eval.read_rows(folder / "results.json", truth, len(COCO.annotated))
+    rows = result_file.read_rows(folder / "results.json", truth, len(COCO.annotated))
     return ImageWeightedAP(truth, rows, image_ids, COCO.sigmas)
 
 

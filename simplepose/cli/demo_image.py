@@ -12,7 +12,7 @@ import os
 from collections.abc import Sequence
 
 from simplepose.cli import arguments, common, resumable_run
-from simplepose.cli.resumable_run import MAX_SHEET_IMAGES, ResumableRun
+from simplepose.cli.resumable_run import MAX_SHEET_IMAGES, STARTUP_TIMEOUT_MINUTES, ResumableRun
 from simplepose.frames import BadFrame
 from simplepose.inference import runner
 from simplepose.inference.pipeline import Pipeline
@@ -22,8 +22,6 @@ from simplepose.synthetic.demo_images import write_demo_images
 from simplepose.utils import distributed, malloc
 from simplepose.utils.distributed import World
 from simplepose.utils.signals import GracefulShutdown
-
-STARTUP_TIMEOUT_MINUTES = 10.0  # how long the processes of torchrun wait for each other at the start
 
 
 def build_parser() -> arguments.Parser:
@@ -67,7 +65,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     with contextlib.ExitStack() as stack:
         with distributed.process_group(STARTUP_TIMEOUT_MINUTES) as world:
             predictor, images = common.load_predictor(args), _open_images(args, world)
-            job = stack.enter_context(resumable_run.open_run(args, predictor, images, world))
+            options = (args.draw, args.colors, args.heatmaps)
+            job = stack.enter_context(resumable_run.open_run(args, predictor, images, world, options))
         shutdown = stack.enter_context(GracefulShutdown())
         return job.finish(process_images(job, shutdown))
 

@@ -1,6 +1,7 @@
-"""A run over images that several processes share and that the same command resumes: `demo` beside its loop.
+"""A run over images that several processes share and that the same command resumes: `demo` and `evaluate`.
 
-Shares and resumes the images, merges the partial results, and writes the contact sheet and the summary.
+Shares and resumes the images; for `demo` also merges the partial results, and writes the contact sheet and
+the summary.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from simplepose.cli import common
 from simplepose.frames import BadFrame, Frame
 from simplepose.inference.predictor import find_model
 from simplepose.inference.runner import PipelineRun, format_count
-from simplepose.inference.topdown import AnyPredictor
+from simplepose.inference.topdown import PRESET_REFINEMENTS, AnyPredictor
 from simplepose.people import People
 from simplepose.sources import ImageSource, read_image
 from simplepose.utils.distributed import World
@@ -31,6 +32,8 @@ from simplepose.writers.naming import FileNames
 from simplepose.writers.shards import Shards
 
 MAX_SHEET_IMAGES = 60  # images on a contact sheet
+
+STARTUP_TIMEOUT_MINUTES = 10.0  # how long the processes of torchrun wait for each other at the start
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,17 +117,22 @@ class ResumableRun:
 
 @contextlib.contextmanager
 def open_run(
-    args: argparse.Namespace, predictor: AnyPredictor, images: ImageSource, world: World
+    args: argparse.Namespace,
+    predictor: AnyPredictor,
+    images: ImageSource,
+    world: World,
+    options: Sequence[object],
 ) -> Iterator[ResumableRun]:
     """Lock the output folder and open the partial results; the end of the block releases both.
 
-    All processes call it together, within their process group.
+    All processes call it together, within their process group. Partial results of a run with other images,
+    another model, other settings or other `options` (plain values) are discarded.
 
     Raises:
         ValueError: another run uses the folder, or a process has other images or settings.
         OSError: the folder cannot be created or written to.
     """
-    fingerprint = _run_fingerprint(args, predictor, images)
+    fingerprint = _run_fingerprint(args, predictor, images, options)
     with contextlib.ExitStack() as stack:
         shards: Shards | None = None
         for turn in (world.is_main, not world.is_main):  # the main process removes stale files first
@@ -140,21 +148,26 @@ def open_run(
 
 
 def _run_fingerprint(
-    args: argparse.Namespace, predictor: AnyPredictor, images: ImageSource
+    args: argparse.Namespace, predictor: AnyPredictor, images: ImageSource, options: Sequence[object]
 ) -> dict[str, Any]:
     """Everything that the results depend on: images, model, settings and options."""
     image_hash = hashlib.sha256()
     for image in images.images:
         image_hash.update(repr((image.name, *_file_state(image.path))).encode())
-    models = [find_model(args.model), *([find_model(args.refine)] if args.refine else [])]
-    options = (args.weights, args.precision, args.stacks, args.draw, args.colors, args.heatmaps)
-    files = [*models, *([Path(args.detector.rpartition(":")[2])] if args.detector else [])]
+    files = model_files(args).values()
     return {
         "pictures": image_hash.hexdigest(),
         "model": [value for file in files for value in (str(file.resolve()), *_file_state(file))],
         "settings": config.to_text(predictor.settings),
-        "options": options,
+        "options": (args.weights, args.precision, args.stacks, *options),
     }
+
+
+def model_files(args: argparse.Namespace) -> dict[str, Path]:
+    """Return the files of the networks that the options select, by option; a detector may be no file."""
+    refinement = args.refine or PRESET_REFINEMENTS.get((str(args.model), args.preset))
+    files = {"model": find_model(args.model)} | ({"refine": find_model(refinement)} if refinement else {})
+    return files | ({"detector": Path(args.detector.rpartition(":")[2])} if args.detector else {})
 
 
 def _file_state(path: Path) -> tuple[int, int]:

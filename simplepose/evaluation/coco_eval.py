@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,20 @@ from simplepose.skeleton import COCO
 
 # In pycocotools' order: mean over OKS 0.50:0.95, at 0.50, at 0.75, for medium and for large people.
 METRICS = ("AP", "AP50", "AP75", "APM", "APL", "AR", "AR50", "AR75", "ARM", "ARL")
+
+# COCO evaluates at most this number of people per image, those with the highest scores.
+MAX_PEOPLE = 20
+
+# Groups of `evaluate_groups`: name -> lower bound. Annotated people with keypoints in the image; largest
+# intersection over union of two of their bounding boxes; square root of a person's area, pixels.
+GROUPS: dict[str, dict[str, float]] = {
+    "people_in_image": {"1": 1, "2-4": 2, "5-9": 5, "10+": 10},
+    "box_overlap": {"0-0.1": 0, "0.1-0.3": 0.1, "0.3-0.5": 0.3, "0.5-1": 0.5},
+    "person_size": {"0-32": 0, "32-64": 32, "64-96": 64, "96-192": 96, "192+": 192},
+}
+
+# Upper bound of a person's area, square pixels: pycocotools' own.
+MAX_AREA = 1e10
 
 # One person in COCO's keypoint result format, see `People.to_coco_rows`.
 Row = dict[str, Any]
@@ -68,46 +83,30 @@ def read_annotations(
     return index_annotations({"images": file.images, "annotations": annotations, "categories": categories})
 
 
-def read_rows(path: str | Path, truth: Annotations, joints: int) -> list[Row]:
-    """Read anybody's results in COCO's keypoint result format.
+def choose_subset(truth: Annotations, image_ids: Sequence[int], size: int) -> list[int]:
+    """Choose images for a quick evaluation: a fixed choice with the whole's mix of numbers of people.
+
+    The images are sorted by their number of annotated people, those with equal numbers by a hash of their id;
+    the choice is evenly spaced. It depends on the images and their people only.
 
     Args:
-        path: of the json.
-        truth: annotations of the images that results may be of.
-        joints: number of keypoints per person.
+        truth: annotations of the images.
+        image_ids: to choose from.
+        size: number of images; with no more images than that, all are chosen.
 
-    Raises:
-        FileNotFoundError: the file does not exist.
-        ValueError: the file is no such json; names the entry.
+    Returns:
+        The chosen ids, in the order of `image_ids`.
     """
-    entries = coco_json.load_json(Path(path), "expected a list of results in COCO's format")
-    if not isinstance(entries, list):
-        raise ValueError(f"{path}: expected a list of results, got {type(entries).__name__}")
-    return [
-        _check_row(entry, f"{path}: result {index}", truth, joints) for index, entry in enumerate(entries)
-    ]
+    if size >= len(image_ids):
+        return list(image_ids)
 
+    def rank(image_id: int) -> tuple[int, str]:
+        people = annotated_people(truth, image_id)
+        return len(people), hashlib.sha256(str(image_id).encode()).hexdigest()
 
-def _check_row(entry: Any, where: str, truth: Annotations, joints: int) -> Row:
-    if not isinstance(entry, dict):
-        raise ValueError(f"{where}: expected an object, got {entry!r:.100}")
-    image_id, keypoints = entry.get("image_id"), entry.get("keypoints")
-    if isinstance(image_id, bool) or not isinstance(image_id, int) or image_id not in truth.imgs:
-        raise ValueError(f"{where}: expected the id of an image in the annotations, got {image_id!r:.100}")
-    values = [*keypoints, entry.get("score")] if isinstance(keypoints, list) else []
-    numbers = [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
-    is_valid = len(values) == len(numbers) == 3 * joints + 1 and bool(np.isfinite(numbers).all())
-    if not is_valid:
-        raise ValueError(
-            f"{where}, image {image_id}: expected {3 * joints} finite keypoint values and a score, got "
-            f"{keypoints!r:.60} and {entry.get('score')!r:.60}"
-        )
-    return {
-        "image_id": image_id,
-        "category_id": PERSON_CATEGORY_ID,
-        "keypoints": keypoints,
-        "score": entry["score"],
-    }
+    ranked = sorted(image_ids, key=rank)
+    chosen = {ranked[(2 * index + 1) * len(ranked) // (2 * size)] for index in range(size)}
+    return [image_id for image_id in image_ids if image_id in chosen]
 
 
 def evaluate_rows(
@@ -156,15 +155,107 @@ def evaluate_images(
 
     Args: see `evaluate_rows`, which checks them.
     """
+    evaluator = _accumulate(truth, rows, image_ids, sigmas)
+    with contextlib.redirect_stdout(io.StringIO()):
+        evaluator.summarize()
+    return evaluator
+
+
+def _accumulate(
+    truth: Annotations,
+    rows: Sequence[Row],
+    image_ids: Collection[int] | None,
+    sigmas: Sequence[float],
+    areas: Sequence[tuple[float, float]] = (),
+) -> COCOeval:
+    """Compute precision and recall for these ranges of areas (square pixels), or for pycocotools' own."""
     with contextlib.redirect_stdout(io.StringIO()):
         evaluator = COCOeval(truth, _load_results(truth, rows), "keypoints")
         evaluator.params.kpt_oks_sigmas = np.array(sigmas)
         evaluator.params.catIds = [PERSON_CATEGORY_ID]
         evaluator.params.imgIds = sorted(truth.imgs if image_ids is None else image_ids)
+        if areas:
+            evaluator.params.areaRng, evaluator.params.areaRngLbl = areas, list(map(str, areas))
         evaluator.evaluate()
         evaluator.accumulate()
-        evaluator.summarize()
     return evaluator
+
+
+def evaluate_groups(
+    truth: Annotations,
+    rows: Sequence[Row],
+    image_ids: Collection[int] | None = None,
+    sigmas: Sequence[float] = COCO.sigmas,
+) -> dict[str, dict[str, dict[str, float]]]:
+    """Compute AP for groups of images by their crowding, and for groups of people by their size.
+
+    Args: see `evaluate_rows`, which checks them.
+
+    Returns:
+        For each of GROUPS: name of a group -> `people`, the number of its annotated people with keypoints,
+        and their AP, AP50 and AR. Groups without people are left out.
+    """
+    ids = sorted(truth.imgs if image_ids is None else image_ids)
+    people = [annotated_people(truth, image_id) for image_id in ids]
+    overlaps = [_largest_overlap(persons) for persons in people]
+    groups: dict[str, dict[str, dict[str, float]]] = {}
+    for kind, values in (("people_in_image", list(map(len, people))), ("box_overlap", overlaps)):
+        groups[kind] = {}
+        for name, low, high in _ranges(kind):
+            images = {i for i, v, p in zip(ids, values, people, strict=True) if p and low <= v < high}
+            if images:
+                evaluator = _accumulate(truth, [r for r in rows if r["image_id"] in images], images, sigmas)
+                count = sum(len(annotated_people(truth, image_id)) for image_id in images)
+                groups[kind][name] = {"people": count, **_scores(evaluator, 0)}
+    sizes = _ranges("person_size")
+    areas = [(low**2, min(np.nextafter(high**2, 0), MAX_AREA)) for _, low, high in sizes]
+    evaluator = _accumulate(truth, rows, ids, sigmas, areas)
+    counts = [
+        len([p for persons in people for p in persons if low <= p["area"] <= high]) for low, high in areas
+    ]
+    groups["person_size"] = {
+        name: {"people": count, **_scores(evaluator, index)}
+        for index, ((name, _, _), count) in enumerate(zip(sizes, counts, strict=True))
+        if count
+    }
+    return groups
+
+
+def annotated_people(truth: Annotations, image_id: int) -> list[Row]:
+    """Return the annotated people of an image who have keypoints; the evaluation ignores all others."""
+    return [p for p in truth.imgToAnns[image_id] if p["num_keypoints"] > 0 and not p["iscrowd"]]
+
+
+def _ranges(kind: str) -> list[tuple[str, float, float]]:
+    """Return name, lower bound and upper bound (exclusive) of one of GROUPS."""
+    names, bounds = zip(*GROUPS[kind].items(), strict=True)
+    return list(zip(names, bounds, [*bounds[1:], float("inf")], strict=True))
+
+
+def _scores(evaluator: COCOeval, area: int) -> dict[str, float]:
+    """Return AP, AP50 and AR for one range of areas; -1 if no person is annotated, as pycocotools does."""
+    precision = evaluator.eval["precision"][:, :, 0, area, 0]  # by OKS threshold and recall
+    recall = evaluator.eval["recall"][:, 0, area, 0]
+    values = {"AP": precision, "AP50": precision[:1], "AR": recall}
+    return {
+        key: float(value[value > -1].mean()) if (value > -1).any() else -1.0 for key, value in values.items()
+    }
+
+
+def _largest_overlap(people: Sequence[Row]) -> float:
+    """Return the largest intersection over union of the bounding boxes of two people; 0 for fewer people."""
+    overlaps = box_ious(np.array([person["bbox"] for person in people], float).reshape(-1, 4))
+    np.fill_diagonal(overlaps, 0)
+    return float(overlaps.max(initial=0))
+
+
+def box_ious(boxes: np.ndarray) -> np.ndarray:
+    """(N, 4) x, y, width, height -> (N, N) intersection over union."""
+    low, high = boxes[:, :2], boxes[:, :2] + boxes[:, 2:]
+    sides = (np.minimum(high[:, None], high) - np.maximum(low[:, None], low)).clip(0)
+    areas, common = boxes[:, 2:].prod(1), sides.prod(-1)
+    ious: np.ndarray = common / (areas[:, None] + areas - common).clip(1e-9)
+    return ious
 
 
 def format_table(metrics: dict[str, float]) -> str:
@@ -178,15 +269,15 @@ def format_table(metrics: dict[str, float]) -> str:
     return "\n".join(lines)
 
 
-def server_file_name(annotations: str | Path, name: str) -> str:
-    """Return the file name that COCO's evaluation server requires.
-
-    Args:
-        annotations: path of the json, whose name contains the split.
-        name: of the method.
-    """
-    split = Path(annotations).stem.removeprefix("image_info_").removeprefix("person_keypoints_")
-    return f"person_keypoints_{split}_{name}_results.json"
+def format_groups(groups: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:
+    """Format the result of `evaluate_groups` as a table."""
+    lines = [f"{'':16} {'':8}{'people':>8}{'AP':>8}{'AP50':>8}{'AR':>8}"]
+    for kind, values in groups.items():
+        for index, (name, scores) in enumerate(values.items()):
+            title = "" if index else kind.replace("_", " ")
+            figures = "".join(f"{scores[key]:8.3f}" for key in ("AP", "AP50", "AR"))
+            lines.append(f"{title:16} {name:8}{scores['people']:8}{figures}")
+    return "\n".join(lines)
 
 
 def _complete(person: Row, annotation_id: int, joints: int) -> Row:

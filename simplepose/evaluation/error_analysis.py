@@ -15,7 +15,7 @@ import numpy as np
 from pycocotools.coco import COCO as Annotations
 
 from simplepose.evaluation import coco_eval
-from simplepose.evaluation.coco_eval import Row
+from simplepose.evaluation.coco_eval import MAX_PEOPLE, Row
 
 # Kinds of keypoint errors, in the order in which they are tested; "good" is no error.
 KEYPOINT_ERRORS = ("jitter", "inversion", "swap", "miss")
@@ -27,8 +27,6 @@ MATCH_OKS = 0.1
 # Similarity of one keypoint, exp(-d^2 / (2 area (2 sigma)^2)): good from the first, jitter from the second.
 GOOD_SIMILARITY, NEAR_SIMILARITY = 0.85, 0.5
 
-# COCO evaluates at most this number of people per image, those with the highest scores.
-MAX_PEOPLE = 20
 # People of at least this area are large, pixels; the others are medium.
 LARGE_AREA = 96**2
 # Bounding boxes with a larger intersection over union than this are crowded.
@@ -293,16 +291,7 @@ def _crowded_ids(truth: Annotations) -> set[int]:
     crowded = set()
     for people in truth.imgToAnns.values():
         boxes = np.array([a["bbox"] for a in people], float).reshape(-1, 4)
-        overlaps = _ious(boxes)
+        overlaps = coco_eval.box_ious(boxes)
         np.fill_diagonal(overlaps, 0)
         crowded |= {a["id"] for a, row in zip(people, overlaps, strict=True) if row.max() > CROWDED_IOU}
     return crowded
-
-
-def _ious(boxes: np.ndarray) -> np.ndarray:
-    """(N, 4) x, y, width, height -> (N, N) intersection over union."""
-    low, high = boxes[:, :2], boxes[:, :2] + boxes[:, 2:]
-    sides = (np.minimum(high[:, None], high) - np.maximum(low[:, None], low)).clip(0)
-    areas, common = boxes[:, 2:].prod(1), sides.prod(-1)
-    ious: np.ndarray = common / (areas[:, None] + areas - common).clip(1e-9)
-    return ious

@@ -16,10 +16,10 @@ import numpy as np
 from pycocotools.coco import COCO as Annotations
 
 from simplepose import image_io
-from simplepose.evaluation import comparison, error_analysis
-from simplepose.evaluation.coco_eval import Row
+from simplepose.evaluation import coco_eval, comparison, error_analysis
+from simplepose.evaluation.coco_eval import MAX_PEOPLE, Row
 from simplepose.evaluation.comparison import ImageWeightedAP
-from simplepose.evaluation.error_analysis import KEYPOINT_ERRORS, LARGE_AREA, MAX_PEOPLE, PERSON_ERRORS, Match
+from simplepose.evaluation.error_analysis import KEYPOINT_ERRORS, LARGE_AREA, PERSON_ERRORS, Match
 from simplepose.skeleton import COCO, Skeleton
 from simplepose.utils import atomic
 
@@ -294,7 +294,7 @@ def _build_example(
     size = UNKNOWN_SIZE if pixels is None else pixels.shape[1::-1]
     if pixels is None and entry.get("width") and entry.get("height"):
         size = (entry["width"], entry["height"])
-    annotated = [a for a in truth.imgToAnns[entry["id"]] if a["num_keypoints"] > 0 and not a["iscrowd"]]
+    annotated = coco_eval.annotated_people(truth, entry["id"])
     numbers = {person["id"]: number for number, person in enumerate(annotated)}
     found = []
     for row in image.found:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from simplepose import config, geometry, grouping
+from simplepose.config import GroupingSettings
 from simplepose.frames import Frame
 from simplepose.inference.concurrency import max_concurrent_forwards, require_own_threads
 from simplepose.inference.heatmaps import Maps, MultiScaleNetwork
@@ -21,6 +22,7 @@ from simplepose.models.checkpoints import Model
 from simplepose.models.layers import DTYPES
 from simplepose.models.run_modes import RunMode
 from simplepose.people import People
+from simplepose.skeleton import Skeleton
 
 # Folder of the models that ship with the package.
 ASSETS = Path(__file__).parent.parent / "assets"
@@ -161,10 +163,7 @@ class Predictor:
 
     def group(self, maps: torch.Tensor, model_input: ModelInput) -> People:
         """Group the maps of an image into people: the third step."""
-        grouped = grouping.group(maps, self.skeleton, self.settings.grouping)
-        keypoints = grouped.keypoints.copy()
-        keypoints[..., :2] = geometry.apply_to_points(model_input.to_image, keypoints[..., :2])
-        return People(np.where(grouped.found[..., None], keypoints, 0), grouped.scores)
+        return group_maps(maps, model_input.to_image, self.skeleton, self.settings.grouping)
 
     def _predict(self, images: Sequence[np.ndarray] | np.ndarray) -> list[People]:
         inputs = [self.preprocess(image) for image in images]
@@ -173,6 +172,23 @@ class Predictor:
             for index, maps in zip(batch, self.infer([inputs[index] for index in batch]), strict=True):
                 people[index] = self.group(maps, inputs[index])
         return [people[index] for index in range(len(inputs))]
+
+
+def group_maps(
+    maps: torch.Tensor, to_image: np.ndarray, skeleton: Skeleton, settings: GroupingSettings
+) -> People:
+    """Group the (C, h, w) maps of an image into people.
+
+    Args:
+        maps: float32; cells over the base image.
+        to_image: (2, 3) matrix from base pixels to image pixels, in which the people come.
+        skeleton: the joints.
+        settings: of the grouping.
+    """
+    grouped = grouping.group(maps, skeleton, settings)
+    keypoints = grouped.keypoints.copy()
+    keypoints[..., :2] = geometry.apply_to_points(to_image, keypoints[..., :2])
+    return People(np.where(grouped.found[..., None], keypoints, 0), grouped.scores)
 
 
 def load_model(

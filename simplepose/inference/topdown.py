@@ -257,8 +257,8 @@ def load(
             "inference.scales=[0.5, 1, 1.5]". They replace the settings of the preset.
         weights: of a training checkpoint: raw, ema, swa, or auto, the first that it contains of swa, ema and
             raw.
-        preset: fast, default or accurate: the inference settings in `config.PRESETS`. They replace those of
-            the file. With accurate, fastpose_mobile refines the people of imhn_mobile.
+        preset: name of inference settings in `config.PRESETS`: fast, default, accurate, ... They replace
+            those of the file. With accurate, fastpose_mobile refines the people of imhn_mobile.
         refine: of a bottom-up model: the FastPose model (name or path) that finds the keypoints of each
             person again, in a crop.
         detector: of a FastPose model: finds the boxes, see `detectors.open_detector`; None: imhn_mobile.

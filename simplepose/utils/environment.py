@@ -8,9 +8,11 @@ import os
 import platform
 import subprocess
 from datetime import datetime, timezone
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 
@@ -41,6 +43,8 @@ def describe(version: str) -> dict[str, Any]:
         "python": platform.python_version(),
         "torch": torch.__version__,
         "numpy": np.__version__,
+        "opencv": cv2.__version__,
+        "pycocotools": metadata.version("pycocotools"),
         "system": f"{platform.system()} {platform.machine()}",
         "processor": _processor_name(),
         "cpus": os.cpu_count(),

@@ -1,18 +1,26 @@
 """COCO's AP for perfect, empty and inexact results, and the command `evaluate`."""
 
 import contextlib
+import hashlib
 import io
 import json
 import signal
+import zipfile
+from collections import Counter
 
+import numpy as np
 import pytest
-from oracle import NoPeoplePredictor, Oracle, labeled_people
+from oracle import FakePredictor, NoPeoplePredictor, Oracle, labeled_people
 from pycocotools.cocoeval import COCOeval
 from synthetic_coco import write_synthetic_coco
 
 import simplepose
 from simplepose.cli import EXIT_INTERRUPTED, demo_image, evaluate, run_command
-from simplepose.evaluation import coco_eval
+from simplepose.config import Settings
+from simplepose.evaluation import coco_eval, report
+from simplepose.evaluation.coco_eval import MAX_PEOPLE
+from simplepose.inference.predictor import find_model
+from simplepose.people import People
 
 
 @pytest.fixture
@@ -155,7 +163,7 @@ def run_evaluate(dataset, output, *options, model=None, monkeypatch=None):
     if model is not None:
         monkeypatch.setattr(simplepose, "load", lambda *_, **__: model)
     paths = ["--annotations", str(dataset[0]), "--images", str(dataset[1]), "--output", str(output)]
-    return run_command(evaluate.main, ["--model", "any", *paths, *options])
+    return run_command(evaluate.main, ["--model", "imhn_mobile", *paths, *options])
 
 
 def test_missing_weights_are_an_error(dataset, tmp_path, capsys):
@@ -172,9 +180,12 @@ def test_evaluate_writes_rows_and_metrics_and_prints_the_table(dataset, tmp_path
     assert run_evaluate(dataset, tmp_path / "out", model=Oracle(*dataset), monkeypatch=monkeypatch) == 0
     rows = json.loads((tmp_path / "out/results.json").read_text())
     metrics = json.loads((tmp_path / "out/metrics.json").read_text())
-    scores = coco_eval.evaluate_rows(dataset[0], rows)
-    run = {"model": "any", "preset": "default", "annotations": str(dataset[0]), "image_ids": [1, 2, 3, 4, 5]}
-    assert metrics == {**run, **scores}
+    truth = coco_eval.read_annotations(dataset[0])
+    scores = coco_eval.evaluate_rows(truth, rows)
+    assert metrics.items() >= scores.items()
+    assert metrics["groups"] == coco_eval.evaluate_groups(truth, rows)
+    run = {"model": "imhn_mobile", "preset": "default", "annotations": str(dataset[0]), "subset": None}
+    assert metrics.items() >= {**run, "image_ids": [1, 2, 3, 4, 5]}.items()
     errors = json.loads((tmp_path / "out/errors.json").read_text())
     assert errors["people"]["missed"] == errors["people"]["background"] == 0
     assert (tmp_path / "out/report.html").read_text().startswith("<!")
@@ -182,6 +193,7 @@ def test_evaluate_writes_rows_and_metrics_and_prints_the_table(dataset, tmp_path
     assert set(rows[0]) == {"image_id", "category_id", "keypoints", "score"}
     output = capsys.readouterr().out
     assert coco_eval.format_table(scores) in output
+    assert coco_eval.format_groups(metrics["groups"]) in output
     assert f"5 images, {len(rows)} people" in output
 
 
@@ -220,6 +232,39 @@ def test_interrupt_keeps_partial_results(dataset, tmp_path, capsys, monkeypatch,
     assert {row["image_id"] for row in rows} == {1, 2}
     assert not (tmp_path / "metrics.json").exists()
     assert "interrupted, results are partial" in capsys.readouterr().out
+    resumed = Oracle(*dataset)
+    assert run_evaluate(dataset, tmp_path, model=resumed, monkeypatch=monkeypatch) == 0
+    assert resumed.calls == 3, "the first two images were done before"
+    assert json.loads((tmp_path / "metrics.json").read_text())["AP"] == 1
+    assert "2 images are already done; resuming" in capsys.readouterr().err
+    files = {path.name for path in tmp_path.iterdir() if path.is_file()}
+    assert files == {"results.json", "metrics.json", "errors.json", "report.html", "lock"} & files
+    assert not (tmp_path / "parts").exists()
+
+
+def test_partial_results_of_another_run_are_discarded(dataset, tmp_path, capsys, monkeypatch):
+    oracle = Oracle(*dataset, interrupt_at_call=3)
+    assert run_evaluate(dataset, tmp_path, model=oracle, monkeypatch=monkeypatch) == EXIT_INTERRUPTED
+    other = Oracle(*dataset)
+    options = ("--limit", "4")
+    assert run_evaluate(dataset, tmp_path, *options, model=other, monkeypatch=monkeypatch) == 0
+    assert other.calls == 4
+    assert "discarded the partial results of a run with other images" in capsys.readouterr().err
+
+
+def test_a_failed_evaluation_is_repeated_without_the_model(dataset, tmp_path, monkeypatch):
+    """The partial results are kept until all files are written."""
+    oracle = Oracle(*dataset)
+
+    def fail(*_, **__):
+        raise OSError("disk full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(report, "write_report", fail)
+        assert run_evaluate(dataset, tmp_path, model=oracle, monkeypatch=monkeypatch) == 2
+    assert run_evaluate(dataset, tmp_path, model=oracle, monkeypatch=monkeypatch) == 0
+    assert oracle.calls == 5
+    assert (tmp_path / "report.html").exists()
 
 
 def test_images_that_fail_in_inference_are_logged_and_missed(dataset, tmp_path, capsys, monkeypatch):
@@ -233,21 +278,91 @@ def test_images_that_fail_in_inference_are_logged_and_missed(dataset, tmp_path, 
     assert f"{missed:012d}.jpg, frame {missed - 1}: grouping failed: out of memory" in capsys.readouterr().err
 
 
-def test_images_without_annotations_give_the_server_file(dataset, tmp_path, capsys, monkeypatch):
-    oracle = Oracle(*dataset)
+def test_metrics_state_settings_checkpoint_versions_and_machine(dataset, tmp_path, monkeypatch):
+    def metrics(*options):
+        output = tmp_path / "out"
+        oracle = Oracle(*dataset)
+        assert run_evaluate(dataset, output, *options, model=oracle, monkeypatch=monkeypatch) == 0
+        return (output / "metrics.json").read_bytes()
+
+    first = metrics()
+    assert metrics() == first, "the same command writes the same file"
+    values = json.loads(first)
+    checkpoint = find_model("imhn_mobile").read_bytes()
+    assert values["sha256"] == {"model": hashlib.sha256(checkpoint).hexdigest()}
+    settings = Settings()
+    assert values["settings"]["inference"]["height"] == settings.inference.height
+    assert values["settings"]["grouping"]["peak_threshold"] == settings.grouping.peak_threshold
+    assert values["options"]["device"] == "cpu"
+    machine = values["environment"]
+    assert {"simplepose", "torch", "numpy", "opencv", "pycocotools"} <= machine.keys()
+    assert machine["processor"]
+    assert machine["threads"] >= 1
+    assert "started" not in machine
+    subset = json.loads(metrics("--subset", "2"))
+    assert subset["subset"] == 2
+    assert subset["image_ids"] == coco_eval.choose_subset(
+        coco_eval.read_annotations(dataset[0]), range(1, 6), 2
+    )
+
+
+# Images without annotations, for COCO's server
+
+
+@pytest.fixture
+def info(dataset):
+    """The json without annotations, under the name of COCO's, and the images."""
     rewrite(dataset[0], lambda content: content.pop("annotations"))
+    return dataset[0].rename(dataset[0].with_name("image_info_test-dev2017.json")), dataset[1]
+
+
+class Crowd(FakePredictor):
+    """Finds 25 people in each image, the best ones last."""
+
+    def people(self, image):
+        keypoints = np.ones((25, 17, 3), np.float32)
+        return People(keypoints, np.linspace(0.1, 0.9, 25))
+
+
+def test_images_without_annotations_give_the_server_file(info, tmp_path, capsys, monkeypatch):
     for name in ("metrics.json", "results.json"):
         (tmp_path / name).write_text("{}")  # of an earlier run
-    info = dataset[0].rename(dataset[0].with_name("image_info_test-dev2017.json"))
-    assert (
-        run_evaluate((info, dataset[1]), tmp_path, "--name", "ours", model=oracle, monkeypatch=monkeypatch)
-        == 0
-    )
-    rows = json.loads((tmp_path / "person_keypoints_test-dev2017_ours_results.json").read_text())
-    assert {row["image_id"] for row in rows} == {1, 2, 3, 4, 5}
-    assert "zip this file and upload it" in capsys.readouterr().out
+    assert run_evaluate(info, tmp_path, "--name", "ours", model=Crowd(), monkeypatch=monkeypatch) == 0
+    path = tmp_path / "person_keypoints_test-dev2017_ours_results.json"
+    rows = json.loads(path.read_text())
+    counts = Counter(row["image_id"] for row in rows)
+    assert counts == dict.fromkeys(range(1, 6), MAX_PEOPLE)
+    assert min(row["score"] for row in rows) > 0.25, "the best people are kept"
+    output, errors = capsys.readouterr()
+    assert "125 people in 5 of 5 images, at most 25 in an image; scores 0.1 to 0.9" in output
+    assert "5 images with more than 20 people; COCO counts the 20 best" in errors
+    assert "upload the zip file" in output
+    with zipfile.ZipFile(path.with_suffix(".zip")) as archive:
+        assert archive.namelist() == [path.name]
+        assert archive.read(path.name) == path.read_bytes()
     assert not (tmp_path / "metrics.json").exists()
     assert not (tmp_path / "results.json").exists()
+
+
+def test_all_people_are_kept_on_request(info, tmp_path, monkeypatch):
+    assert run_evaluate(info, tmp_path, "--all-people", model=Crowd(), monkeypatch=monkeypatch) == 0
+    (path,) = tmp_path.glob("person_keypoints_*.json")
+    assert len(json.loads(path.read_text())) == 125
+
+
+def test_results_of_others_are_validated_and_packed_for_the_server(info, tmp_path, capsys, monkeypatch):
+    (tmp_path / "own").mkdir()
+    assert run_evaluate(info, tmp_path / "own", model=Crowd(), monkeypatch=monkeypatch) == 0
+    (path,) = (tmp_path / "own").glob("*_results.json")
+    theirs = tmp_path / "theirs.json"
+    theirs.write_bytes(path.read_bytes())
+    assert run_evaluate(info, tmp_path / "packed", "--results", str(theirs)) == 0
+    (packed,) = (tmp_path / "packed").glob("*.zip")
+    assert packed.read_bytes() == path.with_suffix(".zip").read_bytes(), "the same archive, without a date"
+    rows = json.loads(path.read_text())
+    theirs.write_text(json.dumps([*rows, {**rows[0], "category_id": 3}]))
+    assert run_evaluate(info, tmp_path / "packed", "--results", str(theirs)) == 2
+    assert "result 100, image 1: expected category_id 1 (person), got 3" in capsys.readouterr().err
 
 
 def test_missing_inputs_are_reported(dataset, tmp_path, capsys, monkeypatch):

@@ -24,6 +24,11 @@ COMMANDS = {
     benchmark: [],
 }
 CHECKPOINT = InferenceSettings(height=96, scales=(0.5, 1.0), max_width=1000)
+# Settings that differ from the published ones in every value, and the name of the published ones.
+OTHERS_WITH_PUBLISHED = [
+    (Settings(inference=InferenceSettings(96, "longest", 100, 100, (0.3,), False)), name)
+    for name in ("simplepose", "simplepose-multiscale")
+]
 
 
 @pytest.fixture(scope="module")
@@ -40,10 +45,29 @@ def checkpoint(tmp_path_factory) -> Path:
     return path
 
 
-def test_there_are_three_presets():
-    assert list(PRESETS) == ["fast", "default", "accurate"]
-    for values in PRESETS.values():
-        assert set(values) <= {"height", "scales", "flip"}
+def test_the_presets_for_the_included_network_leave_the_fit_to_the_checkpoint():
+    assert list(PRESETS)[:3] == ["fast", "default", "accurate"]
+    for name in ("fast", "default", "accurate"):
+        assert set(PRESETS[name]) <= {"height", "scales", "flip"}
+
+
+def test_the_published_presets_state_every_inference_setting():
+    """As in the paper: height 640 and flip; one scale, or five."""
+    one, five = (config.apply_preset(other, name).inference for other, name in OTHERS_WITH_PUBLISHED)
+    assert one == InferenceSettings(
+        height=640, fit="height", max_height=2600, max_width=3800, scales=(1.0,), flip=True
+    )
+    assert five == replace(one, scales=(0.5, 1.0, 1.5, 2.0, 2.5))
+
+
+def test_a_protocol_is_a_preset(capsys):
+    assert set(config.PROTOCOLS) < set(PRESETS)
+    parser = evaluate.build_parser()
+    for name in config.PROTOCOLS:
+        assert parser.parse_args([*COMMANDS[evaluate], "--protocol", name]).preset == name
+    with pytest.raises(SystemExit, match="2"):
+        parser.parse_args([*COMMANDS[evaluate], "--protocol", "default"])
+    assert "argument --protocol: invalid choice: 'default'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -51,7 +75,7 @@ def test_a_preset_replaces_only_the_inference_settings_that_it_states(name):
     settings = replace(Settings(), inference=CHECKPOINT)
     changed = config.apply_preset(settings, name)
     assert changed.inference == replace(CHECKPOINT, **PRESETS[name])
-    assert changed.inference.max_width == CHECKPOINT.max_width
+    assert changed.inference.max_width == PRESETS[name].get("max_width", CHECKPOINT.max_width)
     assert replace(changed, inference=CHECKPOINT) == settings
     assert config.from_text(config.to_text(changed), "test") == changed, "the values have the fields' types"
 
@@ -84,7 +108,7 @@ def test_overrides_replace_the_settings_of_a_preset(name, checkpoint):
 
 @pytest.mark.parametrize("name", ["", "Fast", "slow", "height"])
 def test_an_unknown_preset_is_reported_with_the_choices(name, checkpoint):
-    with pytest.raises(ValueError, match=f"preset: expected one of fast, default, accurate, got {name!r}"):
+    with pytest.raises(ValueError, match=f"preset: expected one of {', '.join(PRESETS)}, got {name!r}"):
         simplepose.load(checkpoint, preset=name)
 
 
@@ -108,10 +132,10 @@ def test_metrics_state_the_preset(checkpoint, tmp_path, monkeypatch):
     )
     annotations, images = write_synthetic_coco(tmp_path / "coco", num_images=1)
     files = ["--annotations", str(annotations), "--images", str(images), "--output", str(tmp_path / "out")]
-    assert run_command(evaluate.main, ["--model", "any", *files, "--preset", "accurate"]) == 0
-    assert requested["preset"] == "accurate"
+    assert run_command(evaluate.main, ["--model", "imhn_mobile", *files, "--protocol", "simplepose"]) == 0
+    assert requested["preset"] == "simplepose"
     metrics = json.loads((tmp_path / "out/metrics.json").read_text())
-    assert metrics["preset"] == "accurate"
+    assert metrics["preset"] == "simplepose"
     assert metrics["AP"] == 0
 
 

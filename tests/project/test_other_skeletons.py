@@ -188,14 +188,13 @@ def test_evaluation_uses_the_sigmas_of_the_network(tmp_path, body, monkeypatch):
         for people in oracle.answers.values():
             people.keypoints[..., 0] += 4
         monkeypatch.setattr(simplepose, "load", lambda *_, oracle=oracle, **__: oracle)
-        assert run_command(evaluate.main, ["--model", "any", *paths]) == 0
+        assert run_command(evaluate.main, ["--model", "imhn_mobile", *paths]) == 0
         rows, metrics = (
             json.loads((tmp_path / f"out/{name}.json").read_text()) for name in ("results", "metrics")
         )
         annotations = coco_eval.read_annotations(drawn[0], body.annotated)
         scores = coco_eval.evaluate_rows(annotations, rows, sigmas=skeleton.sigmas)
-        run = {"model": "any", "preset": "default", "annotations": str(drawn[0]), "image_ids": [1, 2, 3, 4]}
-        assert metrics == {**run, **scores}
+        assert metrics.items() >= {"image_ids": [1, 2, 3, 4], **scores}.items()
         ap[skeleton] = metrics["AP"]
     assert ap[strict] < ap[body]
 
