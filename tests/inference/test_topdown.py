@@ -20,6 +20,7 @@ from simplepose.models import checkpoints
 from simplepose.models.checkpoints import Model
 from simplepose.skeleton import COCO
 from simplepose.sources import ImageFile, ImageSource, SourceOptions
+from simplepose.synthetic.demo_images import write_demo_images
 from simplepose.synthetic.scenes import draw_scene
 
 BOXES = [[30, 20, 60, 120], [150, 30, 70, 150], [31, 21, 60, 120]]  # x, y, width, height
@@ -172,3 +173,17 @@ def test_demo_with_detections_from_a_file(checkpoint, folder, tmp_path):
     assert len({row["image_id"] for row in rows}) == 2
     with pytest.raises(ValueError, match="--heatmaps: expected a bottom-up model or detector"):
         demo_image.main([str(argument) for argument in (*arguments, "--heatmaps", "nose", folder)])
+
+
+def test_accurate_refines_the_included_network_with_the_included_fastpose(tmp_path):
+    (portrait,) = [path for path in write_demo_images(tmp_path) if path.stem == "grace_hopper"]
+    sample = cv2.imread(str(portrait))
+    plain = simplepose.load("imhn_mobile", settings_overrides=["inference.scales=[1]"])(sample)
+    accurate = simplepose.load("imhn_mobile", preset="accurate")
+    assert isinstance(accurate, TopDownPredictor)
+    people = accurate(sample)
+    assert len(people.scores) == len(plain.scores) == 1
+    both = (people.keypoints[0, :, 2] > 0.3) & (plain.keypoints[0, :, 2] > 0.3)
+    assert both.sum() >= 5
+    distance = np.linalg.norm(people.keypoints[0, both, :2] - plain.keypoints[0, both, :2], axis=1)
+    assert np.median(distance) < 0.03 * max(sample.shape)
