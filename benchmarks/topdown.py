@@ -72,7 +72,7 @@ def make_job(folder: Path, people: Sequence[int], frames: int) -> list[Detection
     detections = []
     for number in range(frames):
         scene = draw_scene(np.random.default_rng(number), SIZE_HW, people[number % len(people)])
-        boxes = boxes_around(scene.keypoints.astype(np.float32)).astype(np.float64)
+        boxes = boxes_around(scene.keypoints[..., :2], scene.keypoints[..., 2] > 0).astype(np.float64)
         detections.append(Detections(boxes, np.ones(len(boxes))))
         cv2.imwrite(str(folder / f"{number:06d}.jpg"), scene.image)
     return detections

@@ -139,7 +139,7 @@ def test_init_from_coco_weights_leaves_the_map_layers_random(route, tmp_path, ca
 def test_unknown_initial_weights_are_reported(samples_file, tmp_path, capsys):
     assert run_training(samples_file, tmp_path / "run", more=("--init-from", "imhn_huge")) == 2
     assert (
-        "model 'imhn_huge': expected a file or one of the models that ship (imhn_mobile)"
+        "model 'imhn_huge': expected a file or one of the models that ship (fastpose_mobile, imhn_mobile)"
         in capsys.readouterr().err
     )
     assert run_training(samples_file, tmp_path / "run", more=("--init-from", "imhn_tiny")) == 2
