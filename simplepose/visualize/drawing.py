@@ -27,6 +27,10 @@ SIDE_HUES = {"right": (0.45, 0.63), "left": (0.0, 0.2), "middle": (0.8, 0.92)}
 GRAY: BGR = (160, 160, 160)
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 
+# Keypoints with a lower score are not drawn. A network for crops gives every keypoint a position, also those of
+# legs outside the image; the results contain them with their low scores.
+MIN_DRAWN_SCORE = 0.15
+
 
 def draw_people(
     image: np.ndarray, people: People, skeleton: Skeleton = COCO, colors: ColorBy = "person"
@@ -35,7 +39,7 @@ def draw_people(
 
     Args:
         image: (H, W, 3) uint8 BGR; it is not changed.
-        people: keypoints that were not found (score 0) and their bones are not drawn.
+        people: keypoints with a score below MIN_DRAWN_SCORE and their bones are not drawn.
         skeleton: its `bones` are drawn.
         colors: "person": one color per person, which follows the id in a video; "limb": one color per bone
             and keypoint, which distinguishes right (blue and green) from left (red and yellow).
@@ -78,7 +82,7 @@ def _draw_person(
     width: int,
 ) -> None:
     outline_width = max(1, round(width / 2))  # a black outline keeps any color visible on any background
-    found = (keypoints[:, 2] > 0) & (np.abs(keypoints[:, :2]) < MAX_COORDINATE).all(1)
+    found = (keypoints[:, 2] >= MIN_DRAWN_SCORE) & (np.abs(keypoints[:, :2]) < MAX_COORDINATE).all(1)
     points = np.rint(np.where(found[:, None], keypoints[:, :2], 0) * 2**SUBPIXEL_BITS).astype(int).tolist()
     bones = np.flatnonzero(found[skeleton.bone_ends].all(1)).tolist()
     for outline in (outline_width, 0):

@@ -7,7 +7,7 @@ from repo_paths import CONFIGS
 from simplepose import skeleton as skeletons
 from simplepose.people import NO_ID, People
 from simplepose.skeleton import COCO
-from simplepose.visualize.drawing import draw_people, part_colors, person_color
+from simplepose.visualize.drawing import MIN_DRAWN_SCORE, draw_people, part_colors, person_color
 
 
 def random_people(rng, size_hw, count=1):
@@ -41,11 +41,13 @@ def test_each_keypoint_is_drawn_at_its_position():
         assert (ys.mean(), xs.mean()) == (pytest.approx(21, abs=0.3), pytest.approx(37, abs=0.3))
 
 
-def test_missing_keypoints_are_not_drawn():
+def test_missing_and_doubtful_keypoints_are_not_drawn():
     keypoints = np.zeros((1, 17, 3))
     keypoints[0, :, :2] = 40  # a position, but score 0
     image = np.full((60, 90, 3), 128, np.uint8)
     assert np.array_equal(draw_people(image, People(keypoints, [1])), image)
+    doubtful = keypoints + [0, 0, MIN_DRAWN_SCORE - 0.01]
+    assert np.array_equal(draw_people(image, People(doubtful, [1])), image)
     a, b = COCO.bone_ends[0]
     keypoints[0, a] = 10, 10, 1
     drawn = draw_people(image, People(keypoints, [1]))
