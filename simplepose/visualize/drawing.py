@@ -27,8 +27,8 @@ SIDE_HUES = {"right": (0.45, 0.63), "left": (0.0, 0.2), "middle": (0.8, 0.92)}
 GRAY: BGR = (160, 160, 160)
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 
-# Keypoints with a lower score are not drawn. A network for crops gives every keypoint a position, also those of
-# legs outside the image; the results contain them with their low scores.
+# Keypoints with a lower score are not drawn. A network for crops gives every keypoint a position, also those
+# of legs outside the image; the results contain them with their low scores.
 MIN_DRAWN_SCORE = 0.15
 
 

@@ -46,7 +46,7 @@ def test_missing_and_doubtful_keypoints_are_not_drawn():
     keypoints[0, :, :2] = 40  # a position, but score 0
     image = np.full((60, 90, 3), 128, np.uint8)
     assert np.array_equal(draw_people(image, People(keypoints, [1])), image)
-    doubtful = keypoints + [0, 0, MIN_DRAWN_SCORE - 0.01]
+    doubtful = keypoints + np.array([0, 0, MIN_DRAWN_SCORE - 0.01])
     assert np.array_equal(draw_people(image, People(doubtful, [1])), image)
     a, b = COCO.bone_ends[0]
     keypoints[0, a] = 10, 10, 1
