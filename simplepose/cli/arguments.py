@@ -83,6 +83,19 @@ def add_device(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", type=_device, default=default, help=help_text)
 
 
+def add_training_samples(parser: argparse.ArgumentParser) -> None:
+    """Add `--train`, the files for `data.dataset.TrainingSamples`."""
+    parser.add_argument(
+        "--train",
+        required=True,
+        type=weighted_file,
+        nargs="+",
+        metavar="FILE.h5[=WEIGHT]",
+        help="training samples, written by prepare; WEIGHT (default: 1) multiplies the samples of a "
+        "file in an epoch",
+    )
+
+
 def add_weights(parser: argparse.ArgumentParser) -> None:
     """Add `--weights`, which selects a set of weights of a training checkpoint."""
     help_text = "which weights of a training checkpoint to load (auto: the first available of swa, ema, raw)"

@@ -104,6 +104,23 @@ def build_parser() -> arguments.Parser:
         help="folder for results.json, metrics.json, errors.json and report.html",
     )
     _add_image_options(parser)
+    _add_result_options(parser)
+    arguments.add_max_pixels(parser)
+    arguments.add_annotation_options(parser)
+    common.add_model_options(parser)
+    add(
+        "--protocol",
+        dest="preset",
+        choices=config.PROTOCOLS,
+        default=argparse.SUPPRESS,
+        help="inference settings of published figures: --preset under its other name",
+    )
+    return parser
+
+
+def _add_result_options(parser: arguments.Parser) -> None:
+    """Add the options about results and maps in files."""
+    add = parser.add_argument
     add(
         "--name",
         default="simplepose",
@@ -133,17 +150,6 @@ def build_parser() -> arguments.Parser:
         metavar="N",
         help=f"maximum size of the folder of --cache-maps (default: {DEFAULT_CACHE_GIGABYTES})",
     )
-    arguments.add_max_pixels(parser)
-    arguments.add_annotation_options(parser)
-    common.add_model_options(parser)
-    add(
-        "--protocol",
-        dest="preset",
-        choices=config.PROTOCOLS,
-        default=argparse.SUPPRESS,
-        help="inference settings of published figures: --preset under its other name",
-    )
-    return parser
 
 
 def _add_image_options(parser: arguments.Parser) -> None:

@@ -67,15 +67,7 @@ def build_parser(prog: str = "train", description: str | None = __doc__) -> argu
         metavar="FILE.yaml",
         help="settings file, for example configs/imhn4_512.yaml",
     )
-    add(
-        "--train",
-        required=True,
-        type=arguments.weighted_file,
-        nargs="+",
-        metavar="FILE.h5[=WEIGHT]",
-        help="training samples, written by prepare; WEIGHT (default: 1) multiplies the samples of a "
-        "file in an epoch",
-    )
+    arguments.add_training_samples(parser)
     add("--val", type=Path, metavar="FILE.h5", help="samples for the validation loss (train.validate_epochs)")
     add(
         "--ap-annotations",

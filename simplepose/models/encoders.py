@@ -34,6 +34,9 @@ PYRAMID_BLOCKS = (2, 5, 9)
 SKIP_BLOCKS = (2, 5, 12)
 """The last blocks of strides 4, 8 and 16."""
 
+NUM_FINE_BLOCKS = SKIP_BLOCKS[-1] + 1
+"""Number of blocks down to stride 16; the others are at stride 32."""
+
 LATERAL_CHANNELS = (24, 32, 64, 64)
 SMOOTH_CHANNELS = (24, 24, 32)
 """Channels of the pyramid's 1x1 convolutions (strides 4, 8, 16, 32) and features (strides 4, 8, 16)."""
@@ -111,7 +114,7 @@ class MobileNetV2(nn.Module):
         for channels, count, stride in BLOCKS:
             outputs = make_divisible(channels * multiplier)
             for number in range(count):
-                expansion = coarse_expansion if len(blocks) > SKIP_BLOCKS[-1] else EXPANSION
+                expansion = coarse_expansion if len(blocks) >= NUM_FINE_BLOCKS else EXPANSION
                 blocks.append(
                     InvertedResidual(width, outputs, 1 if number else stride, expansion if blocks else 1)
                 )
@@ -155,25 +158,21 @@ class MobileNetV2(nn.Module):
         """
         x = functional.relu6(self.conv(images * (2 / self.input_range) - 1), inplace=True)
         block_outputs = {}
-        for number, block in enumerate(self.blocks):
+        for number, block in enumerate(self.blocks[:NUM_FINE_BLOCKS]):
             x = block(x)
             block_outputs[number] = x
-        last = functional.relu6(self.last(x), inplace=True)
+        last = self.compute_stride_32(x)
         pyramid = self._compute_pyramid([block_outputs[block] for block in PYRAMID_BLOCKS] + [last])
         parts = [[block_outputs[block], smooth] for block, smooth in zip(SKIP_BLOCKS, pyramid, strict=True)]
         parts[0] += [head(pyramid[0]) for head in self.heads]
         return [*(torch.cat(part, 1) for part in parts), last]
 
-    def compute_stride_16(self, images: Tensor) -> Tensor:
-        """Compute the last features at stride 16 only; images as for `forward`."""
-        x = functional.relu6(self.conv(images * (2 / self.input_range) - 1), inplace=True)
-        for block in self.blocks[: SKIP_BLOCKS[-1] + 1]:
-            x = block(x)
-        return x
-
     def compute_stride_32(self, x: Tensor) -> Tensor:
-        """Compute the features at stride 32, the last of `forward`, from those of `compute_stride_16`."""
-        for block in self.blocks[SKIP_BLOCKS[-1] + 1 :]:
+        """Compute the features at stride 32 from the last block's output at stride 16.
+
+        In the features of `forward` at stride 16 that output comes first.
+        """
+        for block in self.blocks[NUM_FINE_BLOCKS:]:
             x = block(x)
         return functional.relu6(self.last(x), inplace=True)
 

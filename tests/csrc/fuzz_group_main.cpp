@@ -15,7 +15,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, size_t size);
 
 namespace {
 
-constexpr int INPUTS = 4000;
+constexpr int INPUTS = 6000;
 
 // The input format of fuzz_group.cpp.
 constexpr std::uint8_t CONSISTENT = 63;  // consistent limbs and maps; + 64, 128, 192: scores weighted by area

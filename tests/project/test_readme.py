@@ -63,8 +63,8 @@ def test_each_command_works_after_the_previous_ones(folder, subtests):
 
 
 def run_command(folder, line):
-    """Run a command with small inputs; a launcher starts one process (test_distributed.py starts more)."""
-    command = re.sub(r"(--nproc[_-]per[_-]node)=\d+", r"\1=1", line)
+    """Run a command with small inputs; a launcher starts two processes."""
+    command = re.sub(r"(--nproc[_-]per[_-]node)=\d+", r"\1=2", line)
     words = shlex.split(command.replace("torchrun ", "python -m torch.distributed.run ", 1))
     if "imhn4.safetensors" in words:  # large untrained weights: a narrow image is enough
         _, *images = sorted((folder / "images").iterdir(), reverse=True)

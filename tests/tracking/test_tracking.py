@@ -17,10 +17,10 @@ from simplepose.skeleton import COCO
 from simplepose.tracking import Tracker
 
 
-@pytest.mark.parametrize(("seed", "size_hw", "frames"), [(0, (720, 1280), 200), (3, (480, 640), 300)])
-def test_five_people_who_cross_and_occlude_each_other_keep_their_ids(seed, size_hw, frames):
-    video = SyntheticVideo(seed, 5, frames, size_hw)
-    visible = np.array([(video.truth(number).keypoints[..., 2] == 2).sum(1) for number in range(frames)])
+@pytest.mark.parametrize(("seed", "size_hw"), [(0, (720, 1280)), (3, (480, 640))])
+def test_five_people_who_cross_and_occlude_each_other_keep_their_ids(seed, size_hw):
+    video = SyntheticVideo(seed, 5, 300, size_hw)
+    visible = np.array([(video.truth(number).keypoints[..., 2] == 2).sum(1) for number in range(300)])
     assert (visible < 3).any(0).sum() >= 2  # some are fully occluded for a while
     tracked_frames = track_video(Tracker(), video, seed, with_images=True)
     assert count_id_switches(tracked_frames) <= 1
@@ -40,7 +40,7 @@ def test_ids_are_stable_without_images_in_most_unselected_videos():
     """Five people, 300 frames; the limits were set on other videos."""
     counts = [
         count_id_switches(track_video(Tracker(), SyntheticVideo(seed, 5, 300, (720, 1280)), seed))
-        for seed in range(200, 206)
+        for seed in range(200, 210)
     ]
     assert np.mean(np.array(counts) <= 1) >= 0.6
     assert np.mean(counts) <= 1.5

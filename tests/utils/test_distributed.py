@@ -223,7 +223,8 @@ def test_sigterm_to_the_group_saves_a_checkpoint_with_workers(samples_file, tmp_
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("launcher", "delay_s"), [(runs.torchrun_command, 0.0), (runs.launch_command, 4.0)])
+@pytest.mark.parametrize("launcher", [runs.torchrun_command, runs.launch_command])
+@pytest.mark.parametrize("delay_s", [0.0, 4.0])
 def test_a_launcher_killed_before_its_processes_met_leaves_none(samples_file, tmp_path, launcher, delay_s):
     command = [*launcher(2), *runs.arguments(samples_file, tmp_path)]
     process = runs.start(command, start_new_session=True)
