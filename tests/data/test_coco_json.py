@@ -401,6 +401,28 @@ def test_reported_files(shared, tmp_path, capsys, number, options, status):
     assert record.keypoints.shape[1] == len(body.annotated)
 
 
+@pytest.mark.parametrize("number", ["10", "11"])
+def test_reported_files_do_not_pass_a_check(shared, tmp_path, capsys, number):
+    """`--check` compares a sound sample file with these annotations, and refuses them as `prepare` does."""
+    folder = shared / "cases"
+    if not folder.is_dir():
+        pytest.skip("the reported files are not in the shared folder")
+    (image_file,) = folder.glob("pics/*.png")
+    shutil.copy(image_file, tmp_path)
+    for name in ("00", number):
+        (reported,) = folder.glob(f"json/{name}_*.json")
+        shutil.copy(reported, tmp_path / f"{name}.json")
+    assert prepare_status(tmp_path / "00.json") == 0
+    sound = str(tmp_path / "00.h5")
+    check = ["--check", sound, "--annotations"]
+    assert run_command(prepare_coco.main, [*check, str(tmp_path / "00.json")]) == 0
+    capsys.readouterr()
+    assert run_command(prepare_coco.main, [*check, str(tmp_path / f"{number}.json")]) == 2
+    error = capsys.readouterr().err
+    assert "annotation" in error
+    assert "image 1" in error
+
+
 def test_reported_people_of_another_category_are_no_background(shared, tmp_path, capsys):
     folder = shared / "cases"
     if not folder.is_dir():
