@@ -23,6 +23,7 @@ from simplepose.inference.concurrency import max_concurrent_forwards
 from simplepose.inference.predictor import Predictor
 from simplepose.inference.preprocess import ModelInput
 from simplepose.people import PERSON_CATEGORY_ID
+from simplepose.skeleton import Skeleton
 from simplepose.utils.files import check_regular_file
 
 logger = logging.getLogger(__name__)
@@ -53,16 +54,22 @@ class Detections:
     Attributes:
         boxes_xyxy: (P, 4) float64 left, top, right, bottom, image pixels with pixel centers at integers.
         scores: (P,) float64 confidence of each.
+        poses: (P, J, 3) keypoints of each, as those of `People`; None: the detector finds boxes only.
     """
 
     boxes_xyxy: np.ndarray
     scores: np.ndarray
+    poses: np.ndarray | None = None
+
+    def __getitem__(self, rows: np.ndarray) -> Detections:
+        """Return the detections of an index or mask, in its order."""
+        poses = None if self.poses is None else self.poses[rows]
+        return Detections(self.boxes_xyxy[rows], self.scores[rows], poses)
 
     def select(self, settings: TopDownSettings) -> Detections:
         """Select the detections with a sufficient score, best first, at most `max_people`."""
         order = np.argsort(-self.scores, kind="stable")
-        order = order[self.scores[order] >= settings.min_box_score][: settings.max_people]
-        return Detections(self.boxes_xyxy[order], self.scores[order])
+        return self[order[self.scores[order] >= settings.min_box_score][: settings.max_people]]
 
 
 class Detector(Protocol):
@@ -72,11 +79,13 @@ class Detector(Protocol):
         device: where it runs.
         batch: maximum number of frames in a batch.
         max_concurrent_forwards: number of concurrent calls of `infer` with the highest throughput.
+        skeleton: of the poses of its detections; None: it finds boxes only.
     """
 
     device: torch.device
     batch: int
     max_concurrent_forwards: int
+    skeleton: Skeleton | None
 
     def preprocess_frame(self, frame: Frame) -> Any:
         """Prepare a frame; inputs with an equal `shape` can share a batch."""
@@ -89,7 +98,7 @@ class Detector(Protocol):
 
 
 class BottomUpDetector:
-    """Boxes around the people that a bottom-up network finds.
+    """Boxes around the people that a bottom-up network finds, and their poses.
 
     Args:
         predictor: the network. Boxes of found keypoints are enlarged, because heads and feet extend beyond
@@ -101,6 +110,7 @@ class BottomUpDetector:
         self._predictor, self._margin = predictor, margin
         self.device, self.batch = predictor.device, predictor.batch
         self.max_concurrent_forwards = predictor.max_concurrent_forwards
+        self.skeleton: Skeleton | None = predictor.skeleton
 
     def preprocess_frame(self, frame: Frame) -> ModelInput:
         """See `Detector`."""
@@ -117,7 +127,7 @@ class BottomUpDetector:
         sides = boxes[:, 2:] - boxes[:, :2]
         margins = self._margin * sides.max(1, initial=0, keepdims=True)
         grown = np.concatenate([boxes[:, :2] - margins, boxes[:, 2:] + margins], 1)
-        return Detections(grown, people.scores.astype(np.float64))
+        return Detections(grown, people.scores.astype(np.float64), people.keypoints)
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,6 +169,7 @@ class TorchvisionDetector:
         self._network = network.to(device).eval()
         self.device, self.batch = device, 8 if device.type == "cuda" else 1
         self.max_concurrent_forwards = max_concurrent_forwards(device)
+        self.skeleton: Skeleton | None = None
 
     def preprocess_frame(self, frame: Frame) -> _ImageInput:
         """See `Detector`."""
@@ -218,6 +229,7 @@ class FileDetector:
     batch = 1
     max_concurrent_forwards = 1
     device = torch.device("cpu")
+    skeleton: Skeleton | None = None
 
     def __init__(self, path: str | Path) -> None:
         self._path = path

@@ -209,7 +209,7 @@ class _FrameItem:
     maps: Tensor | None = None
     kept_maps: Maps | None = None
     detections: Detections | None = None
-    crops: tuple[list[Crop], np.ndarray] | None = None
+    crops: tuple[list[Crop], Detections] | None = None
     people: People | None = None
     visualization: np.ndarray | None = None
 

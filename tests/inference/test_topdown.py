@@ -15,7 +15,7 @@ from simplepose.image_io import decode
 from simplepose.inference.crops import CropPredictor
 from simplepose.inference.detectors import Detections, FileDetector
 from simplepose.inference.pipeline import FrameResult, Pipeline
-from simplepose.inference.topdown import TopDownPredictor
+from simplepose.inference.topdown import NOT_FOUND_AGAIN_FACTOR, TopDownPredictor, refine_poses
 from simplepose.models import checkpoints
 from simplepose.models.checkpoints import Model
 from simplepose.skeleton import COCO
@@ -137,6 +137,47 @@ def test_refinement_finds_the_keypoints_of_bottom_up_people_again(checkpoint, fo
         refined(images[0]).keypoints, abs=1e-3
     )
     assert refined.settings.inference.height == 128
+
+
+def poses_around(*centers, rng, size=100.0):
+    """Poses (P, 17, 3) of `size` pixels, equal but for their centers."""
+    pose = np.concatenate([rng.uniform(0, size, (17, 2)), np.full((17, 1), 0.5)], 1)
+    pose[:2, :2] = [[0, 0], [size, size]]
+    return np.stack([pose + np.array([x, y, 0]) for x, y in centers])
+
+
+class TestRefinePoses:
+    def test_a_person_whose_crop_gave_another_one_keeps_the_pose_of_the_detector(self, rng):
+        """Of two people side by side, the crops of both give the right one."""
+        poses = poses_around((0, 0), (60, 10), rng=rng)
+        combined, factors = refine_poses(poses, poses[[1, 1]], 0.05)
+        assert combined == pytest.approx(poses)
+        assert factors == pytest.approx([NOT_FOUND_AGAIN_FACTOR, 1])
+
+    def test_close_keypoints_become_averages_by_score_and_others_those_of_the_crop(self, rng):
+        poses = poses_around((0, 0), rng=rng)
+        found = poses.copy()
+        found[0, :, 0] += 4
+        found[0, :, 2] = 0.25
+        found[0, 5, 0] += 200
+        combined, factors = refine_poses(poses, found, 0.05)
+        close = np.delete(np.arange(17), 5)
+        assert combined[0, close, 0] == pytest.approx(poses[0, close, 0] + 4 / 3)
+        assert combined[0, 5] == pytest.approx(found[0, 5])
+        assert factors == pytest.approx([1])
+
+    def test_keypoints_that_the_detector_did_not_find_change_nothing(self, rng):
+        found = poses_around((0, 0), rng=rng)
+        poses = found.copy()
+        poses[0, 3:] = 0
+        combined, factors = refine_poses(poses, found, 0.05)
+        assert combined == pytest.approx(found)
+        assert factors == pytest.approx([1])
+
+    def test_no_people(self):
+        combined, factors = refine_poses(np.zeros((0, 17, 3)), np.zeros((0, 17, 3)), 0.05)
+        assert combined.shape == (0, 17, 3)
+        assert factors.shape == (0,)
 
 
 def test_fastpose_takes_the_included_network_as_detector(checkpoint, folder):
