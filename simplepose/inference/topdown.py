@@ -34,8 +34,8 @@ DEFAULT_DETECTOR = "imhn_mobile"
 PRESET_REFINEMENTS = {("imhn_mobile", "accurate"): "fastpose_mobile"}
 
 # A crop shows the person for whom it was made if at least this fraction of the keypoints of the detector's
-# pose is found there again, within this fraction of the longer side of that pose. The scores of poses that were
-# not found again are multiplied by the last factor. Chosen on 300 training images.
+# pose is found there again, within this fraction of the longer side of the pose. The score of a pose that is
+# not found again is multiplied by the last factor. Chosen on 300 training images.
 MIN_FOUND_AGAIN, FOUND_AGAIN_RADIUS, NOT_FOUND_AGAIN_FACTOR = 0.2, 0.15, 0.5
 
 
