@@ -385,7 +385,7 @@ def _build_plot(
     if other_ap:
         for index in OTHER_CURVES:
             values += _list_points(index, other_ap.curves[index], other_name, 1)
-    axis = {"type": "quantitative", "scale": {"domain": [0, 100]}}
+    axis = {"type": "quantitative", "scale": {"domain": [0, 100]}, "axis": {"tickCount": 5}}
     encoding = {
         "x": {"field": "recall", "title": "recall, %", **axis},
         "y": {"field": "precision", "title": "precision, %", **axis},
