@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -164,7 +165,7 @@ def find_people(network: MoveNet, image: np.ndarray, side: int) -> tuple[np.ndar
     return (keypoints[found] * to_image).numpy(), scores[found].numpy()
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Find the people of all images of an annotation file."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model", type=Path, help="movenet-multipose.json")
@@ -172,7 +173,7 @@ def main() -> None:
     parser.add_argument("--images", type=Path, required=True, metavar="DIR")
     parser.add_argument("--output", type=Path, required=True, metavar="RESULTS.json")
     parser.add_argument("--side", type=int, default=256, help="longer side of the model input (default: 256)")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     network = MoveNet(args.model).eval()
     rows = []
     for entry in tqdm(json.loads(args.annotations.read_bytes())["images"]):
