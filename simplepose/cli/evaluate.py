@@ -386,7 +386,9 @@ def _write_evaluation(task: Task, rows: list[Row], profile: dict[str, Any] | Non
     report.write_report(
         args.output / "report.html",
         truth,
-        report.Run(str(args.results or args.model), rows, metrics),
+        report.Run(
+            " + ".join(map(str, filter(None, (args.results or args.model, args.refine)))), rows, metrics
+        ),
         errors,
         args.images,
         joints,
