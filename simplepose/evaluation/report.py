@@ -118,8 +118,7 @@ def write_report(
         "keypoint_kinds": ("good", *KEYPOINT_ERRORS),
         "curves": _list_curves(ap, other_ap),
         "table_step": TABLE_STEP,
-        "plot_scripts": [_read_asset(name) for name in PLOT_SCRIPTS],
-        "plot_license": _read_asset(PLOT_LICENSE),
+        **_read_plot_scripts(),
         "profile": profile,
         "stage_titles": STAGE_TITLES,
         "settings": {key: _format_setting(value) for key, value in (settings or {}).items()},
@@ -444,8 +443,9 @@ def _list_points(curve: int, precisions: np.ndarray, name: str, other: int) -> l
     ]
 
 
-def _read_asset(name: str) -> str:
-    return (ASSETS / name).read_text(encoding="utf-8")
+def _read_plot_scripts() -> dict[str, Any]:
+    texts = [(ASSETS / name).read_text(encoding="utf-8") for name in (PLOT_LICENSE, *PLOT_SCRIPTS)]
+    return {"plot_license": texts[0], "plot_scripts": texts[1:]}
 
 
 def _format_points(value: float | None) -> str:
