@@ -30,8 +30,8 @@ KEYS = {
     "ArrowDown": ("ArrowDown", 40, ""),
 }
 OPTIONS = (
-    "--headless --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --disable-extensions --remote-debugging-pipe --hide-scrollbars"
+    "--headless --disable-gpu --disable-dev-shm-usage --disable-quic --no-first-run "
+    "--disable-background-networking --disable-component-update --disable-sync --disable-extensions --remote-debugging-pipe --hide-scrollbars"
 )
 
 
