@@ -30,8 +30,9 @@ KEYS = {
     "ArrowDown": ("ArrowDown", 40, ""),
 }
 OPTIONS = (
-    "--headless --disable-gpu --disable-dev-shm-usage --disable-quic --no-first-run "
-    "--disable-background-networking --disable-component-update --disable-sync --disable-extensions --remote-debugging-pipe --hide-scrollbars"
+    "--headless --disable-gpu --disable-dev-shm-usage --disable-quic --no-first-run --disable-sync "
+    "--disable-background-networking --disable-component-update --disable-extensions "
+    "--remote-debugging-pipe --hide-scrollbars"
 )
 
 
