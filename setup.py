@@ -29,7 +29,7 @@ setup(
     description="Bottom-up multi-person pose estimation: fast, complete, permissively licensed",
     long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
-    license="MIT AND Apache-2.0",  # the code; the embedded weights, see NOTICE
+    license="MIT AND Apache-2.0 AND BSD-3-Clause AND ISC",  # code, weights, scripts of the report: see NOTICE
     license_files=["LICENSE", "NOTICE", "LICENSES/Apache-2.0.txt"],
     python_requires=">=3.10",
     packages=find_packages(include=["simplepose", "simplepose.*"]),

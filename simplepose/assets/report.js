@@ -85,11 +85,12 @@
     if (all) byId("more").hidden = true;
   }
 
+  function describe(image) { // [kind, text] of each kind of errors in an image
+    return image.counts.flatMap((count, kind) => (count ? [[KINDS[kind], `${count} ${(count === 1 ? ONE : MANY)[kind]}`]] : []));
+  }
+
   function chips(image) {
-    const list = make("div", { className: "chips" });
-    image.counts.forEach((count, kind) => {
-      if (count) list.append(make("span", { className: KINDS[kind] }, `${count} ${(count === 1 ? ONE : MANY)[kind]}`));
-    });
+    const list = make("div", { className: "chips" }, ...describe(image).map(([className, text]) => make("span", { className }, text)));
     if (!list.childNodes.length) list.append("no errors");
     return list;
   }
@@ -101,7 +102,7 @@
         make("div", { className: "text" },
           make("div", { className: "title" }, make("span", {}, image.name), make("span", {}, `AP ${percent(image.ap)}`)),
           chips(image)));
-      card.setAttribute("aria-label", `${image.name}, AP ${percent(image.ap)}: enlarge`);
+      card.setAttribute("aria-label", `${image.name}, AP ${percent(image.ap)}, ${describe(image).map(([, text]) => text).join(", ") || "no errors"}: enlarge`);
       card.addEventListener("click", () => openViewer(position));
       return card;
     });
@@ -125,7 +126,7 @@
       } else cell(make("span", { title: image.name }, image.name));
       cell(percent(image.ap));
       if (document.querySelector("[data-key=change]")) cell(signed(image.change));
-      cell(`${image.found} of ${image.annotated}`);
+      cell(`${image.found} / ${image.annotated}`);
       cell(image.score < 0 ? "–" : (image.score / 1000).toFixed(2));
       cell(chips(image));
       return row;
@@ -158,6 +159,8 @@
 
   const personColor = (person) => `hsl(${Math.round(person * 222.5 + 190) % 360} 85% 68%)`;
 
+  const foundColor = (person) => (person.background ? "var(--background)" : person.truth < 0 ? "#aaa" : personColor(person.truth));
+
   function drawTruth(drawing, example) {
     example.truth.forEach((person, at) => {
       const color = person.missed ? "var(--missed)" : personColor(at);
@@ -167,7 +170,7 @@
 
   function drawFound(drawing, example) {
     for (const person of [...example.found].reverse()) { // the best score on top
-      const color = person.background ? "var(--background)" : person.truth < 0 ? "#aaa" : personColor(person.truth);
+      const color = foundColor(person);
       drawPose(drawing, example, person.points, color, person.background,
         (joint) => (CODES[person.errors[joint]] ? `var(--${CODES[person.errors[joint]]})` : color));
     }
@@ -198,9 +201,11 @@
       const parts = [`score ${person.score.toFixed(2)}`];
       if (person.oks !== null) parts.push(`OKS ${person.oks.toFixed(2)}`);
       else parts.push(person.background ? "background" : "in an ignored region");
-      for (const [kind, count] of wrong) if (count) parts.push(`${count} ${kind}`);
+      for (const [kind, count] of wrong) if (count) parts.push(`${kind}: ${count}`);
       if (person.outranked) parts.push("wrong score");
-      return make("li", {}, parts.join(" · "));
+      const mark = make("i", { className: "mark" });
+      mark.style.background = foundColor(person);
+      return make("li", {}, mark, parts.join(" · "));
     });
     byId("viewer-body").replaceChildren(drawPair(image), chips(image), make("ul", { className: "viewer-people" }, ...people));
     byId("viewer-previous").disabled = neighbor(-1) === null;
@@ -247,6 +252,21 @@
     if (event.key === "ArrowLeft") move(-1);
     if (event.key === "ArrowRight") move(1);
   });
+
+  // The plot, when it comes into view: its scripts take longer than all the rest of the page.
+  function drawPlot() {
+    for (const { textContent } of document.querySelectorAll(".plot-script")) document.head.append(make("script", { textContent }));
+    vegaEmbed("#plot", data.plot, {
+      mode: "vega-lite", renderer: "svg", actions: false, tooltip: { theme: "custom" },
+      ast: true, // without code from strings, which the policy of the page forbids
+    });
+  }
+  const watcher = new IntersectionObserver((entries) => {
+    if (!entries.some((entry) => entry.isIntersecting)) return;
+    watcher.disconnect();
+    drawPlot();
+  }, { rootMargin: "300px" });
+  watcher.observe(byId("plot"));
 
   // Light and dark: the system's choice until the button is used.
   const root = document.documentElement;

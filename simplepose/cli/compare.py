@@ -37,28 +37,40 @@ def build_parser() -> arguments.Parser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status: 0."""
     args = build_parser().parse_args(argv)
-    metrics = [_read_metrics(folder) for folder in (args.first, args.second)]
-    if metrics[0]["image_ids"] != metrics[1]["image_ids"]:
-        raise ValueError(
-            f"{args.first} and {args.second}: expected evaluations of the same images; evaluate both with "
-            "the same --annotations, --split, --subset and --limit"
-        )
+    metrics = read_metrics(args.second)
+    image_ids = metrics["image_ids"]
+    read_metrics(args.first, image_ids)
     options = arguments.annotation_options(args)
-    truth = coco_eval.read_annotations(args.annotations or metrics[1]["annotations"], COCO.annotated, options)
-    image_ids = metrics[1]["image_ids"]
+    truth = coco_eval.read_annotations(args.annotations or metrics["annotations"], COCO.annotated, options)
     first, second = (_load(folder, truth, image_ids) for folder in (args.first, args.second))
     _print_differences(first, second)
     _print_changed_images(first, second, truth)
     return 0
 
 
-def _read_metrics(folder: Path) -> dict[str, Any]:
+def read_metrics(folder: Path, image_ids: Sequence[int] | None = None) -> dict[str, Any]:
+    """Read metrics.json of an evaluation's output folder.
+
+    Args:
+        folder: output folder of evaluate.
+        image_ids: the images that must have been evaluated; None: any.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it is not a file of evaluate, or of other images.
+    """
+    path = folder / "metrics.json"
     try:
-        values = json.loads((folder / "metrics.json").read_bytes())
+        values = json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{folder / 'metrics.json'}: invalid json ({error}); run evaluate again") from error
+        raise ValueError(f"{path}: invalid json ({error}); run evaluate again") from error
     if not isinstance(values, dict) or not {"image_ids", "annotations"} <= values.keys():
-        raise ValueError(f"{folder / 'metrics.json'}: written by an earlier version; run evaluate again")
+        raise ValueError(f"{path}: written by an earlier version; run evaluate again")
+    if image_ids is not None and values["image_ids"] != image_ids:
+        raise ValueError(
+            f"{path}: expected evaluations of the same images; evaluate both with the same --annotations, "
+            "--split, --subset and --limit"
+        )
     return values
 
 

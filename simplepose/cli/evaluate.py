@@ -21,7 +21,7 @@ from pycocotools.coco import COCO as Annotations
 
 import simplepose
 from simplepose import config
-from simplepose.cli import EXIT_INTERRUPTED, arguments, common, resumable_run
+from simplepose.cli import EXIT_INTERRUPTED, arguments, common, compare, resumable_run
 from simplepose.cli.ap import list_annotated_images
 from simplepose.cli.resumable_run import STARTUP_TIMEOUT_MINUTES, ResumableRun
 from simplepose.data.split import held_out_ids
@@ -52,7 +52,7 @@ DEFAULT_CACHE_GIGABYTES = 20
 
 OUTPUTS = ("results.json", "metrics.json", "errors.json", "report.html")
 
-# Details of a run that the report shows.
+# Details of a run that the report shows, if they have a value.
 REPORTED_DETAILS = ("results", "model", "preset", "annotations", "subset")
 
 UPLOAD_URL = "https://cocodataset.org/#upload"
@@ -68,6 +68,7 @@ class Task:
         truth: the annotations.
         images: entries of the evaluated images, in the order of the run.
         details: plain values for metrics.json: how the results were made.
+        other: the run of `--compare-to`; None without the option.
     """
 
     args: argparse.Namespace
@@ -75,6 +76,7 @@ class Task:
     truth: Annotations
     images: list[dict[str, Any]]
     details: dict[str, Any]
+    other: report.Run | None
 
     @property
     def image_ids(self) -> list[int]:
@@ -131,6 +133,12 @@ def _add_result_options(parser: arguments.Parser) -> None:
         type=Path,
         metavar="FILE.json",
         help="validate and evaluate these results, in COCO's result format, in place of running a model",
+    )
+    add(
+        "--compare-to",
+        type=Path,
+        metavar="DIR",
+        help="show in report.html the differences from this output folder of evaluate for the same images",
     )
     add(
         "--all-people",
@@ -208,7 +216,13 @@ def _open_task(args: argparse.Namespace, skeleton: Skeleton, details: dict[str, 
     if args.subset:
         image_ids = coco_eval.choose_subset(truth, image_ids, args.subset)
     selected = set(image_ids[: args.limit])
-    return Task(args, skeleton, truth, [entry for entry in images if entry["id"] in selected], details)
+    entries = [entry for entry in images if entry["id"] in selected]
+    other = None
+    if args.compare_to:
+        metrics = compare.read_metrics(args.compare_to, [entry["id"] for entry in entries])
+        rows = result_file.read_rows(args.compare_to / "results.json", truth, len(skeleton.annotated))
+        other = report.Run(printable(args.compare_to), rows, metrics)
+    return Task(args, skeleton, truth, entries, details, other)
 
 
 def _evaluate_model(args: argparse.Namespace) -> int:
@@ -366,15 +380,20 @@ def _write_evaluation(task: Task, rows: list[Row], profile: dict[str, Any] | Non
     flip = tuple(map(int, joints.annotated_flip))
     errors = error_analysis.analyze(truth, rows, joints.sigmas, flip, joints.annotated, image_ids)
     atomic.write_json(args.output / "errors.json", errors)
-    source = {key: value for key, value in values.items() if key in REPORTED_DETAILS}
+    source = {key: values.get(key) for key in REPORTED_DETAILS}
+    source |= values.get("settings", {}).get("inference", {}) | values.get("options", {})
+    source = {key: value for key, value in source.items() if value is not None}
     report.write_report(
         args.output / "report.html",
         truth,
-        report.Run(str(args.results or args.model), rows, metrics),
+        report.Run(
+            " + ".join(map(str, filter(None, (args.results or args.model, args.refine)))), rows, metrics
+        ),
         errors,
         args.images,
         joints,
         image_ids,
+        task.other,
         profile=profile,
         settings={"simplepose": simplepose.__version__, **source},
     )

@@ -66,7 +66,11 @@ class Matches:
 
 
 def match_people(
-    truth: Annotations, rows: Sequence[Row], sigmas: Sequence[float], flip: Sequence[int]
+    truth: Annotations,
+    rows: Sequence[Row],
+    sigmas: Sequence[float],
+    flip: Sequence[int],
+    image_ids: Sequence[Any] | None = None,
 ) -> Matches:
     """Match found people to annotated people, best score first, and classify the errors of their keypoints.
 
@@ -75,6 +79,7 @@ def match_people(
         rows: the found people in COCO's result format.
         sigmas: k/2 of object keypoint similarity for each keypoint.
         flip: for each keypoint the index of its mirror image: the left wrist of the right wrist.
+        image_ids: the evaluated images; None: all.
     """
     by_image: dict[Any, list[int]] = {}
     for index, row in enumerate(rows):
@@ -82,7 +87,7 @@ def match_people(
     matched: list[Match] = []
     background: list[int] = []
     missed: list[int] = []
-    for image_id in truth.imgs:
+    for image_id in truth.imgs if image_ids is None else image_ids:
         image = _ImagePeople(truth.imgToAnns[image_id], np.asarray(sigmas), np.asarray(flip))
         indices = sorted(by_image.get(image_id, ()), key=lambda index: -rows[index]["score"])[:MAX_PEOPLE]
         found = np.array([rows[index]["keypoints"] for index in indices], float).reshape(-1, len(sigmas), 3)
@@ -192,9 +197,8 @@ def analyze(
     """Count the errors of each kind, and compute the AP that the correction of each kind alone would gain.
 
     Args:
-        truth, rows, sigmas, flip: see `match_people`.
+        truth, rows, sigmas, flip, image_ids: see `match_people`.
         names: of the keypoints.
-        image_ids: the evaluated images; None: all.
 
     Returns:
         Plain values:
@@ -203,7 +207,7 @@ def analyze(
         "sizes", "crowding": the same for medium and large people, and for people alone and crowded;
         "people": numbers of matched, background and missed people.
     """
-    matches = match_people(truth, rows, sigmas, flip)
+    matches = match_people(truth, rows, sigmas, flip, image_ids)
     before = coco_eval.evaluate_rows(truth, rows, image_ids, sigmas)
     gains = {}
     for kind in (*KEYPOINT_ERRORS, *PERSON_ERRORS):

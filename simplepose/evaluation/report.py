@@ -50,8 +50,16 @@ SCORE_ERROR_OKS = 0.1
 # Gains of AP below this are rounding.
 MIN_GAIN = 0.0005
 
-# Area of the precision-recall plot inside its axes, in units of the drawing.
-PLOT_LEFT, PLOT_TOP, PLOT_WIDTH, PLOT_HEIGHT = 44, 12, 404, 264
+# Scripts that draw the plot, in the order in which they run, and their license. NOTICE states their versions.
+PLOT_SCRIPTS, PLOT_LICENSE = ("vega.min.js", "vega-lite.min.js", "vega-embed.min.js"), "vega-license.txt"
+PLOT_HEIGHT = 300  # pixels
+# OKS thresholds at which the curve of the other run is drawn, too: of AP50 and AP75.
+OTHER_CURVES = (0, 5)
+# Step between the recalls of the table beside the plot, in points of the curve: 0.1.
+TABLE_STEP = 10
+
+# Stages as profiles name them -> as the reader knows them.
+STAGE_TITLES = {"frame": "preprocess", "see": "network"}
 
 
 @dataclass(frozen=True)
@@ -108,12 +116,15 @@ def write_report(
         "kinds": ERROR_KINDS,
         "keypoint_errors": KEYPOINT_ERRORS,
         "keypoint_kinds": ("good", *KEYPOINT_ERRORS),
-        "curves": _plot_curves(ap, other_ap),
-        "plot": {"left": PLOT_LEFT, "top": PLOT_TOP, "width": PLOT_WIDTH, "height": PLOT_HEIGHT},
+        "curves": _list_curves(ap, other_ap),
+        "table_step": TABLE_STEP,
+        **_read_plot_scripts(),
         "profile": profile,
+        "stage_titles": STAGE_TITLES,
         "settings": {key: _format_setting(value) for key, value in (settings or {}).items()},
         "image_count": len(rated),
-        "data": _build_data(rated, truth, run.rows, images, skeleton),
+        "data": _build_data(rated, truth, run.rows, images, skeleton)
+        | {"plot": _build_plot(ap, other_ap, run.name, other.name if other else "")},
     }
     page = _load_template().render(context)
     atomic.write_bytes(path, page.encode(errors="backslashreplace"))
@@ -353,28 +364,88 @@ def _find_limit(ap: float, analysis: Mapping[str, Any]) -> dict[str, Any] | None
     return {"kind": kind, "title": ERROR_KINDS[kind][0], "gain": gain, "ap": ap + gain}
 
 
-def _plot_curves(ap: ImageWeightedAP, other_ap: ImageWeightedAP | None) -> list[dict[str, Any]]:
-    """Compute the line of the precision at each recall, and its mean, for each OKS threshold."""
-    others = other_ap.curves if other_ap else np.full_like(ap.curves, -1)
+def _list_curves(ap: ImageWeightedAP, other_ap: ImageWeightedAP | None) -> list[dict[str, Any]]:
+    """List the threshold, the AP, the other run's AP and the precision at each recall of the curves."""
+    others = other_ap.curves.mean(1).tolist() if other_ap else [None] * len(ap.curves)
     return [
-        {
-            "oks": 0.5 + 0.05 * index,
-            "ap": float(own.mean()),
-            "line": _plot_line(own),
-            "other": float(second.mean()) if other_ap else None,
-            "other_line": _plot_line(second),
-        }
-        for index, (own, second) in enumerate(zip(ap.curves, others, strict=True))
+        {"oks": 0.5 + 0.05 * index, "ap": float(own.mean()), "other": other, "precisions": own.tolist()}
+        for index, (own, other) in enumerate(zip(ap.curves, others, strict=True))
     ]
 
 
-def _plot_line(precisions: np.ndarray) -> str:
-    """Return the points of an SVG polyline; "" without people."""
+def _build_plot(
+    ap: ImageWeightedAP, other_ap: ImageWeightedAP | None, name: str, other_name: str
+) -> dict[str, Any]:
+    """Build the Vega-Lite specification of precision against recall for each OKS threshold.
+
+    The colors are the variables --t0 to --t9 of the page's styles, which depend on light and dark.
+    """
+    values = [point for index, own in enumerate(ap.curves) for point in _list_points(index, own, name, 0)]
+    if other_ap:
+        for index in OTHER_CURVES:
+            values += _list_points(index, other_ap.curves[index], other_name, 1)
+    axis = {"type": "quantitative", "scale": {"domain": [0, 100]}, "axis": {"tickCount": 5}}
+    encoding = {
+        "x": {"field": "recall", "title": "recall, %", **axis},
+        "y": {"field": "precision", "title": "precision, %", **axis},
+        "color": {
+            "field": "curve",
+            "type": "ordinal",
+            "scale": {
+                "domain": list(range(len(ap.curves))),
+                "range": [f"var(--t{index})" for index in range(len(ap.curves))],
+            },
+            "legend": None,
+        },
+    }
+    dash = {"field": "other", "scale": {"domain": [0, 1], "range": [[1, 0], [4, 4]]}, "legend": None}
+    nearest = {"type": "point", "on": "pointerover", "nearest": True, "clear": "pointerout"}
+    tooltip = [{"field": field} for field in ("run", "OKS", "AP", "recall", "precision")]
+    return {
+        "description": "Precision against recall for each OKS threshold; the tables below have the values",
+        "width": "container",
+        "height": PLOT_HEIGHT,
+        "background": "transparent",
+        "data": {"values": values},
+        "encoding": encoding,
+        "layer": [
+            {
+                "mark": {"type": "line", "aria": False},
+                "encoding": {"strokeDash": dash, "detail": {"field": "other"}},
+            },
+            {
+                "params": [{"name": "nearest", "select": nearest}],
+                "mark": {"type": "point", "filled": True, "size": 70, "aria": False},
+                "encoding": {
+                    "opacity": {"condition": {"param": "nearest", "empty": False, "value": 1}, "value": 0},
+                    "tooltip": tooltip,
+                },
+            },
+        ],
+    }
+
+
+def _list_points(curve: int, precisions: np.ndarray, name: str, other: int) -> list[dict[str, Any]]:
+    """List the points of a curve, in percent, with the values that the plot shows; none without people."""
     if precisions.min() < 0:
-        return ""
-    xs = PLOT_LEFT + PLOT_WIDTH * np.linspace(0, 1, len(precisions))
-    ys = PLOT_TOP + PLOT_HEIGHT * (1 - precisions)
-    return " ".join(f"{x:.1f},{y:.1f}" for x, y in zip(xs, ys, strict=True))
+        return []
+    shown = {
+        "curve": curve,
+        "other": other,
+        "run": name,
+        "OKS": f"{0.5 + 0.05 * curve:.2f}",
+        "AP": _format_points(float(precisions.mean())),
+    }
+    recalls = np.linspace(0, 100, len(precisions)).round(1).tolist()
+    return [
+        {**shown, "recall": recall, "precision": precision}
+        for recall, precision in zip(recalls, (100 * precisions).round(1).tolist(), strict=True)
+    ]
+
+
+def _read_plot_scripts() -> dict[str, Any]:
+    texts = [(ASSETS / name).read_text(encoding="utf-8") for name in (PLOT_LICENSE, *PLOT_SCRIPTS)]
+    return {"plot_license": texts[0], "plot_scripts": texts[1:]}
 
 
 def _format_points(value: float | None) -> str:

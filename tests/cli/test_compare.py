@@ -56,6 +56,18 @@ def test_evaluations_of_other_images_are_refused(folders, tmp_path, capsys):
     assert "expected evaluations of the same images" in capsys.readouterr().err
 
 
+def test_a_report_shows_the_differences_from_a_chosen_evaluation(folders, tmp_path, capsys):
+    output, chosen = tmp_path / "run", str(folders / "perfect")
+    assert evaluate_results(folders, folders / "jitter.json", output, "--compare-to", chosen) == 0
+    text = (output / "report.html").read_text()
+    assert f"against {chosen}" in text
+    assert "95 % interval" in text
+    options = ("--limit", "5", "--compare-to", chosen)
+    assert evaluate_results(folders, folders / "jitter.json", tmp_path / "part", *options) == 2
+    assert "expected evaluations of the same images" in capsys.readouterr().err
+    assert not (tmp_path / "part/report.html").exists()
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -63,6 +63,12 @@ def test_without_results_all_people_are_missed(truth):
     assert all(report["gains"][kind]["AP"] == 0 for kind in KEYPOINT_ERRORS)
 
 
+def test_only_people_of_the_evaluated_images_are_counted(truth):
+    rows = [row for row in perfect_rows(truth) if row["image_id"] <= 5][1:]
+    report = error_analysis.analyze(truth, rows, SIGMAS, FLIP, NAMES, [1, 2, 3, 4, 5])
+    assert report["people"] == {"matched": 9, "background": 0, "missed": 1}
+
+
 def test_missed_people_and_background_are_counted_and_cost_ap(truth):
     rows = perfect_rows(truth)[:90]  # 30 people are missed
     false_people = [

@@ -1,13 +1,10 @@
 """The report of an evaluation: one page without external parts, complete data, and filters that work."""
 
-import html
 import json
-import os
 import re
-import shutil
-import subprocess
 from html.parser import HTMLParser
 
+import chromium
 import numpy as np
 import pytest
 from planted_errors import FLIP, NAMES, SIGMAS, mixed_rows, perfect_rows, plant, write_annotations
@@ -16,7 +13,6 @@ from simplepose.evaluation import coco_eval, error_analysis, report
 from simplepose.evaluation.report import MAX_EXAMPLES, Run
 from simplepose.synthetic import coco_export, scenes
 
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 VOID = {"meta", "input"}
 SVG_NAMESPACE = "http://www.w3.org/2000/svg"
 PROFILE = {
@@ -35,6 +31,7 @@ class Page(HTMLParser):
         self.elements, self.texts, self._open = [], [], []
         self.feed(text)
         assert self._open == []
+        self.plot_scripts = re.findall(r'<script class="plot-script"[^>]*>(.*?)</script>', text, re.DOTALL)
         self.data = json.loads(re.search(r'<script id="data"[^>]*>(.*?)</script>', text, re.DOTALL)[1])
 
     def handle_starttag(self, tag, attrs):
@@ -84,6 +81,9 @@ def planted(tmp_path_factory):
 
 def test_the_page_needs_no_network(drawn):
     _, text, page = drawn
+    assert page.plot_scripts == [(report.ASSETS / name).read_text() for name in report.PLOT_SCRIPTS]
+    for script in page.plot_scripts:  # that they load nothing is tested in a browser
+        text = text.replace(script, "")
     assert set(re.findall(r"https?://[^\s\"'<>]*", text)) == {SVG_NAMESPACE}
     links = [value for _, attrs in page.elements for key, value in attrs.items() if key in ("src", "href")]
     assert links
@@ -110,7 +110,12 @@ def test_metrics_differences_keypoints_and_speed_are_shown(drawn):
     assert all(
         word in texts for word in ("theirs", "left ankle", "95 % interval", "95.5", "protocol", "[1.0]")
     )
-    assert len(re.findall(r"<polyline", text)) == 12  # ten thresholds, and two of the other run
+    curves = {(point["OKS"], point["run"]) for point in page.data["plot"]["data"]["values"]}
+    assert curves == {(f"{0.5 + 0.05 * index:.2f}", "ours") for index in range(10)} | {
+        ("0.50", "theirs"),
+        ("0.75", "theirs"),
+    }
+    assert all(kept in text for kept in ("Redistributions in binary form", "ISC License", "MIT License"))
 
 
 def test_every_image_is_listed_and_the_worst_and_best_have_their_pixels(drawn):
@@ -173,7 +178,7 @@ def test_hostile_names_stay_text_and_absent_images_are_stated(tmp_path):
     report.write_report(path, truth, run, analysis, tmp_path, other=run, settings={hostile: hostile})
     text = path.read_text(encoding="utf-8")
     page = Page(text)
-    assert [tag for tag, _ in page.elements].count("script") == 2
+    assert [tag for tag, _ in page.elements].count("script") == 3 + len(report.PLOT_SCRIPTS)
     assert "<script>document" not in text
     assert page.data["images"][0][0] == hostile
     assert page.data["examples"]["0"]["jpeg"] == ""
@@ -194,86 +199,147 @@ def test_the_same_arguments_give_the_same_file(planted, tmp_path):
     )
 
 
-SCRIPT = """
-<script>
-const form = document.getElementById("filters"), result = {};
-const count = () => document.getElementById("count").textContent;
-const names = () => [...document.querySelectorAll("#rows tr td:first-child")].map((cell) => cell.textContent);
-function set(name, value) {
+def expect_images(page, bit=0, size=None, low=None):
+    """Return the sorted names of the images that a filter keeps, from the data of the page."""
+    return sorted(
+        name
+        for name, *_, people in page.data["images"]
+        if any(
+            (not bit or bits & bit) and size in (None, large) and (low is None or score >= 1000 * low)
+            for bits, large, score in np.reshape(people, (-1, 3)).tolist()
+        )
+    )
+
+
+# Functions for the scripts that tests run in the page.
+SET_FIELD = """(name, value) => {
+  const form = document.getElementById("filters");
   form.elements[name].value = value;
   form.dispatchEvent(new Event("input", { bubbles: true }));
-}
-result.cards = document.querySelectorAll(".card").length;
-document.getElementById("more").click();
-result.allCards = document.querySelectorAll(".card").length;
-document.querySelector(".card").click();
-result.open = document.getElementById("viewer").open;
-const title = document.getElementById("viewer-title").textContent;
-document.getElementById("viewer").dispatchEvent(new KeyboardEvent("keydown", { key: "ArrowRight" }));
-result.moved = document.getElementById("viewer-title").textContent !== title;
-document.getElementById("close").click();
-set("view", "all");
-result.listed = count();
-result.visible = ["gallery", "list", "more"].filter((id) => document.getElementById(id).offsetHeight > 0);
-document.querySelector("[data-key=name] button").click();
-result.ascending = names();
-document.querySelector("[data-key=name] button").click();
-result.descending = names();
-result.sort = document.querySelector("[data-key=name]").getAttribute("aria-sort");
-set("kind", "6");
-result.missed = count();
-set("low", "0.5");
-result.missedWithScore = count();
-set("kind", "");
-set("size", "1");
-result.largeWithScore = count();
-set("text", "no such name");
-result.none = count();
-document.getElementById("theme").click();
-result.theme = document.documentElement.style.colorScheme;
-document.documentElement.style.scrollBehavior = "auto";
-result.overflow = document.documentElement.scrollWidth - document.documentElement.clientWidth;
-document.body.innerHTML = "";
-document.body.dataset.result = JSON.stringify(result);
-</script>
-</body>"""
+}"""
+FOCUS = "document.activeElement.id || document.activeElement.className || document.activeElement.textContent"
+NAMES_SHOWN = '[...document.querySelectorAll("#rows tr td:first-child")].map((cell) => cell.textContent)'
+COUNT = 'document.getElementById("count").textContent'
+TITLE = 'document.getElementById("viewer-title").textContent'
+IS_OPEN = 'document.getElementById("viewer").open'
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    with chromium.start(tmp_path_factory.mktemp("profile")) as browser:
+        yield browser
+
+
+@pytest.fixture
+def opened(browser, drawn, tmp_path):
+    """A function that opens the page; the console must be empty, and nothing requested, at the end."""
+    path = tmp_path / "page.html"
+    path.write_text(drawn[1], encoding="utf-8")
+
+    def open_page(**options):
+        browser.open(path, **options)
+        return browser
+
+    yield open_page
+    assert browser.problems == []
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(BROWSER is None, reason="needs Chromium: apt-get install chromium")
-def test_filters_sorting_and_keys_work_in_a_browser(drawn, tmp_path):
-    _, text, page = drawn
-    path = tmp_path / "page.html"
-    path.write_text(text.replace("</body>", SCRIPT), encoding="utf-8")
-    result = run_browser(path, tmp_path)
-    people = [np.reshape(image[6], (-1, 3)) for image in page.data["images"]]
-    missed = sum(bool((of_image[:, 0] & 64).any()) for of_image in people)
-    large = sum(bool(((of_image[:, 1] == 1) & (of_image[:, 2] >= 500)).any()) for of_image in people)
-    assert 0 < missed < 40
-    assert 0 < large < 40
-    assert (result["cards"], result["allCards"]) == (6, MAX_EXAMPLES)
-    assert (result["open"], result["moved"]) == (True, True)
-    assert result["listed"] == "40 images."
-    assert result["visible"] == ["list"]
+def test_filters_by_error_size_and_score_keep_the_right_images(opened, drawn):
+    page, browser = drawn[2], opened()
+    browser.evaluate(f"({SET_FIELD})('view', 'all')")
+    assert browser.evaluate(COUNT) == "40 images."
+    filters = [{"bit": 1 << bit} for bit in range(len(report.ERROR_KINDS))]
+    filters += [{"size": 0}, {"size": 1}, {"low": 0.5}, {"low": 0.9}, {"bit": 1, "size": 1, "low": 0.5}]
+    filters += [{"bit": 64, "low": 0.01}]  # missed people have no score
+    kept = []
+    for chosen in filters:
+        kind = chosen["bit"].bit_length() - 1 if "bit" in chosen else ""
+        for field, value in (
+            ("kind", kind),
+            ("size", chosen.get("size", "")),
+            ("low", chosen.get("low", "")),
+        ):
+            browser.evaluate(f"({SET_FIELD})('{field}', '{value}')")
+        names = expect_images(page, **chosen)
+        assert sorted(browser.evaluate(NAMES_SHOWN)) == names, chosen
+        assert browser.evaluate(COUNT).startswith(f"{len(names)} ")
+        kept.append(len(names))
+    assert sum(0 < count < 40 for count in kept) >= 10
+    assert kept[-1] == 0
+
+
+@pytest.mark.slow
+def test_all_images_are_sorted_and_searched(opened, drawn):
+    page, browser = drawn[2], opened()
+    assert browser.evaluate('document.querySelectorAll(".card").length') == 6
+    browser.evaluate('document.getElementById("more").click()')
+    assert browser.evaluate('document.querySelectorAll(".card").length') == MAX_EXAMPLES
+    browser.evaluate(f"({SET_FIELD})('view', 'all')")
+    visible = '["gallery", "list", "more"].filter((id) => document.getElementById(id).offsetHeight > 0)'
+    assert browser.evaluate(visible) == ["list"]
     names = sorted(image[0] for image in page.data["images"])
-    assert (result["ascending"], result["descending"]) == (names, names[::-1])
-    assert result["sort"] == "descending"
-    assert result["missed"].startswith(f"{missed} of 40 ")
-    assert result["missedWithScore"].startswith("0 of 40 ")
-    assert result["largeWithScore"].startswith(f"{large} of 40 ")
-    assert result["none"].startswith("0 of 40 ")
-    assert result["theme"] in ("light", "dark")
-    assert result["overflow"] <= 0
+    for expected, order in ((names, "ascending"), (names[::-1], "descending")):
+        browser.evaluate('document.querySelector("[data-key=name] button").click()')
+        assert browser.evaluate(NAMES_SHOWN) == expected
+        assert browser.evaluate('document.querySelector("[data-key=name]").ariaSort') == order
+    browser.evaluate(f"({SET_FIELD})('text', '{names[3][:-4]}')")
+    assert browser.evaluate(NAMES_SHOWN) == [names[3]]
+    browser.evaluate(f"({SET_FIELD})('text', 'no such name')")
+    assert browser.evaluate(COUNT).startswith("0 of 40 ")
 
 
-def run_browser(path, folder):
-    """Open a page at phone width; return what its script put into the body. Console output is an error."""
-    options = "--headless --disable-gpu --disable-quic --no-first-run --disable-background-networking"
-    options += " --disable-component-update --disable-sync --enable-logging=stderr --window-size=500,900"
-    sandbox = ["--no-sandbox"] if hasattr(os, "getuid") and os.getuid() == 0 else []
-    command = [BROWSER, *options.split(), *sandbox, f"--user-data-dir={folder / 'profile'}", "--dump-dom"]
-    opened = subprocess.run(
-        [*command, path.as_uri()], capture_output=True, text=True, timeout=300, check=True
+@pytest.mark.slow
+def test_the_keyboard_reaches_and_works_all_controls(opened):
+    browser = opened()
+    browser.press("Tab")
+    assert browser.evaluate(FOCUS) == "skip"
+    reached = []
+    while not reached or reached[-1] != "card":
+        browser.press("Tab")
+        reached.append(browser.evaluate("document.activeElement.name || " + FOCUS))
+        assert len(reached) < 40, reached
+    assert [name for name in reached if name in ("theme", "view", "kind", "size", "low", "high", "text")] == [
+        *("theme", "view", "kind", "size", "low", "high", "text")
+    ]
+    browser.press("Enter")
+    assert browser.evaluate(IS_OPEN)
+    first = browser.evaluate(TITLE)
+    browser.press("ArrowRight")
+    assert browser.evaluate(TITLE) != first
+    browser.press("ArrowLeft")
+    assert browser.evaluate(TITLE) == first
+    browser.press("Escape")
+    assert not browser.evaluate(IS_OPEN)
+    assert browser.evaluate(FOCUS) == "card"
+    browser.evaluate("document.querySelector('[name=view]').focus()")
+    browser.press("ArrowRight", times=2)
+    assert browser.evaluate(COUNT) == "40 images."
+    browser.evaluate("document.getElementById('theme').focus()")
+    browser.press(" ")
+    assert browser.evaluate("document.documentElement.style.colorScheme") == "dark"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dark", [False, True])
+def test_phones_and_dark_pages_are_readable_and_the_plot_appears_in_view(opened, dark):
+    browser = opened(width=390, dark=dark)
+    color = "getComputedStyle(document.{}).{}.match(/[0-9.]+/g).slice(0, 3).map(Number)"
+    page, text = (
+        np.mean(browser.evaluate(color.format("body", name))) for name in ("backgroundColor", "color")
     )
-    assert "CONSOLE" not in opened.stderr, opened.stderr
-    return json.loads(html.unescape(re.search(r'data-result="([^"]*)"', opened.stdout)[1]))
+    assert (page < 60 and text > 200) if dark else (page > 200 and text < 60)
+    overflow = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+    assert browser.evaluate(overflow) <= 0
+    lines = 'document.querySelectorAll("#plot .mark-line path").length'
+    assert browser.evaluate(lines) == 0
+    browser.evaluate('document.getElementById("plot").scrollIntoView({ behavior: "instant" })')
+    wait = f"""new Promise((done) => {{
+      const check = () => {lines} ? done({lines}) : setTimeout(check, 20);
+      check();
+    }})"""
+    assert browser.evaluate(wait) == 12
+    assert browser.evaluate(
+        "getComputedStyle(document.querySelector('#plot .mark-line path')).stroke"
+    ) not in (*("none", "rgb(0, 0, 0)"),)
+    assert browser.evaluate(overflow) <= 0

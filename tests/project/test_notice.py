@@ -2,6 +2,7 @@
 
 import ast
 import hashlib
+import re
 
 from repo_paths import ROOT
 
@@ -24,6 +25,20 @@ def test_the_notice_attributes_every_embedded_network():
     assert all(str(path.relative_to(ROOT)) in NOTICE for path in assets)
     for word in ("MoveNet", "Google", "Apache License, Version 2.0", "LICENSES/Apache-2.0.txt", "modified"):
         assert word in NOTICE
+
+
+def test_the_notice_and_the_license_text_attribute_every_embedded_script():
+    scripts = list(ASSETS.glob("*.min.js"))
+    license_text = (ASSETS / "vega-license.txt").read_text()
+    assert scripts
+    for path in scripts:
+        stated = re.search(rf"{path.relative_to(ROOT)}: .* (\d+\.\d+\.\d+)\n", NOTICE)
+        assert stated
+        assert f'"{stated[1]}"' in path.read_text()
+    for name, version in re.findall(r"(vega[-\w]*) (\d+\.\d+\.\d+)", NOTICE):
+        assert f"{name} {version}" in license_text.lower()
+    for word in ("University of Washington Interactive Data Lab", "ISC License", "MIT License"):
+        assert word in license_text
 
 
 def test_the_package_contains_the_licenses():
