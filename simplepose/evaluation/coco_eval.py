@@ -20,6 +20,9 @@ from simplepose.skeleton import COCO
 # In pycocotools' order: mean over OKS 0.50:0.95, at 0.50, at 0.75, for medium and for large people.
 METRICS = ("AP", "AP50", "AP75", "APM", "APL", "AR", "AR50", "AR75", "ARM", "ARL")
 
+# Slice of the OKS thresholds 0.50:0.05:0.95 of each metric over all areas.
+AP_THRESHOLDS = {"AP": slice(None), "AP50": slice(0, 1), "AP75": slice(5, 6)}
+
 # COCO evaluates at most this number of people per image, those with the highest scores.
 MAX_PEOPLE = 20
 
@@ -33,6 +36,7 @@ GROUPS: dict[str, dict[str, float]] = {
 
 # Upper bound of a person's area, square pixels: pycocotools' own.
 MAX_AREA = 1e10
+ALL_AREAS = ((0.0, MAX_AREA),)
 
 # One person in COCO's keypoint result format, see `People.to_coco_rows`.
 Row = dict[str, Any]
@@ -170,7 +174,7 @@ def _accumulate(
 ) -> COCOeval:
     """Compute precision and recall for these ranges of areas (square pixels), or for pycocotools' own."""
     with contextlib.redirect_stdout(io.StringIO()):
-        evaluator = COCOeval(truth, _load_results(truth, rows), "keypoints")
+        evaluator = _Evaluator(truth, _load_results(truth, rows), "keypoints")
         evaluator.params.kpt_oks_sigmas = np.array(sigmas)
         evaluator.params.catIds = [PERSON_CATEGORY_ID]
         evaluator.params.imgIds = sorted(truth.imgs if image_ids is None else image_ids)
@@ -179,6 +183,20 @@ def _accumulate(
         evaluator.evaluate()
         evaluator.accumulate()
     return evaluator
+
+
+def evaluate_ap(
+    truth: Annotations,
+    rows: Sequence[Row],
+    image_ids: Collection[int] | None = None,
+    sigmas: Sequence[float] = COCO.sigmas,
+) -> dict[str, float]:
+    """Compute AP, AP50 and AP75 only: those of `evaluate_rows` in half of its time.
+
+    Args: see `evaluate_rows`, which checks them.
+    """
+    precision = _accumulate(truth, rows, image_ids, sigmas, ALL_AREAS).eval["precision"]
+    return {name: _mean(precision[thresholds]) for name, thresholds in AP_THRESHOLDS.items()}
 
 
 def evaluate_groups(
@@ -204,7 +222,9 @@ def evaluate_groups(
         for name, low, high in _ranges(kind):
             images = {i for i, v, p in zip(ids, values, people, strict=True) if p and low <= v < high}
             if images:
-                evaluator = _accumulate(truth, [r for r in rows if r["image_id"] in images], images, sigmas)
+                evaluator = _accumulate(
+                    truth, [r for r in rows if r["image_id"] in images], images, sigmas, ALL_AREAS
+                )
                 count = sum(len(annotated_people(truth, image_id)) for image_id in images)
                 groups[kind][name] = {"people": count, **_scores(evaluator, 0)}
     sizes = _ranges("person_size")
@@ -236,10 +256,13 @@ def _scores(evaluator: COCOeval, area: int) -> dict[str, float]:
     """Return AP, AP50 and AR for one range of areas; -1 if no person is annotated, as pycocotools does."""
     precision = evaluator.eval["precision"][:, :, 0, area, 0]  # by OKS threshold and recall
     recall = evaluator.eval["recall"][:, 0, area, 0]
-    values = {"AP": precision, "AP50": precision[:1], "AR": recall}
-    return {
-        key: float(value[value > -1].mean()) if (value > -1).any() else -1.0 for key, value in values.items()
-    }
+    return {"AP": _mean(precision), "AP50": _mean(precision[:1]), "AR": _mean(recall)}
+
+
+def _mean(values: np.ndarray) -> float:
+    """Compute pycocotools' mean: of the values above -1; -1 if there is none."""
+    valid = values[values > -1]
+    return float(valid.mean()) if valid.size else -1.0
 
 
 def _largest_overlap(people: Sequence[Row]) -> float:
@@ -295,9 +318,73 @@ def _complete(person: Row, annotation_id: int, joints: int) -> Row:
 
 
 def _load_results(truth: Annotations, rows: Sequence[Row]) -> Annotations:
-    if not rows:  # pycocotools cannot load an empty list
-        return index_annotations({**truth.dataset, "annotations": []})
-    return truth.loadRes([dict(row) for row in rows])
+    """Index the found people, with the keys that pycocotools adds: id, and the area of the keypoints' box."""
+    width = len(rows[0]["keypoints"]) if rows else 3
+    keypoints = np.array([row["keypoints"] for row in rows], float).reshape(-1, width)
+    areas = np.ptp(keypoints[:, ::3], axis=1) * np.ptp(keypoints[:, 1::3], axis=1)
+    people = [
+        {**row, "id": number, "area": area}
+        for number, (row, area) in enumerate(zip(rows, areas.tolist(), strict=True), 1)
+    ]
+    return index_annotations({**truth.dataset, "annotations": people})
+
+
+class _Evaluator(COCOeval):  # type: ignore[misc]  # pycocotools has no types
+    """pycocotools' evaluation of keypoints in a third of the time, with the same results bit for bit.
+
+    The similarities of an annotated person to all found people of an image are computed at once. Found
+    people who are too far from all annotated people to match one are left out of the search for matches.
+    """
+
+    def computeOks(self, imgId: int, catId: int) -> np.ndarray | list[Any]:  # noqa: N802, N803
+        """Compute (D, G) similarities of the best found people of an image to its annotated people."""
+        found = sorted(self._dts[imgId, catId], key=lambda person: -person["score"])
+        self._dts[imgId, catId] = found = found[: self.params.maxDets[-1]]
+        people = self._gts[imgId, catId]
+        if not people or not found:
+            return []
+        keypoints = np.array([person["keypoints"] for person in found], float)
+        xs, ys = keypoints[:, ::3], keypoints[:, 1::3]
+        similarities = np.zeros((len(found), len(people)))
+        for index, person in enumerate(people):
+            x, y, visible = np.array(person["keypoints"]).reshape(-1, 3).T
+            labeled = visible > 0
+            dx, dy = xs - x, ys - y
+            if not labeled.any():  # distances from twice the box; all keypoints count
+                left, top, width, height = person["bbox"]
+                dx = np.maximum(0, left - width - xs) + np.maximum(0, xs - (left + width * 2))
+                dy = np.maximum(0, top - height - ys) + np.maximum(0, ys - (top + height * 2))
+                labeled[:] = True
+            spread = (self.params.kpt_oks_sigmas * 2) ** 2
+            errors = (dx**2 + dy**2) / spread / (person["area"] + np.spacing(1)) / 2
+            counted = errors.compress(labeled, axis=1)
+            similarities[:, index] = np.exp(-counted).sum(1) / counted.shape[1]
+        return similarities
+
+    def evaluateImg(  # noqa: N802
+        self,
+        imgId: int,  # noqa: N803
+        catId: int,  # noqa: N803
+        aRng: Sequence[float],  # noqa: N803
+        maxDet: int,  # noqa: N803
+    ) -> dict[str, Any] | None:
+        """Match the people of an image; those too far from each annotated person do not match."""
+        key = imgId, catId
+        found, similarities = self._dts[key], self.ious[key]
+        if len(similarities) == 0:
+            result: dict[str, Any] | None = super().evaluateImg(imgId, catId, aRng, maxDet)
+            return result
+        near = np.flatnonzero(similarities.max(1) >= self.params.iouThrs.min())
+        self._dts[key], self.ious[key] = [found[index] for index in near], similarities[near]
+        result = super().evaluateImg(imgId, catId, aRng, maxDet)
+        assert result is not None  # it has annotated people
+        self._dts[key], self.ious[key] = found, similarities
+        areas = np.array([person["area"] for person in found])
+        matches = np.zeros((len(self.params.iouThrs), len(found)))
+        ignored = np.repeat([(areas < aRng[0]) | (areas > aRng[1])], len(matches), 0)
+        matches[:, near], ignored[:, near] = result["dtMatches"], result["dtIgnore"]
+        ids, scores = ([person[name] for person in found] for name in ("id", "score"))
+        return {**result, "dtIds": ids, "dtScores": scores, "dtMatches": matches, "dtIgnore": ignored}
 
 
 def index_annotations(content: dict[str, Any]) -> Annotations:
