@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from pycocotools.coco import COCO as Annotations
@@ -13,7 +13,6 @@ from pycocotools.coco import COCO as Annotations
 from simplepose.cli import arguments, common
 from simplepose.evaluation import coco_eval, comparison, result_file
 from simplepose.evaluation.comparison import COMPARED_METRICS, CONFIDENCE, ImageWeightedAP
-from simplepose.skeleton import COCO
 
 MAX_CHANGED_IMAGES = 10
 
@@ -37,34 +36,57 @@ def build_parser() -> arguments.Parser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status: 0."""
     args = build_parser().parse_args(argv)
-    metrics = [_read_metrics(folder) for folder in (args.first, args.second)]
-    if metrics[0]["image_ids"] != metrics[1]["image_ids"]:
-        raise ValueError(
-            f"{args.first} and {args.second}: expected evaluations of the same images; evaluate both with "
-            "the same --annotations, --split, --subset and --limit"
-        )
-    options = arguments.annotation_options(args)
-    truth = coco_eval.read_annotations(args.annotations or metrics[1]["annotations"], COCO.annotated, options)
-    image_ids = metrics[1]["image_ids"]
-    first, second = (_load(folder, truth, image_ids) for folder in (args.first, args.second))
-    _print_differences(first, second)
-    _print_changed_images(first, second, truth)
+    first, second = (_read_evaluation(folder) for folder in (args.first, args.second))
+    for name in ("image_ids", "keypoints", "sigmas"):
+        if getattr(first, name) != getattr(second, name):
+            raise ValueError(
+                f"{args.first} and {args.second}: expected evaluations of the same images and the same "
+                f"skeleton, got other {name}; evaluate both with the same --annotations, --split, --subset "
+                "and --limit, and with models of one skeleton"
+            )
+    annotations = args.annotations or second.annotations
+    truth = coco_eval.read_annotations(annotations, first.keypoints, arguments.annotation_options(args))
+    before, after = (_load(evaluation, truth) for evaluation in (first, second))
+    _print_differences(before, after)
+    _print_changed_images(before, after, truth)
     return 0
 
 
-def _read_metrics(folder: Path) -> dict[str, Any]:
+@dataclass(frozen=True)
+class _Evaluation:
+    """What an output folder of `evaluate` states in its metrics.json.
+
+    Attributes:
+        folder: the output folder.
+        annotations: path of the json.
+        image_ids: of the evaluated images.
+        keypoints, sigmas: those of the results, in their order.
+    """
+
+    folder: Path
+    annotations: str
+    image_ids: list[int]
+    keypoints: list[str]
+    sigmas: list[float]
+
+
+def _read_evaluation(folder: Path) -> _Evaluation:
+    path = folder / "metrics.json"
     try:
-        values = json.loads((folder / "metrics.json").read_bytes())
+        values = json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{folder / 'metrics.json'}: invalid json ({error}); run evaluate again") from error
-    if not isinstance(values, dict) or not {"image_ids", "annotations"} <= values.keys():
-        raise ValueError(f"{folder / 'metrics.json'}: written by an earlier version; run evaluate again")
-    return values
+        raise ValueError(f"{path}: invalid json ({error}); run evaluate again") from error
+    if not isinstance(values, dict) or not {"image_ids", "annotations", "skeleton"} <= values.keys():
+        raise ValueError(f"{path}: written by an earlier version; run evaluate again")
+    skeleton = values["skeleton"]
+    return _Evaluation(
+        folder, values["annotations"], values["image_ids"], skeleton["annotated"], skeleton["sigmas"]
+    )
 
 
-def _load(folder: Path, truth: Annotations, image_ids: list[int]) -> ImageWeightedAP:
-    rows = result_file.read_rows(folder / "results.json", truth, len(COCO.annotated))
-    return ImageWeightedAP(truth, rows, image_ids, COCO.sigmas)
+def _load(evaluation: _Evaluation, truth: Annotations) -> ImageWeightedAP:
+    rows = result_file.read_rows(evaluation.folder / "results.json", truth, len(evaluation.keypoints))
+    return ImageWeightedAP(truth, rows, evaluation.image_ids, evaluation.sigmas)
 
 
 def _print_differences(first: ImageWeightedAP, second: ImageWeightedAP) -> None:

@@ -359,8 +359,10 @@ def _write_evaluation(task: Task, rows: list[Row], profile: dict[str, Any] | Non
     groups = coco_eval.evaluate_groups(truth, rows, image_ids, joints.sigmas)
     print(coco_eval.format_groups(groups))
     values = {**task.details, "annotations": str(args.annotations), "subset": args.subset}
+    skeleton = {name: getattr(joints, name) for name in ("name", "annotated", "sigmas")}
     atomic.write_json(
-        args.output / "metrics.json", {**values, "image_ids": image_ids, **metrics, "groups": groups}
+        args.output / "metrics.json",
+        {**values, "skeleton": skeleton, "image_ids": image_ids, **metrics, "groups": groups},
     )
     _write_rows(args.output / "results.json", rows)
     flip = tuple(map(int, joints.annotated_flip))
@@ -390,7 +392,7 @@ def _describe_run(args: argparse.Namespace, predictor: AnyPredictor) -> dict[str
         "preset": args.preset,
         "options": {**options, "device": predictor.device.type, "batch": predictor.batch},
         "settings": settings,
-        **_describe_files(resumable_run.model_files(args)),
+        **_describe_files(resumable_run.find_model_files(args, predictor)),
     }
 
 

@@ -334,6 +334,31 @@ def test_metrics_state_settings_checkpoint_versions_and_machine(dataset, tmp_pat
     )
 
 
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--model", "fastpose_mobile"], {"model": "fastpose_mobile", "detector": "imhn_mobile"}),
+        (["--refine", "fastpose_mobile"], {"model": "imhn_mobile", "refine": "fastpose_mobile"}),
+        (["--preset", "accurate"], {"model": "imhn_mobile", "refine": "fastpose_mobile"}),
+        (
+            ["--model", "fastpose_mobile", "--detector", "boxes.json"],
+            {"model": "fastpose_mobile", "detector": "boxes.json"},
+        ),
+    ],
+)
+def test_metrics_have_a_checksum_of_every_file_that_the_results_depend_on(
+    dataset, tmp_path, monkeypatch, options, expected
+):
+    monkeypatch.chdir(tmp_path)
+    boxes = [{"image_id": 1, "category_id": 1, "bbox": [10, 10, 100, 200], "score": 0.9}]
+    (tmp_path / "boxes.json").write_text(json.dumps(boxes))
+    small = ["--device", "cpu", "--runtime", "torch", "--limit", "1", "--set", "inference.height=64"]
+    assert run_evaluate(dataset, tmp_path / "out", *options, *small) == 0
+    checksums = json.loads((tmp_path / "out/metrics.json").read_text())["sha256"]
+    paths = {key: find_model(name) for key, name in expected.items()}
+    assert checksums == {key: hashlib.sha256(path.read_bytes()).hexdigest() for key, path in paths.items()}
+
+
 # Images without annotations, for COCO's server
 
 
