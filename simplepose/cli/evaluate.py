@@ -25,7 +25,7 @@ from simplepose.cli import EXIT_INTERRUPTED, arguments, common, resumable_run
 from simplepose.cli.ap import list_annotated_images
 from simplepose.cli.resumable_run import STARTUP_TIMEOUT_MINUTES, ResumableRun
 from simplepose.data.split import held_out_ids
-from simplepose.evaluation import coco_eval, error_analysis, report, result_file
+from simplepose.evaluation import coco_eval, error_analysis, map_cache, report, result_file
 from simplepose.evaluation.coco_eval import MAX_PEOPLE, Row
 from simplepose.evaluation.map_cache import MapCache
 from simplepose.frames import BadFrame, Frame
@@ -220,8 +220,8 @@ def _evaluate_model(args: argparse.Namespace) -> int:
             images = _open_images(task, predictor)
             options = ("evaluate", args.runtime, args.max_pixels, str(args.cache_maps), task.image_ids)
             job = stack.enter_context(resumable_run.open_run(args, predictor, images, world, options))
+            cache = _open_map_cache(task, job)
             with world.raise_on_all_ranks():
-                cache = _open_map_cache(task, job)
                 if world.is_main:
                     _remove_outputs(args)
         stack.enter_context(GracefulShutdown())
@@ -238,7 +238,7 @@ def _open_images(task: Task, predictor: AnyPredictor) -> ImageSource:
 
 
 def _open_map_cache(task: Task, job: ResumableRun) -> MapCache | None:
-    """Open the folder of `--cache-maps`; None without the option."""
+    """Open the folder of `--cache-maps`, in the main process first; None without the option."""
     folder = task.args.cache_maps
     if folder is None:
         return None
@@ -248,7 +248,12 @@ def _open_map_cache(task: Task, job: ResumableRun) -> MapCache | None:
     description = {key: task.details[key] for key in keys} | {
         "inference": task.details["settings"]["inference"]
     }
-    return MapCache(folder, description, 1e9 * task.args.cache_gigabytes, job.world.size)
+    cache = None
+    for turn in (job.world.is_main, not job.world.is_main):
+        with job.world.raise_on_all_ranks():
+            if turn:
+                cache = MapCache(folder, description, 1e9 * task.args.cache_gigabytes, job.world.size)
+    return cache
 
 
 def _predict(task: Task, job: ResumableRun, cache: MapCache | None) -> PipelineRun:
@@ -272,8 +277,6 @@ def _predict(task: Task, job: ResumableRun, cache: MapCache | None) -> PipelineR
             else:
                 records.write(result.frame, result.people)
     print(run)
-    if cache is not None and cache.skipped:
-        common.log_line(f"{task.args.cache_maps} is full: no maps of {cache.skipped:,} images")
     return run
 
 
@@ -300,7 +303,18 @@ def _finish(task: Task, job: ResumableRun, run: PipelineRun) -> int:
     if outcomes is None:
         print("this process is done; others are running")
         return 0
+    _report_missing_maps(task)
     return 1 if any(error is not None for error in outcomes.values()) else 0
+
+
+def _report_missing_maps(task: Task) -> None:
+    """Log how many of the evaluated images have no maps in the folder of `--cache-maps`."""
+    folder = task.args.cache_maps
+    if folder is not None and (missing := {*task.image_ids} - {*map_cache.cached_ids(folder)}):
+        common.log_line(
+            f"{folder}: no maps of {len(missing):,} of {len(task.images):,} images: their files cannot be "
+            "read, or the folder is full (--cache-gigabytes), or files were removed"
+        )
 
 
 class _RowCollector(ResultWriter):

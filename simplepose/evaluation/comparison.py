@@ -197,9 +197,9 @@ def _mean_precision(true: np.ndarray, false: np.ndarray, people: float, recalls:
         people: number of annotated people.
         recalls: (R,) in [0, 1].
     """
-    precision = true / (true + false + EPSILON)
-    envelope = np.append(np.maximum.accumulate(precision[::-1])[::-1], 0)
-    return float(envelope[np.searchsorted(true / people, recalls)].mean())
+    precision, envelope = true / (true + false + EPSILON), np.zeros(len(true) + 1)
+    np.maximum.accumulate(precision[::-1], out=envelope[-2::-1])
+    return float(envelope[np.searchsorted(true / people, recalls)].sum() / len(recalls))
 
 
 def compare(
