@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,6 @@ from pycocotools.coco import COCO as Annotations
 from simplepose.cli import arguments, common
 from simplepose.evaluation import coco_eval, comparison, result_file
 from simplepose.evaluation.comparison import COMPARED_METRICS, CONFIDENCE, ImageWeightedAP
-from simplepose.skeleton import COCO
 
 MAX_CHANGED_IMAGES = 10
 
@@ -38,45 +37,58 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status: 0."""
     args = build_parser().parse_args(argv)
     metrics = read_metrics(args.second)
-    image_ids = metrics["image_ids"]
-    read_metrics(args.first, image_ids)
+    image_ids, skeleton = metrics["image_ids"], metrics["skeleton"]
+    read_metrics(args.first, image_ids, skeleton)
     options = arguments.annotation_options(args)
-    truth = coco_eval.read_annotations(args.annotations or metrics["annotations"], COCO.annotated, options)
-    first, second = (_load(folder, truth, image_ids) for folder in (args.first, args.second))
+    truth = coco_eval.read_annotations(
+        args.annotations or metrics["annotations"], skeleton["annotated"], options
+    )
+    first, second = (_load(folder, truth, image_ids, skeleton) for folder in (args.first, args.second))
     _print_differences(first, second)
     _print_changed_images(first, second, truth)
     return 0
 
 
-def read_metrics(folder: Path, image_ids: Sequence[int] | None = None) -> dict[str, Any]:
+def read_metrics(
+    folder: Path, image_ids: Sequence[int] | None = None, skeleton: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """Read metrics.json of an evaluation's output folder.
 
     Args:
         folder: output folder of evaluate.
         image_ids: the images that must have been evaluated; None: any.
+        skeleton: its "annotated" keypoints and "sigmas" must have been evaluated; None: any.
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: it is not a file of evaluate, or of other images.
+        ValueError: it is not a file of evaluate, or of other images or keypoints.
     """
     path = folder / "metrics.json"
     try:
         values = json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: invalid json ({error}); run evaluate again") from error
-    if not isinstance(values, dict) or not {"image_ids", "annotations"} <= values.keys():
+    if not isinstance(values, dict) or not {"image_ids", "annotations", "skeleton"} <= values.keys():
         raise ValueError(f"{path}: written by an earlier version; run evaluate again")
     if image_ids is not None and values["image_ids"] != image_ids:
         raise ValueError(
             f"{path}: expected evaluations of the same images; evaluate both with the same --annotations, "
             "--split, --subset and --limit"
         )
+    for name in ("annotated", "sigmas"):
+        if skeleton is not None and values["skeleton"][name] != list(skeleton[name]):
+            raise ValueError(
+                f"{path}: expected evaluations of the same skeleton, got another list of {name}; evaluate "
+                "models of one skeleton"
+            )
     return values
 
 
-def _load(folder: Path, truth: Annotations, image_ids: list[int]) -> ImageWeightedAP:
-    rows = result_file.read_rows(folder / "results.json", truth, len(COCO.annotated))
-    return ImageWeightedAP(truth, rows, image_ids, COCO.sigmas)
+def _load(
+    folder: Path, truth: Annotations, image_ids: Sequence[int], skeleton: Mapping[str, Any]
+) -> ImageWeightedAP:
+    rows = result_file.read_rows(folder / "results.json", truth, len(skeleton["annotated"]))
+    return ImageWeightedAP(truth, rows, image_ids, skeleton["sigmas"])
 
 
 def _print_differences(first: ImageWeightedAP, second: ImageWeightedAP) -> None:

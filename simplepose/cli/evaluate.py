@@ -25,7 +25,7 @@ from simplepose.cli import EXIT_INTERRUPTED, arguments, common, compare, resumab
 from simplepose.cli.ap import list_annotated_images
 from simplepose.cli.resumable_run import STARTUP_TIMEOUT_MINUTES, ResumableRun
 from simplepose.data.split import held_out_ids
-from simplepose.evaluation import coco_eval, error_analysis, report, result_file
+from simplepose.evaluation import coco_eval, error_analysis, map_cache, report, result_file
 from simplepose.evaluation.coco_eval import MAX_PEOPLE, Row
 from simplepose.evaluation.map_cache import MapCache
 from simplepose.frames import BadFrame, Frame
@@ -219,7 +219,9 @@ def _open_task(args: argparse.Namespace, skeleton: Skeleton, details: dict[str, 
     entries = [entry for entry in images if entry["id"] in selected]
     other = None
     if args.compare_to:
-        metrics = compare.read_metrics(args.compare_to, [entry["id"] for entry in entries])
+        metrics = compare.read_metrics(
+            args.compare_to, [entry["id"] for entry in entries], dataclasses.asdict(skeleton)
+        )
         rows = result_file.read_rows(args.compare_to / "results.json", truth, len(skeleton.annotated))
         other = report.Run(printable(args.compare_to), rows, metrics)
     return Task(args, skeleton, truth, entries, details, other)
@@ -234,8 +236,8 @@ def _evaluate_model(args: argparse.Namespace) -> int:
             images = _open_images(task, predictor)
             options = ("evaluate", args.runtime, args.max_pixels, str(args.cache_maps), task.image_ids)
             job = stack.enter_context(resumable_run.open_run(args, predictor, images, world, options))
+            cache = _open_map_cache(task, job)
             with world.raise_on_all_ranks():
-                cache = _open_map_cache(task, job)
                 if world.is_main:
                     _remove_outputs(args)
         stack.enter_context(GracefulShutdown())
@@ -252,7 +254,7 @@ def _open_images(task: Task, predictor: AnyPredictor) -> ImageSource:
 
 
 def _open_map_cache(task: Task, job: ResumableRun) -> MapCache | None:
-    """Open the folder of `--cache-maps`; None without the option."""
+    """Open the folder of `--cache-maps`, in the main process first; None without the option."""
     folder = task.args.cache_maps
     if folder is None:
         return None
@@ -262,7 +264,12 @@ def _open_map_cache(task: Task, job: ResumableRun) -> MapCache | None:
     description = {key: task.details[key] for key in keys} | {
         "inference": task.details["settings"]["inference"]
     }
-    return MapCache(folder, description, 1e9 * task.args.cache_gigabytes, job.world.size)
+    cache = None
+    for turn in (job.world.is_main, not job.world.is_main):
+        with job.world.raise_on_all_ranks():
+            if turn:
+                cache = MapCache(folder, description, 1e9 * task.args.cache_gigabytes, job.world.size)
+    return cache
 
 
 def _predict(task: Task, job: ResumableRun, cache: MapCache | None) -> PipelineRun:
@@ -286,8 +293,6 @@ def _predict(task: Task, job: ResumableRun, cache: MapCache | None) -> PipelineR
             else:
                 records.write(result.frame, result.people)
     print(run)
-    if cache is not None and cache.skipped:
-        common.log_line(f"{task.args.cache_maps} is full: no maps of {cache.skipped:,} images")
     return run
 
 
@@ -314,7 +319,18 @@ def _finish(task: Task, job: ResumableRun, run: PipelineRun) -> int:
     if outcomes is None:
         print("this process is done; others are running")
         return 0
+    _report_missing_maps(task)
     return 1 if any(error is not None for error in outcomes.values()) else 0
+
+
+def _report_missing_maps(task: Task) -> None:
+    """Log how many of the evaluated images have no maps in the folder of `--cache-maps`."""
+    folder = task.args.cache_maps
+    if folder is not None and (missing := {*task.image_ids} - {*map_cache.cached_ids(folder)}):
+        common.log_line(
+            f"{folder}: no maps of {len(missing):,} of {len(task.images):,} images: their files cannot be "
+            "read, or the folder is full (--cache-gigabytes), or files were removed"
+        )
 
 
 class _RowCollector(ResultWriter):
@@ -373,8 +389,10 @@ def _write_evaluation(task: Task, rows: list[Row], profile: dict[str, Any] | Non
     groups = coco_eval.evaluate_groups(truth, rows, image_ids, joints.sigmas)
     print(coco_eval.format_groups(groups))
     values = {**task.details, "annotations": str(args.annotations), "subset": args.subset}
+    skeleton = {name: getattr(joints, name) for name in ("name", "annotated", "sigmas")}
     atomic.write_json(
-        args.output / "metrics.json", {**values, "image_ids": image_ids, **metrics, "groups": groups}
+        args.output / "metrics.json",
+        {**values, "skeleton": skeleton, "image_ids": image_ids, **metrics, "groups": groups},
     )
     _write_rows(args.output / "results.json", rows)
     flip = tuple(map(int, joints.annotated_flip))
@@ -409,7 +427,7 @@ def _describe_run(args: argparse.Namespace, predictor: AnyPredictor) -> dict[str
         "preset": args.preset,
         "options": {**options, "device": predictor.device.type, "batch": predictor.batch},
         "settings": settings,
-        **_describe_files(resumable_run.model_files(args)),
+        **_describe_files(resumable_run.find_model_files(args, predictor)),
     }
 
 

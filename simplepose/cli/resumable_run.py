@@ -17,9 +17,15 @@ from typing import Any
 from simplepose import config, writers
 from simplepose.cli import common
 from simplepose.frames import BadFrame, Frame
+from simplepose.inference.detectors import find_detector_file
 from simplepose.inference.predictor import find_model
 from simplepose.inference.runner import PipelineRun, format_count
-from simplepose.inference.topdown import PRESET_REFINEMENTS, AnyPredictor
+from simplepose.inference.topdown import (
+    DEFAULT_DETECTOR,
+    PRESET_REFINEMENTS,
+    AnyPredictor,
+    TopDownPredictor,
+)
 from simplepose.people import People
 from simplepose.sources import ImageSource, read_image
 from simplepose.utils.distributed import World
@@ -154,7 +160,7 @@ def _run_fingerprint(
     image_hash = hashlib.sha256()
     for image in images.images:
         image_hash.update(repr((image.name, *_file_state(image.path))).encode())
-    files = model_files(args).values()
+    files = find_model_files(args, predictor).values()
     return {
         "pictures": image_hash.hexdigest(),
         "model": [value for file in files for value in (str(file.resolve()), *_file_state(file))],
@@ -163,11 +169,15 @@ def _run_fingerprint(
     }
 
 
-def model_files(args: argparse.Namespace) -> dict[str, Path]:
-    """Return the files of the networks that the options select, by option; a detector may be no file."""
+def find_model_files(args: argparse.Namespace, predictor: AnyPredictor) -> dict[str, Path]:
+    """Return the files that a predictor was loaded from, of networks and of detections, by option."""
+    files = {"model": find_model(args.model)}
+    if not isinstance(predictor, TopDownPredictor):
+        return files
     refinement = args.refine or PRESET_REFINEMENTS.get((str(args.model), args.preset))
-    files = {"model": find_model(args.model)} | ({"refine": find_model(refinement)} if refinement else {})
-    return files | ({"detector": Path(args.detector.rpartition(":")[2])} if args.detector else {})
+    if refinement:
+        return files | {"refine": find_model(refinement)}
+    return files | {"detector": find_detector_file(args.detector or DEFAULT_DETECTOR)}
 
 
 def _file_state(path: Path) -> tuple[int, int]:

@@ -20,6 +20,9 @@ from simplepose.skeleton import COCO
 # In pycocotools' order: mean over OKS 0.50:0.95, at 0.50, at 0.75, for medium and for large people.
 METRICS = ("AP", "AP50", "AP75", "APM", "APL", "AR", "AR50", "AR75", "ARM", "ARL")
 
+# Slice of the OKS thresholds 0.50:0.05:0.95 of each metric over all areas.
+AP_THRESHOLDS = {"AP": slice(None), "AP50": slice(0, 1), "AP75": slice(5, 6)}
+
 # COCO evaluates at most this number of people per image, those with the highest scores.
 MAX_PEOPLE = 20
 
@@ -33,6 +36,7 @@ GROUPS: dict[str, dict[str, float]] = {
 
 # Upper bound of a person's area, square pixels: pycocotools' own.
 MAX_AREA = 1e10
+ALL_AREAS = ((0.0, MAX_AREA),)
 
 # One person in COCO's keypoint result format, see `People.to_coco_rows`.
 Row = dict[str, Any]
@@ -181,6 +185,20 @@ def _accumulate(
     return evaluator
 
 
+def evaluate_ap(
+    truth: Annotations,
+    rows: Sequence[Row],
+    image_ids: Collection[int] | None = None,
+    sigmas: Sequence[float] = COCO.sigmas,
+) -> dict[str, float]:
+    """Compute AP, AP50 and AP75 only, equal to those of `evaluate_rows`, in less time.
+
+    Args: see `evaluate_rows`, which checks them.
+    """
+    precision = _accumulate(truth, rows, image_ids, sigmas, ALL_AREAS).eval["precision"]
+    return {name: _mean(precision[thresholds]) for name, thresholds in AP_THRESHOLDS.items()}
+
+
 def evaluate_groups(
     truth: Annotations,
     rows: Sequence[Row],
@@ -204,7 +222,9 @@ def evaluate_groups(
         for name, low, high in _ranges(kind):
             images = {i for i, v, p in zip(ids, values, people, strict=True) if p and low <= v < high}
             if images:
-                evaluator = _accumulate(truth, [r for r in rows if r["image_id"] in images], images, sigmas)
+                evaluator = _accumulate(
+                    truth, [r for r in rows if r["image_id"] in images], images, sigmas, ALL_AREAS
+                )
                 count = sum(len(annotated_people(truth, image_id)) for image_id in images)
                 groups[kind][name] = {"people": count, **_scores(evaluator, 0)}
     sizes = _ranges("person_size")
@@ -236,10 +256,13 @@ def _scores(evaluator: COCOeval, area: int) -> dict[str, float]:
     """Return AP, AP50 and AR for one range of areas; -1 if no person is annotated, as pycocotools does."""
     precision = evaluator.eval["precision"][:, :, 0, area, 0]  # by OKS threshold and recall
     recall = evaluator.eval["recall"][:, 0, area, 0]
-    values = {"AP": precision, "AP50": precision[:1], "AR": recall}
-    return {
-        key: float(value[value > -1].mean()) if (value > -1).any() else -1.0 for key, value in values.items()
-    }
+    return {"AP": _mean(precision), "AP50": _mean(precision[:1]), "AR": _mean(recall)}
+
+
+def _mean(values: np.ndarray) -> float:
+    """Compute pycocotools' mean: of the values above -1; -1 if there is none."""
+    valid = values[values > -1]
+    return float(valid.mean()) if valid.size else -1.0
 
 
 def _largest_overlap(people: Sequence[Row]) -> float:

@@ -9,14 +9,12 @@ import numpy as np
 from pycocotools.coco import COCO as Annotations
 
 from simplepose.evaluation import coco_eval
-from simplepose.evaluation.coco_eval import Row
+from simplepose.evaluation.coco_eval import AP_THRESHOLDS, Row
 from simplepose.skeleton import COCO
 
 # Metrics that are compared -> the range of areas and the OKS thresholds (slice of 0.50:0.95) of each.
 COMPARED_METRICS = {
-    "AP": ("all", slice(None)),
-    "AP50": ("all", slice(0, 1)),
-    "AP75": ("all", slice(5, 6)),
+    **{name: ("all", thresholds) for name, thresholds in AP_THRESHOLDS.items()},
     "APM": ("medium", slice(None)),
     "APL": ("large", slice(None)),
 }
@@ -66,6 +64,65 @@ class _Detections:
     people: np.ndarray
 
 
+@dataclass(frozen=True, eq=False)
+class _Curve:
+    """The true positives at one OKS threshold, best score first. Precision rises at them only.
+
+    Attributes:
+        image: (P,) index of the image of each.
+        rank: (P,) number of `_Curves.negatives` with a higher score.
+        excluded: (E,) images of those `_Curves.negatives` that are not false positives at this threshold.
+        excluded_rank: (P,) number of these with a higher score.
+    """
+
+    image: np.ndarray
+    rank: np.ndarray
+    excluded: np.ndarray
+    excluded_rank: np.ndarray
+
+
+class _Curves:
+    """The curves of precision over recall for one range of areas, for any weights of the images.
+
+    The false positives of all thresholds are nearly the same, and many more than the true positives. Those of
+    any threshold are counted once, and corrected at each threshold.
+
+    Attributes:
+        people: (I,) number of annotated people of each image.
+        negatives: (N,) images of the detections that are false positives at a threshold, best score first.
+        curves: of each OKS threshold.
+    """
+
+    def __init__(self, detections: _Detections) -> None:
+        self.people = detections.people
+        anywhere = detections.negative.any(0)
+        self.negatives = detections.image[anywhere]
+        self.curves = []
+        for positive, negative in zip(detections.positive, detections.negative, strict=True):
+            excluded = anywhere & ~negative
+            ranks = [np.flatnonzero(chosen) for chosen in (positive, anywhere, excluded)]
+            self.curves.append(
+                _Curve(
+                    detections.image[positive],
+                    np.searchsorted(ranks[1], ranks[0]),
+                    detections.image[excluded],
+                    np.searchsorted(ranks[2], ranks[0]),
+                )
+            )
+
+    def precisions(self, weights: np.ndarray, recalls: np.ndarray) -> np.ndarray:
+        """Compute the mean interpolated precision at each OKS threshold, (T,); -1 without people."""
+        people = (self.people * weights).sum()
+        if people == 0:
+            return np.full(len(self.curves), -1.0)
+        negatives = _count(weights[self.negatives])
+        means = []
+        for curve in self.curves:
+            false = negatives[curve.rank] - _count(weights[curve.excluded])[curve.excluded_rank]
+            means.append(_mean_precision(weights[curve.image].cumsum(), false, people, recalls))
+        return np.array(means)
+
+
 class ImageWeightedAP:
     """AP of a result for any weights of the images; equal weights give pycocotools' AP.
 
@@ -92,14 +149,16 @@ class ImageWeightedAP:
         self._recalls = evaluator.params.recThrs
         self.curves: np.ndarray = evaluator.eval["precision"][:, :, 0, 0, 0]
         count = len(self.image_ids)
-        self._areas = {
-            label: _detections(evaluator.evalImgs[index * count : (index + 1) * count])
-            for index, label in enumerate(evaluator.params.areaRngLbl)
-        }
+        detections = [
+            _detections(evaluator.evalImgs[start : start + count])
+            for start in range(0, len(evaluator.evalImgs), count)
+        ]
+        self._all = detections[0]
+        self._areas = dict(zip(evaluator.params.areaRngLbl, map(_Curves, detections), strict=True))
 
     def __call__(self, weights: np.ndarray) -> dict[str, float]:
         """Compute COMPARED_METRICS; `weights` (I,) are numbers of copies of each image."""
-        precisions = {area: self._precisions(self._areas[area], weights) for area in self._areas}
+        precisions = {area: curves.precisions(weights, self._recalls) for area, curves in self._areas.items()}
         return {
             name: float(precisions[area][thresholds].mean())
             for name, (area, thresholds) in COMPARED_METRICS.items()
@@ -107,36 +166,40 @@ class ImageWeightedAP:
 
     def per_image(self) -> np.ndarray:
         """Compute the AP of each image alone, (I,); -1 without annotated people."""
-        detections = self._areas["all"]
-        order = np.argsort(detections.image, kind="stable")
-        bounds = np.searchsorted(detections.image[order], np.arange(len(self.image_ids) + 1))
-        values = []
-        for image, people in enumerate(detections.people):
+        order = np.argsort(self._all.image, kind="stable")
+        bounds = np.searchsorted(self._all.image[order], np.arange(len(self.image_ids) + 1))
+        values = np.full(len(self.image_ids), -1.0)
+        for image in np.flatnonzero(self._all.people):
             chosen = order[bounds[image] : bounds[image + 1]]
-            alone = _Detections(
-                np.zeros(len(chosen), int),
-                detections.positive[:, chosen],
-                detections.negative[:, chosen],
-                np.array([people]),
+            positive, negative = self._all.positive[:, chosen], self._all.negative[:, chosen]
+            counts = positive.cumsum(1), negative.cumsum(1)
+            values[image] = np.mean(
+                [
+                    _mean_precision(true[found], false[found], self._all.people[image], self._recalls)
+                    for found, true, false in zip(positive, *counts, strict=True)
+                ]
             )
-            values.append(self._precisions(alone, np.ones(1)).mean())
-        return np.array(values)
+        return values
 
-    def _precisions(self, detections: _Detections, weights: np.ndarray) -> np.ndarray:
-        """Compute the mean interpolated precision at each OKS threshold, (T,); -1 without people."""
-        people = (detections.people * weights).sum()
-        if people == 0:
-            return np.full(len(detections.positive), -1.0)
-        copies = weights[detections.image]
-        true, false = (detections.positive * copies).cumsum(1), (detections.negative * copies).cumsum(1)
-        recall, precision = true / people, true / (true + false + EPSILON)
-        envelope = np.maximum.accumulate(precision[:, ::-1], 1)[:, ::-1]
-        padded = np.concatenate([envelope, np.zeros((len(envelope), 1))], 1)
-        means = [
-            row[np.searchsorted(reached, self._recalls)].mean()
-            for row, reached in zip(padded, recall, strict=True)
-        ]
-        return np.array(means)
+
+def _count(copies: np.ndarray) -> np.ndarray:
+    """(N,) copies -> (N + 1,) sum of the first 0 to N of them."""
+    counts = np.zeros(len(copies) + 1, copies.dtype)
+    np.cumsum(copies, out=counts[1:])
+    return counts
+
+
+def _mean_precision(true: np.ndarray, false: np.ndarray, people: float, recalls: np.ndarray) -> float:
+    """Compute the mean of the interpolated precision at these recalls, as pycocotools does.
+
+    Args:
+        true, false: (P,) numbers of true and of false positives up to each true positive, best score first.
+        people: number of annotated people.
+        recalls: (R,) in [0, 1].
+    """
+    precision, envelope = true / (true + false + EPSILON), np.zeros(len(true) + 1)
+    np.maximum.accumulate(precision[::-1], out=envelope[-2::-1])
+    return float(envelope[np.searchsorted(true / people, recalls)].sum() / len(recalls))
 
 
 def compare(
@@ -178,7 +241,7 @@ def _detections(images: Sequence[dict[str, np.ndarray] | None]) -> _Detections:
     for index, image in present:
         people[index] = (np.asarray(image["gtIgnore"]) == 0).sum()
     if not present:
-        empty = np.zeros((OKS_THRESHOLDS, 0))
+        empty = np.zeros((OKS_THRESHOLDS, 0), bool)
         return _Detections(np.zeros(0, int), empty, empty, people)
     scores = np.concatenate([image["dtScores"] for _, image in present])
     order = np.argsort(-scores, kind="mergesort")

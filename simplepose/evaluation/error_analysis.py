@@ -208,12 +208,12 @@ def analyze(
         "people": numbers of matched, background and missed people.
     """
     matches = match_people(truth, rows, sigmas, flip, image_ids)
-    before = coco_eval.evaluate_rows(truth, rows, image_ids, sigmas)
+    before = coco_eval.evaluate_ap(truth, rows, image_ids, sigmas)
     gains = {}
     for kind in (*KEYPOINT_ERRORS, *PERSON_ERRORS):
         corrected_truth, corrected_rows = correct(truth, rows, matches, kind)
-        after = coco_eval.evaluate_rows(corrected_truth, corrected_rows, image_ids, sigmas)
-        gains[kind] = {name: after[name] - before[name] for name in ("AP", "AP50", "AP75")}
+        after = coco_eval.evaluate_ap(corrected_truth, corrected_rows, image_ids, sigmas)
+        gains[kind] = {name: after[name] - before[name] for name in after}
     crowded = _crowded_ids(truth)
     return {
         "gains": gains,

@@ -26,7 +26,8 @@ class MapCache:
         folder: created if it is missing.
         description: plain values that the maps depend on.
         max_bytes: limit of the size of all files, also those that exist.
-        processes: number of processes that write to the folder; each writes its part of the rest.
+        processes: number of processes that write maps of different images to the folder; each writes its part
+            of the rest. One of them must create its object before the others.
 
     Attributes:
         skipped: number of images whose maps were not written because of the limit.
@@ -44,7 +45,8 @@ class MapCache:
             raise ValueError(
                 f"{folder}: expected no maps, or those of this model and these settings; use another folder"
             )
-        atomic.write_bytes(path, content)
+        if not path.exists():
+            atomic.write_bytes(path, content)
         self._free = (max_bytes - sum(file.stat().st_size for file in folder.glob("*.npz"))) / processes
 
     def write(self, image_id: int, values: np.ndarray, to_image: np.ndarray) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import zipfile
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from pycocotools.coco import COCO as Annotations
 
 from simplepose import coco_json
@@ -44,9 +44,7 @@ def _check_row(entry: Any, where: str, truth: Annotations, joints: int) -> Row:
     if isinstance(image_id, bool) or not isinstance(image_id, int) or image_id not in truth.imgs:
         raise ValueError(f"{where}: expected the id of an image in the annotations, got {image_id!r:.100}")
     values = [*keypoints, entry.get("score")] if isinstance(keypoints, list) else []
-    numbers = [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
-    is_valid = len(values) == len(numbers) == 3 * joints + 1 and bool(np.isfinite(numbers).all())
-    if not is_valid:
+    if len(values) != 3 * joints + 1 or not _are_finite(values):
         raise ValueError(
             f"{where}, image {image_id}: expected {3 * joints} finite keypoint values and a score, got "
             f"{keypoints!r:.60} and {entry.get('score')!r:.60}"
@@ -63,6 +61,13 @@ def _check_row(entry: Any, where: str, truth: Annotations, joints: int) -> Row:
         "keypoints": keypoints,
         "score": entry["score"],
     }
+
+
+def _are_finite(values: Sequence[Any]) -> bool:
+    try:
+        return {*map(type, values)} <= {int, float} and all(map(math.isfinite, values))
+    except OverflowError:  # an integer beyond the range of floats
+        return False
 
 
 def best_rows(rows: Sequence[Row]) -> list[Row]:

@@ -20,7 +20,7 @@ from simplepose import coco_json
 from simplepose.config import TopDownSettings
 from simplepose.frames import Frame
 from simplepose.inference.concurrency import max_concurrent_forwards
-from simplepose.inference.predictor import Predictor
+from simplepose.inference.predictor import Predictor, find_model
 from simplepose.inference.preprocess import ModelInput
 from simplepose.people import PERSON_CATEGORY_ID
 from simplepose.skeleton import Skeleton
@@ -324,3 +324,14 @@ def open_detector(
     if name.lower().endswith(".json"):
         return FileDetector(name)
     return BottomUpDetector(load_predictor(name), settings.box_margin)
+
+
+def find_detector_file(name: str) -> Path:
+    """Return the file of a detector that `open_detector` has opened: its network, weights or detections."""
+    network, _, weights = name.partition(":")
+    if network not in TORCHVISION_DETECTORS:
+        return Path(name) if name.lower().endswith(".json") else find_model(name)
+    if weights != DOWNLOAD:
+        return Path(weights)
+    url = importlib.import_module("torchvision.models").get_model_weights(network).DEFAULT.url
+    return Path(torch.hub.get_dir(), "checkpoints", url.rpartition("/")[2])

@@ -85,6 +85,8 @@ def test_a_report_shows_the_differences_from_a_chosen_evaluation(folders, tmp_pa
             "result 1, image 1: expected 51 finite keypoint values and a score",
         ),
         (lambda row: row["keypoints"].__setitem__(0, float("nan")), "result 1, image 1"),
+        (lambda row: row["keypoints"].__setitem__(0, 10**400), "result 1, image 1: expected 51 finite"),
+        (lambda row: row["keypoints"].__setitem__(0, True), "result 1, image 1: expected 51 finite"),
     ],
 )
 def test_malformed_results_are_refused_by_entry(folders, tmp_path, capsys, change, message):

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from planted_errors import perfect_rows, plant, write_annotations
+from planted_errors import mixed_rows, perfect_rows, plant, write_annotations
 
 from simplepose.evaluation import coco_eval, comparison
 from simplepose.evaluation.comparison import COMPARED_METRICS, ImageWeightedAP
@@ -33,6 +33,33 @@ def test_a_weight_is_a_number_of_copies(truth):
     ap = ImageWeightedAP(truth, rows)
     assert ap(weights)["AP"] == pytest.approx(expected["AP"], abs=1e-12)
     assert ap(3 * weights)["AP"] == pytest.approx(expected["AP"], abs=1e-12)
+
+
+def repeat_images(truth, rows, weights):
+    """Annotations and rows in which each image is there `weights` times."""
+    images, annotations, repeated = [], [], []
+    for entry, weight in zip(truth.dataset["images"], weights, strict=True):
+        for copy in range(weight):
+            image_id = 1000 * entry["id"] + copy
+            images.append({**entry, "id": image_id})
+            annotations += [{**a, "image_id": image_id} for a in truth.imgToAnns[entry["id"]]]
+            repeated += [{**row, "image_id": image_id} for row in rows if row["image_id"] == entry["id"]]
+    annotations = [{**a, "id": number} for number, a in enumerate(annotations, 1)]
+    content = {**truth.dataset, "images": images, "annotations": annotations}
+    return coco_eval.index_annotations(content), repeated
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_random_weights_give_the_ap_of_pycocotools_for_repeated_images(truth, seed):
+    rng = np.random.default_rng(seed)
+    rows = mixed_rows(truth, seed=seed)
+    for row in rows:
+        row["score"] = rng.random()  # unequal
+    weights = rng.integers(0, 5, len(truth.imgs))
+    expected = coco_eval.evaluate_rows(*repeat_images(truth, rows, weights))
+    values = ImageWeightedAP(truth, rows)(weights)
+    assert 0 < values["AP"] < 1
+    assert values == pytest.approx({name: expected[name] for name in COMPARED_METRICS}, abs=1e-12)
 
 
 def test_the_ap_of_each_image_alone(truth):

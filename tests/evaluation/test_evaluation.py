@@ -11,6 +11,7 @@ from collections import Counter
 import numpy as np
 import pytest
 from oracle import FakePredictor, NoPeoplePredictor, Oracle, labeled_people
+from planted_errors import mixed_rows, write_annotations
 from pycocotools.cocoeval import COCOeval
 from synthetic_coco import write_synthetic_coco
 
@@ -87,14 +88,41 @@ def test_displaced_keypoints_lower_ap_and_larger_sigmas_raise_it(dataset):
     assert coco_eval.evaluate_rows(annotations, rows, sigmas=[1.0] * 17)["AP"] == 1
 
 
-def test_table_equals_the_output_of_pycocotools(dataset):
-    annotations = coco_eval.read_annotations(dataset[0])
-    rows = rows_of_truth(annotations)[::2]
-    printed = io.StringIO()
+def run_pycocotools(annotations, rows):
     with contextlib.redirect_stdout(io.StringIO()):
         evaluator = COCOeval(annotations, annotations.loadRes([dict(row) for row in rows]), "keypoints")
         evaluator.evaluate()
         evaluator.accumulate()
+    return evaluator
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_matches_and_metrics_are_those_of_pycocotools_bit_for_bit(tmp_path, seed):
+    """With crowds, people without keypoints, repeated and false people, and more than 20 in some images."""
+    rng = np.random.default_rng(seed)
+    truth = write_annotations(tmp_path / "people.json")
+    for person in truth.anns.values():
+        if rng.random() < 0.2:
+            person.update(num_keypoints=0, keypoints=[0] * 51, iscrowd=int(rng.random() < 0.5))
+    rows = mixed_rows(truth, seed=seed)
+    rows += [{**row, "score": rng.random()} for row in rows if row["image_id"] > 20]
+    rows += [{**row, "score": 0.5} for row in rows if row["image_id"] == 30] * 8
+    ours, theirs = coco_eval.evaluate_images(truth, rows), run_pycocotools(truth, rows)
+    with contextlib.redirect_stdout(io.StringIO()):
+        theirs.summarize()
+    assert ours.stats.tolist() == theirs.stats.tolist()
+    assert all(np.array_equal(ours.eval[key], theirs.eval[key]) for key in ("precision", "recall", "scores"))
+    for own, image in zip(ours.evalImgs, theirs.evalImgs, strict=True):
+        assert (own is None) == (image is None)
+        assert image is None or all(np.array_equal(own[key], value) for key, value in image.items())
+    metrics = coco_eval.evaluate_rows(truth, rows)
+    assert coco_eval.evaluate_ap(truth, rows) == {name: metrics[name] for name in ("AP", "AP50", "AP75")}
+
+
+def test_table_equals_the_output_of_pycocotools(dataset):
+    annotations = coco_eval.read_annotations(dataset[0])
+    rows = rows_of_truth(annotations)[::2]
+    printed, evaluator = io.StringIO(), run_pycocotools(annotations, rows)
     with contextlib.redirect_stdout(printed):
         evaluator.summarize()
     assert coco_eval.format_table(coco_eval.evaluate_rows(annotations, rows)) == printed.getvalue().rstrip(
@@ -304,6 +332,31 @@ def test_metrics_state_settings_checkpoint_versions_and_machine(dataset, tmp_pat
     assert subset["image_ids"] == coco_eval.choose_subset(
         coco_eval.read_annotations(dataset[0]), range(1, 6), 2
     )
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--model", "fastpose_mobile"], {"model": "fastpose_mobile", "detector": "imhn_mobile"}),
+        (["--refine", "fastpose_mobile"], {"model": "imhn_mobile", "refine": "fastpose_mobile"}),
+        (["--preset", "accurate"], {"model": "imhn_mobile", "refine": "fastpose_mobile"}),
+        (
+            ["--model", "fastpose_mobile", "--detector", "boxes.json"],
+            {"model": "fastpose_mobile", "detector": "boxes.json"},
+        ),
+    ],
+)
+def test_metrics_have_a_checksum_of_every_file_that_the_results_depend_on(
+    dataset, tmp_path, monkeypatch, options, expected
+):
+    monkeypatch.chdir(tmp_path)
+    boxes = [{"image_id": 1, "category_id": 1, "bbox": [10, 10, 100, 200], "score": 0.9}]
+    (tmp_path / "boxes.json").write_text(json.dumps(boxes))
+    small = ["--device", "cpu", "--runtime", "torch", "--limit", "1", "--set", "inference.height=64"]
+    assert run_evaluate(dataset, tmp_path / "out", *options, *small) == 0
+    checksums = json.loads((tmp_path / "out/metrics.json").read_text())["sha256"]
+    paths = {key: find_model(name) for key, name in expected.items()}
+    assert checksums == {key: hashlib.sha256(path.read_bytes()).hexdigest() for key, path in paths.items()}
 
 
 # Images without annotations, for COCO's server

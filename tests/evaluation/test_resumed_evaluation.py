@@ -1,4 +1,4 @@
-"""An evaluation that is killed and resumed, or shared by two processes, writes the same files as one run."""
+"""An evaluation that is killed and resumed, or shared by two processes, writes the files of one run."""
 
 import json
 import os
@@ -9,6 +9,8 @@ import pytest
 import runs
 from repo_paths import ROOT
 from synthetic_coco import write_synthetic_coco
+
+from simplepose.cli import run_command, tune_grouping
 
 TOOL = ROOT / "tools/evaluate.py"
 COMPARED = ("metrics.json", "results.json", "errors.json")
@@ -28,18 +30,25 @@ def alone(dataset, tmp_path_factory):
     """The files of an evaluation in one process."""
     output = tmp_path_factory.mktemp("alone")
     process = runs.start([sys.executable, str(TOOL), *arguments(dataset, output)])
-    assert process.wait(200) == 1, "an image could not be read"
-    return written(output)
+    text, _ = process.communicate(timeout=200)
+    assert process.returncode == 1, "an image could not be read"
+    assert f"maps: no maps of 1 of {NUM_IMAGES} images" in text
+    files = written(output)
+    assert len(files) == len(COMPARED) + 1 + NUM_IMAGES - 1, "maps.json, and the maps of each readable image"
+    return files
 
 
 def arguments(dataset, output):
     annotations, images = map(str, dataset)
     small = ["--device", "cpu", "--runtime", "torch", "--set", "inference.height=192"]
-    return ["--annotations", annotations, "--images", images, "--output", str(output), *small]
+    paths = ["--annotations", annotations, "--images", images, "--output", str(output)]
+    return [*paths, "--cache-maps", str(output / "maps"), *small]
 
 
 def written(output):
-    return {name: (output / name).read_bytes() for name in COMPARED}
+    """The content of each file; only the report has times."""
+    maps = {path.name: path.read_bytes() for path in (output / "maps").iterdir()}
+    return {name: (output / name).read_bytes() for name in COMPARED} | maps
 
 
 def done(output):
@@ -81,3 +90,12 @@ def test_two_processes_write_the_files_of_one(dataset, alone, tmp_path):
     assert second.returncode == 1
     assert "this process is done; others are running" in output
     assert written(tmp_path) == alone
+    assert output.count("no maps of 1 of") == 1
+    tune = [
+        str(tmp_path / "maps"),
+        "--annotations",
+        str(dataset[0]),
+        "--sweep",
+        "grouping.peak_threshold=0.1",
+    ]
+    assert run_command(tune_grouping.main, tune) == 0

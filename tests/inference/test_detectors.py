@@ -1,6 +1,7 @@
 """Detectors: files, torchvision's networks and bottom-up networks give boxes in image pixels."""
 
 import json
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -11,7 +12,14 @@ import simplepose
 from simplepose.config import TopDownSettings
 from simplepose.frames import Frame
 from simplepose.inference import detectors
-from simplepose.inference.detectors import BottomUpDetector, Detections, FileDetector, open_detector
+from simplepose.inference.detectors import (
+    BottomUpDetector,
+    Detections,
+    FileDetector,
+    find_detector_file,
+    open_detector,
+)
+from simplepose.inference.predictor import find_model
 from simplepose.synthetic.scenes import draw_scene
 
 SETTINGS = TopDownSettings()
@@ -114,6 +122,16 @@ def test_boxes_of_a_bottom_up_network_contain_its_keypoints(bottom_up, scene):
 def test_names_of_torchvision_networks_need_weights(bottom_up):
     with pytest.raises(ValueError, match=r"expected its weights, fcos_resnet50_fpn:FILE.pth, or"):
         open_detector("fcos_resnet50_fpn", lambda name: bottom_up, CPU, SETTINGS)
+
+
+def test_the_file_of_a_detector_is_its_network_its_weights_or_its_detections(monkeypatch, tmp_path):
+    assert find_detector_file("imhn_mobile") == find_model("imhn_mobile")
+    assert find_detector_file("a/Boxes.JSON") == Path("a/Boxes.JSON")
+    assert find_detector_file("ssd300_vgg16:a/w.pth") == Path("a/w.pth")
+    pytest.importorskip("torchvision.models", reason="torchvision is not installed")
+    monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path))
+    downloaded = tmp_path / "checkpoints/ssd300_vgg16_coco-b556d3b4.pth"
+    assert find_detector_file("ssd300_vgg16:download") == downloaded
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ from repo_paths import CONFIGS
 from runs import SMALL_RUN
 
 import simplepose
-from simplepose.cli import demo_image, draw_targets, evaluate, prepare_coco, run_command, train
+from simplepose.cli import compare, demo_image, draw_targets, evaluate, prepare_coco, run_command, train
 from simplepose.data.coco import parse_persons
 from simplepose.data.coco import read_annotations as read_for_samples
 from simplepose.data.hdf5.reader import SampleFile
@@ -197,6 +197,29 @@ def test_evaluation_uses_the_sigmas_of_the_network(tmp_path, body, monkeypatch):
         assert metrics.items() >= {"image_ids": [1, 2, 3, 4], **scores}.items()
         ap[skeleton] = metrics["AP"]
     assert ap[strict] < ap[body]
+
+
+@both_skeletons
+def test_evaluations_of_another_skeleton_are_compared(tmp_path, body, monkeypatch, capsys):
+    drawn = write_coco_with_joints(tmp_path, body.annotated)
+    strict = dataclasses.replace(body, sigmas=tuple(sigma / 4 for sigma in body.sigmas))
+    paths = ["--model", "imhn_mobile", "--annotations", str(drawn[0]), "--images", str(drawn[1])]
+    ap = {}
+    for name, skeleton, shift in (("worse", body, 9), ("better", body, 2), ("strict", strict, 2)):
+        oracle = Oracle(*drawn, skeleton=skeleton)
+        for people in oracle.answers.values():
+            people.keypoints[..., 0] += shift
+        monkeypatch.setattr(simplepose, "load", lambda *_, oracle=oracle, **__: oracle)
+        assert run_command(evaluate.main, [*paths, "--output", str(tmp_path / name)]) == 0
+        ap[name] = json.loads((tmp_path / name / "metrics.json").read_text())["AP"]
+    assert 0 < ap["worse"] < ap["better"]
+    capsys.readouterr()
+    worse, better, other = (str(tmp_path / name) for name in ("worse", "better", "strict"))
+    assert run_command(compare.main, [worse, better]) == 0
+    line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("AP "))
+    assert line.split()[1:3] == [f"{ap['worse']:.3f}", f"{ap['better']:.3f}"]
+    assert run_command(compare.main, [better, other]) == 2
+    assert "the same skeleton, got other sigmas" in capsys.readouterr().err
 
 
 def test_a_keypoint_error_is_scored_by_the_sigma_of_the_keypoint(tmp_path):
