@@ -78,7 +78,7 @@ def read_metrics(
     for name in ("annotated", "sigmas"):
         if skeleton is not None and values["skeleton"][name] != list(skeleton[name]):
             raise ValueError(
-                f"{path}: expected evaluations of the same skeleton, got another list of {name}; evaluate "
+                f"{path}: expected evaluations of the same skeleton, got other {name}; evaluate "
                 "models of one skeleton"
             )
     return values
