@@ -82,6 +82,7 @@ def planted(tmp_path_factory):
 def test_the_page_needs_no_network(drawn):
     _, text, page = drawn
     assert page.plot_scripts == [(report.ASSETS / name).read_text() for name in report.PLOT_SCRIPTS]
+    assert (report.ASSETS / report.PLOT_LICENSE).read_text() in text
     for script in page.plot_scripts:  # that they load nothing is tested in a browser
         text = text.replace(script, "")
     assert set(re.findall(r"https?://[^\s\"'<>]*", text)) == {SVG_NAMESPACE}
