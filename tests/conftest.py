@@ -20,12 +20,6 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.skip("needs a GPU")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Start with the modules that have slow tests: at the end a long one would leave the other cores idle."""
-    slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
-
-
 @pytest.fixture(scope="session", autouse=True)
 def enable_sigint() -> None:
     """Handle SIGINT: a shell makes background jobs and their children ignore it, but some tests send it."""
