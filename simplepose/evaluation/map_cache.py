@@ -29,16 +29,13 @@ class MapCache:
         processes: number of processes that write maps of different images to the folder; each writes its part
             of the rest. One of them must create its object before the others.
 
-    Attributes:
-        skipped: number of images whose maps were not written because of the limit.
-
     Raises:
         ValueError: the folder has maps with another description.
         OSError: the folder cannot be created or written to.
     """
 
     def __init__(self, folder: Path, description: dict[str, Any], max_bytes: float, processes: int) -> None:
-        self._folder, self._lock, self.skipped = folder, threading.Lock(), 0
+        self._folder, self._lock = folder, threading.Lock()
         create_folder(folder)
         path, content = folder / DESCRIPTION_FILE, json.dumps(description, sort_keys=True).encode()
         if path.exists() and path.read_bytes() != content:
@@ -63,7 +60,6 @@ class MapCache:
         with self._lock:
             free = self._free + (path.stat().st_size if path.exists() else 0)
             if len(content) > free:
-                self.skipped += 1
                 return
             self._free = free - len(content)
         atomic.write_bytes(path, content, fsync=False)

@@ -300,9 +300,8 @@ def test_the_keyboard_reaches_and_works_all_controls(opened):
         browser.press("Tab")
         reached.append(browser.evaluate("document.activeElement.name || " + FOCUS))
         assert len(reached) < 40, reached
-    assert [name for name in reached if name in ("theme", "view", "kind", "size", "low", "high", "text")] == [
-        *("theme", "view", "kind", "size", "low", "high", "text")
-    ]
+    controls = ["theme", "view", "kind", "size", "low", "high", "text"]
+    assert [name for name in reached if name in controls] == controls
     browser.press("Enter")
     assert browser.evaluate(IS_OPEN)
     first = browser.evaluate(TITLE)
@@ -340,7 +339,6 @@ def test_phones_and_dark_pages_are_readable_and_the_plot_appears_in_view(opened,
       check();
     }})"""
     assert browser.evaluate(wait) == 12
-    assert browser.evaluate(
-        "getComputedStyle(document.querySelector('#plot .mark-line path')).stroke"
-    ) not in (*("none", "rgb(0, 0, 0)"),)
+    stroke = "getComputedStyle(document.querySelector('#plot .mark-line path')).stroke"
+    assert browser.evaluate(stroke) not in ("none", "rgb(0, 0, 0)")
     assert browser.evaluate(overflow) <= 0

@@ -68,14 +68,15 @@ def test_a_cache_holds_float16_up_to_its_limit(tmp_path, rng):
     for image_id in range(1, 5):
         cache.write(image_id, maps, IDENTITY)
     assert map_cache.cached_ids(tmp_path) == [1, 2]
-    assert cache.skipped == 2
     values, to_image = map_cache.read_maps(tmp_path, 1)
     assert values == pytest.approx(maps, abs=5e-4)
     assert np.array_equal(to_image, IDENTITY)
     again = MapCache(tmp_path, {"model": 1}, 15_000, 1)
-    again.write(2, maps, IDENTITY)
+    again.write(2, 1 - maps, IDENTITY)
     again.write(3, maps, IDENTITY)
-    assert again.skipped == 1, "the existing files count, and one can be replaced"
+    assert map_cache.cached_ids(tmp_path) == [1, 2], "the existing files count"
+    replaced, _ = map_cache.read_maps(tmp_path, 2)
+    assert replaced == pytest.approx(1 - maps, abs=5e-4), "a file can be replaced"
     with pytest.raises(ValueError, match="use another folder"):
         MapCache(tmp_path, {"model": 2}, 15_000, 1)
 

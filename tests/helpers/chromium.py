@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import select
@@ -27,7 +26,6 @@ KEYS = {
     " ": ("Space", 32, " "),
     "ArrowLeft": ("ArrowLeft", 37, ""),
     "ArrowRight": ("ArrowRight", 39, ""),
-    "ArrowDown": ("ArrowDown", 40, ""),
 }
 OPTIONS = (
     "--headless --disable-gpu --disable-dev-shm-usage --disable-quic --no-first-run --disable-sync "
@@ -152,12 +150,3 @@ class Chromium:
         for _ in range(times):
             self.call("Input.dispatchKeyEvent", type="keyDown", text=text, **common)
             self.call("Input.dispatchKeyEvent", type="keyUp", **common)
-
-    def screenshot(self, path: Path, whole: bool = False) -> None:
-        """Write a PNG file of the viewport, or of the whole page."""
-        clip = {}
-        if whole:
-            size = self.call("Page.getLayoutMetrics")["cssContentSize"]
-            clip = {"captureBeyondViewport": True, "clip": {**size, "x": 0, "y": 0, "scale": 1}}
-        png = self.call("Page.captureScreenshot", format="png", **clip)
-        path.write_bytes(base64.b64decode(png["data"]))
